@@ -1,0 +1,1 @@
+"""What the customer did: activity, packed in Redis, read as one vector."""

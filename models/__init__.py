@@ -1,0 +1,1 @@
+"""What the customer would accept: rows, learnt, calibrated, exported to ONNX and scored."""

@@ -1,0 +1,165 @@
+"""Every offer of the catalog for one customer: what it would cost them for what they use, what it saves, if it is enough.
+
+Serving and training call the same functions, so the columns a model learnt from are the columns it is asked with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nba.config import Catalog, Offer
+from nba.domain import Column
+from nba.errors import RuleError
+from nba.rules import Rule, Value, flat
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One offer for one customer, with the numbers that only this pair has.
+
+    Money a month in the catalog's currency, rounded to its minor unit. `cost_month`: what this customer would pay in all
+    with this offer for what they use; `saving_month`: cost on the own plan minus that, None where the own plan is
+    unknown. `covers`: it is enough for what they use. `failed`: the rule that could not be evaluated for this customer
+    and why; the offer is then withheld.
+    """
+
+    offer: Offer
+    cost_month: float | None
+    saving_month: float | None
+    covers: bool
+    margin_delta_month: float
+    failed: str | None = None
+
+
+class OfferRules:
+    """The compiled rules of one offer, its attributes, price and margin written in as constants."""
+
+    __slots__ = ("cost", "covers", "eligible", "offer", "say")
+
+    def __init__(self, offer: Offer) -> None:
+        constants = offer_constants(offer)
+        self.offer = offer
+        self.eligible = Rule(offer.eligible, constants)
+        self.cost = None if offer.cost_month is None else Rule(offer.cost_month, constants)
+        self.covers = None if offer.covers is None else Rule(offer.covers, constants)
+        self.say = tuple(Rule(say.when, constants) for say in offer.say)
+
+
+class CatalogRules:
+    """All offers compiled, in the order of the catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.offers = tuple(OfferRules(offer) for offer in catalog.offers)
+        self.by_id = {rules.offer.id: rules for rules in self.offers}
+
+    def own(self, profile: Mapping[str, Value]) -> OfferRules | None:
+        """The customer's own plan: the offer whose id is `profile.plan`; None when there is none such."""
+        return self.by_id.get(str(profile.get("plan")))
+
+
+def offer_constants(offer: Offer) -> dict[str, Value]:
+    """What is fixed for an offer, as flat CEL variables."""
+    price = {} if offer.price_month is None else {"price_month": offer.price_month}
+    attributes = {flat("attributes", name): value for name, value in offer.attributes.items()}
+    return {**attributes, **price, "margin_month": offer.margin_month}
+
+
+def rule_values(
+    features: Mapping[str, float], profile: Mapping[str, Value], context: Mapping[str, Value], own: Offer | None
+) -> dict[str, Value]:
+    """Flat CEL variables of one customer; what is missing (None, NaN) is left out, so that a rule that reads it fails."""
+    values: dict[str, Value] = {flat("features", name): value for name, value in features.items() if value == value}
+    for scope, given in (("profile", profile), ("context", context)):
+        values.update({flat(scope, name): value for name, value in given.items() if value is not None and value == value})
+    if own is not None:
+        values.update({flat("own", name): value for name, value in own.attributes.items()})
+    return values
+
+
+def make_candidates(rules: CatalogRules, values: dict[str, Value], profile: Mapping[str, Value]) -> list[Candidate]:
+    """One candidate for each offer of the catalog, in its order. Adds `own_cost_month` to `values` when it is known."""
+    own = rules.own(profile)
+    own_cost = None if own is None else _own_cost(own, values)
+    if own_cost is not None:
+        values["own_cost_month"] = own_cost
+    own_margin = 0.0 if own is None else own.offer.margin_month
+    return [_candidate(offer, values, own_cost, own_margin) for offer in rules.offers]
+
+
+def with_pair(values: dict[str, Value], candidate: Candidate) -> dict[str, Value]:
+    """`values` with this candidate's own variables set in place: cost_month and saving_month."""
+    for name, value in (("cost_month", candidate.cost_month), ("saving_month", candidate.saving_month)):
+        if value is None:
+            values.pop(name, None)
+        else:
+            values[name] = value
+    return values
+
+
+def _own_cost(own: OfferRules, values: dict[str, Value]) -> float | None:
+    try:
+        return _cost(own, values, None)
+    except RuleError:
+        return None
+
+
+def _candidate(rules: OfferRules, values: dict[str, Value], own_cost: float | None, own_margin: float) -> Candidate:
+    offer = rules.offer
+    margin = offer.margin_month - (own_margin if offer.is_plan else 0.0)
+    try:
+        cost = _cost(rules, values, own_cost)
+        covers = rules.covers is None or rules.covers.truth(values)
+    except RuleError as error:
+        return Candidate(offer, None, None, False, margin, str(error))
+    saving = None if own_cost is None or cost is None else round(own_cost - cost, 2)
+    return Candidate(offer, cost, saving, covers, margin)
+
+
+def _cost(rules: OfferRules, values: dict[str, Value], own_cost: float | None) -> float | None:
+    """The formula where there is one; a plan's price; for anything else its price on top of what the customer pays."""
+    offer = rules.offer
+    if rules.cost is not None:
+        return round(rules.cost.number(values), 2)
+    if offer.is_plan:
+        return offer.price_month
+    if own_cost is None:
+        return offer.price_month
+    return round(own_cost + (offer.price_month or 0.0), 2)
+
+
+PAIR_COLUMNS = (
+    Column("pair.cost_month", "number"),
+    Column("pair.saving_month", "number"),
+    Column("pair.margin_delta_month", "number"),
+    Column("pair.covers", "number"),
+)
+
+
+def offer_columns(catalog: Catalog) -> tuple[Column, ...]:
+    """The offer side of a model's vector: what the offer is, so that a new offer is scored from day one."""
+    attributes: dict[str, Column] = {}
+    for offer in catalog.offers:
+        for name, value in offer.attributes.items():
+            dtype = "category" if isinstance(value, str) else "number"
+            attributes.setdefault(name, Column(f"offer.{name}", dtype))
+    fixed = (Column("offer.id", "category"), Column("offer.kind", "category"))
+    money = (Column("offer.price_month", "number"), Column("offer.margin_month", "number"))
+    return (*fixed, *money, *(attributes[name] for name in sorted(attributes)))
+
+
+def offer_values(offer: Offer, columns: Sequence[Column]) -> list[Value]:
+    """The fixed values of one offer in the order of `columns` (those of `offer_columns`)."""
+    known: dict[str, Value] = {f"offer.{name}": value for name, value in offer.attributes.items()}
+    known |= {"offer.id": offer.id, "offer.kind": offer.kind}
+    known |= {"offer.price_month": offer.price_month, "offer.margin_month": offer.margin_month}
+    return [known.get(column.name) for column in columns]
+
+
+def pair_values(candidate: Candidate) -> tuple[float, float, float, float]:
+    """The values of PAIR_COLUMNS for one candidate; NaN where unknown."""
+    cost = math.nan if candidate.cost_month is None else candidate.cost_month
+    saving = math.nan if candidate.saving_month is None else candidate.saving_month
+    return cost, saving, candidate.margin_delta_month, float(candidate.covers)

@@ -1,0 +1,43 @@
+"""Moments. Inside the engine a moment is an integer: milliseconds since 1970-01-01 UTC, named `*_ms`; `now_ms` is an argument."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from nba.errors import InputError
+
+SECOND_MS = 1_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+YEAR_2000_MS = 946_684_800_000
+
+
+def parse_at(text: str, pointer: str = "") -> int:
+    """RFC 3339 text to milliseconds. A time without an offset is refused: whose local time would it be?
+
+    Raises InputError with `pointer`.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{text!r} is not a time: write it like 2026-11-22T10:00:00.000Z", pointer) from error
+    if moment.tzinfo is None:
+        raise InputError(f"{text!r} has no offset: write it like 2026-11-22T10:00:00.000Z", pointer)
+    return round(moment.timestamp() * 1000)
+
+
+def format_at(at_ms: int) -> str:
+    """Milliseconds to RFC 3339 in UTC with three decimals: 2026-11-22T10:00:00.000Z."""
+    seconds, milliseconds = divmod(at_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+
+
+def day_of(at_ms: int) -> str:
+    """The UTC day of a moment as 2026-11-22."""
+    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d}"
+
+
+def system_now_ms() -> int:
+    """The wall clock; called at the edges only and passed on as `now_ms`."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,82 @@
+"""YAML with its line numbers, so that every complaint about a config names the place.
+
+Plain data comes from PyYAML's safe loader; the node tree of the same text gives the lines and shows keys written twice
+(which YAML forbids and PyYAML lets pass).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nba.errors import ConfigError
+
+Path_ = tuple[str | int, ...]
+MAX_BYTES = 4_000_000
+
+
+class Document:
+    """One parsed file: `data`, and for every path into it the line (from 1) where its value stands."""
+
+    def __init__(self, name: str, data: Any, lines: dict[Path_, int]) -> None:
+        self.name = name
+        self.data = data
+        self._lines = lines
+
+    def place(self, path: Path_) -> str:
+        """`catalog.yaml:12` of the deepest part of `path` that exists."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return f"{self.name}:{self._lines.get(path, 1)}"
+
+
+def read_document(file: Path) -> Document:
+    """Parse one YAML file. Raises ConfigError: file missing, not YAML, a key twice, not a mapping."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError([f"{file.name}: not there: `nba init DIR` writes a folder that works as it stands"]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{file.name}: cannot be read ({error}): save it as UTF-8 text"]) from error
+    if len(text) > MAX_BYTES:
+        raise ConfigError([f"{file.name}: larger than {MAX_BYTES:,} characters: split off what is not configuration"])
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError([_syntax_problem(file.name, error)]) from error
+    lines: dict[Path_, int] = {}
+    twice = [] if node is None else list(_walk(node, (), lines))
+    document = Document(file.name, data, lines)
+    if twice:
+        raise ConfigError([f"{file.name}:{line}: key {key!r} stands here twice: remove one" for key, line in twice])
+    if not isinstance(data, dict):
+        raise ConfigError([f"{file.name}:1: has to be a mapping (`name: value` lines), is {type(data).__name__}"])
+    return document
+
+
+def _syntax_problem(name: str, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    line = mark.line + 1 if mark else 1
+    problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+    return f"{name}:{line}: not YAML: {problem}: mend the line, or compare with a folder written by `nba init`"
+
+
+def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> Iterator[tuple[str, int]]:
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            yield from _walk(child, (*path, index), lines)
+    elif isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key_node, child in node.value:
+            key = str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if key in seen:
+                yield key, line
+            seen.add(key)
+            lines[(*path, key)] = line
+            yield from _walk(child, (*path, key), lines)

@@ -1,0 +1,76 @@
+"""Read a config folder, check it, and give it out only when it is sound."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from nba.check import check_config
+from nba.config import Catalog, Config, FeaturesConfig, Policy
+from nba.errors import ConfigError
+from nba.lines import Document, read_document
+
+_FILES: dict[str, type[BaseModel]] = {"features": FeaturesConfig, "catalog": Catalog, "policy": Policy}
+
+
+def load_config(folder: Path) -> Config:
+    """Read and check a config folder.
+
+    Raises ConfigError with every problem found, each as `file:line: place: what is wrong: how to mend it`.
+    """
+    problems: list[str] = []
+    documents: dict[str, Document] = {}
+    parts: dict[str, Any] = {}
+    for part, model in _FILES.items():
+        try:
+            documents[part] = read_document(folder / f"{part}.yaml")
+            parts[part] = _validated(model, documents[part])
+        except ConfigError as error:
+            problems += error.problems
+    if not problems:
+        config = Config(folder=folder, fingerprint=_fingerprint(folder), **parts)
+        problems = check_config(config, documents)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def find_config(name: str) -> Path:
+    """A folder by path, or one of those the engine ships by name (`telco`, `megaline`). Raises ConfigError."""
+    shipped = Path(__file__).parent / "configs"
+    if Path(name).is_dir():
+        return Path(name)
+    if re.fullmatch(r"[a-z0-9_-]+", name) and (shipped / name).is_dir():
+        return shipped / name
+    names = ", ".join(sorted(p.name for p in shipped.iterdir() if p.is_dir()))
+    raise ConfigError([f"{name}: no such config folder: give a path, a shipped one ({names}), or run `nba init {name}`"])
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for part in _FILES:
+        content = (folder / f"{part}.yaml").read_bytes()
+        digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()[:16]
+
+
+def _validated(model: type[BaseModel], document: Document) -> BaseModel:
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigError([_problem(document, dict(e)) for e in error.errors()]) from error
+
+
+def _problem(document: Document, error: dict[str, Any]) -> str:
+    path = tuple(part for part in error["loc"] if part not in ("texts", "[key]"))
+    where = ".".join(str(part) for part in path)
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "is not known here: remove it, or look for a typing error"
+    elif error["type"] == "missing":
+        message = "is missing: add it"
+    return f"{document.place(path)}: {where}: {message}"

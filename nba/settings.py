@@ -1,0 +1,24 @@
+"""The settings of the engine: one class, from the environment (`NBA_*`) or the options of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are and how long an answer may take. Each field is the environment variable `NBA_` + its name."""
+
+    model_config = SettingsConfigDict(env_prefix="NBA_", frozen=True, extra="ignore")
+
+    config: str = Field("telco", description="config folder, or the name of a shipped one (telco, megaline)")
+    redis_url: str | None = Field(
+        None, description="redis://, rediss://, unix:// or redis+cluster://; unset: the engine starts its own"
+    )
+    state_dir: Path = Field(Path(".nba"), description="registry of models, decision log, embedded Redis")
+    api_keys: SecretStr | None = Field(
+        None, description="KEY=scope+scope,KEY=scope with scopes recommend, write, admin; unset: loopback only"
+    )
+    budget_ms: float = Field(50.0, gt=0, le=60_000, description="an answer is given within this time, whatever breaks")

@@ -1,0 +1,1 @@
+"""Say it inside the call: the use case, the HTTP service, the journal of decisions."""
