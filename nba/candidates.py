@@ -73,7 +73,9 @@ def rule_values(
     """Flat CEL variables of one customer; what is missing (None, NaN) is left out, so that a rule that reads it fails."""
     values: dict[str, Value] = {flat("features", name): value for name, value in features.items() if value == value}
     for scope, given in (("profile", profile), ("context", context)):
-        values.update({flat(scope, name): value for name, value in given.items() if value is not None and value == value})
+        values.update(
+            {flat(scope, name): value for name, value in given.items() if value is not None and value == value}
+        )
     if own is not None:
         values.update({flat("own", name): value for name, value in own.attributes.items()})
     return values
@@ -143,8 +145,7 @@ def offer_columns(catalog: Catalog) -> tuple[Column, ...]:
     attributes: dict[str, Column] = {}
     for offer in catalog.offers:
         for name, value in offer.attributes.items():
-            dtype = "category" if isinstance(value, str) else "number"
-            attributes.setdefault(name, Column(f"offer.{name}", dtype))
+            attributes.setdefault(name, Column(f"offer.{name}", "category" if isinstance(value, str) else "number"))
     fixed = (Column("offer.id", "category"), Column("offer.kind", "category"))
     money = (Column("offer.price_month", "number"), Column("offer.margin_month", "number"))
     return (*fixed, *money, *(attributes[name] for name in sorted(attributes)))

@@ -40,8 +40,12 @@ class Window(BaseModel):
     """A sliding duration (`span_ms`) or a calendar month (`months_back`: 0 is the month so far, 1 the whole one before)."""
 
     model_config = ConfigDict(frozen=True)
+    text: str
     span_ms: int | None = None
     months_back: int | None = None
+
+    def __str__(self) -> str:
+        return self.text
 
     @classmethod
     def parse(cls, text: Any) -> Any:
@@ -49,9 +53,9 @@ class Window(BaseModel):
         if not isinstance(text, str):
             return text
         if duration := _DURATION.match(text):
-            return cls(span_ms=int(duration[1]) * _UNIT_MS[duration[2]])
+            return cls(text=text, span_ms=int(duration[1]) * _UNIT_MS[duration[2]])
         if month := _MONTH.match(text):
-            return cls(months_back=int(month[1] or 0))
+            return cls(text=text, months_back=int(month[1] or 0))
         raise ValueError(f"{text!r} is no window: write a duration (90m, 6h, 30d, 2w) or month, month-1, month-2 …")
 
 
@@ -72,7 +76,10 @@ class Feature(_Strict):
     of: str | None = None
     take: Take | None = None
     window: Annotated[Window | None, BeforeValidator(Window.parse)] = None
-    where: dict[Literal["subject", "channel"], Annotated[tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)]] = {}
+    where: dict[
+        Literal["subject", "channel"],
+        Annotated[tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)],
+    ] = {}
     derived: str | None = Field(None, alias="is")
     default: float | None = None
     label: Texts = {}
@@ -127,7 +134,9 @@ class FeaturesConfig(_Strict):
     retention_days: int = Field(400, ge=1, le=3660)
     max_events: int = Field(20_000, ge=100, le=1_000_000)
     thread_events: int = Field(50, ge=1, le=1000)
-    activities: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=80)], ActivityType] = Field(min_length=1)
+    activities: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=80)], ActivityType] = Field(
+        min_length=1
+    )
     features: tuple[Feature, ...] = ()
     profile: _Fields = {}
     context: _Fields = {}
@@ -158,6 +167,11 @@ class FeaturesConfig(_Strict):
         typed = [*self.profile.items(), *self.context.items()]
         return (*numbers, *(Column(n, f.type, f.default) for n, f in typed if f.type != "text"))
 
+    @cached_property
+    def columns_by_name(self) -> dict[str, Column]:
+        """The same columns by name."""
+        return {column.name: column for column in self.columns}
+
 
 class ContactLimit(_Strict):
     """At most so many times in so many days, and a rest after the customer declined."""
@@ -178,7 +192,10 @@ class Say(_Strict):
     def _fold_locales(cls, value: Any) -> Any:
         if not isinstance(value, dict) or "texts" in value:
             return value
-        return {"texts": {k: v for k, v in value.items() if k != "when"}, **({"when": value["when"]} if "when" in value else {})}
+        return {
+            "texts": {k: v for k, v in value.items() if k != "when"},
+            **({"when": value["when"]} if "when" in value else {}),
+        }
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -261,6 +278,28 @@ class Worth(_Strict):
     context: tuple[ContextWeight, ...] = ()
 
 
+class Consent(_Strict):
+    """What a customer gets who is marked vulnerable, or who has refused marketing."""
+
+    vulnerable_kinds: tuple[Kind, ...] = ("resolve", "inform", "escalate")
+    no_marketing_kinds: tuple[Kind, ...] = ("resolve", "inform", "escalate")
+
+
+class Limits(_Strict):
+    """What an agent may give away: `discount_month` on one offer; None: no limit."""
+
+    discount_month: float | None = Field(None, ge=0)
+
+
+class Authority(_Strict):
+    """Limits of agents, by group where one is named, and what may be spent to keep one customer."""
+
+    default: Limits = Limits()
+    groups: dict[str, Limits] = {}
+    budget_per_customer: float | None = Field(None, ge=0)
+    budget_per_days: int = Field(365, ge=1)
+
+
 class ServiceFirst(_Strict):
     """When sales wait. `override` names kinds that may pass all the same; it is named in every answer it touches."""
 
@@ -275,7 +314,7 @@ class Exploration(_Strict):
     """Inverse-gap weighting over the first rank; `gamma` larger: greedier. None: no exploration."""
 
     gamma: float | None = Field(None, gt=0)
-    off_for: tuple[Kind, ...] = ("resolve", "inform", "escalate")
+    off_for: tuple[Kind, ...] = ("resolve", "inform", "escalate", "retain")
     off_when: str = "false"
 
 
@@ -287,6 +326,8 @@ class Policy(_Strict):
     worth: Worth = Worth()
     base_accept: dict[Kind, Annotated[float, Field(ge=0, le=1)]] = {}
     service_first: ServiceFirst = ServiceFirst()
+    consent: Consent = Consent()
+    authority: Authority = Authority()
     contact: ContactLimit = ContactLimit(at_most=6, per_days=30, rest_after_decline_days=0)
     exploration: Exploration = Exploration()
     seed: int = 0

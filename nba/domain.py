@@ -15,7 +15,15 @@ Kind = Literal["resolve", "inform", "escalate", "optimize", "retain", "cross_sel
 Outcome = Literal["shown", "spoken", "skipped", "accepted", "declined", "later"]
 DelayedOutcome = Literal["churned", "stayed", "survey"]
 Stage = Literal[
-    "eligibility", "consent", "service_first", "contact", "authority", "max_cost", "dominated", "evidence", "arbitration"
+    "eligibility",
+    "consent",
+    "service_first",
+    "contact",
+    "authority",
+    "max_cost",
+    "dominated",
+    "evidence",
+    "arbitration",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SERVICE_KINDS: frozenset[Kind] = frozenset({"resolve", "inform", "escalate"})
@@ -89,7 +97,9 @@ class Customer:
     """What the store knows of one customer at `now_ms`.
 
     `features`: window and derived features by name, float64, NaN where there is no data and no declared default.
-    `activity_at_ms`: newest event at or before now; None: no event. `closed_ms`: when the last issue was closed.
+    `activity_at_ms`: newest event at or before now; None: no event. `closed_ms`: when the last issue was closed, and
+    `closed_in` in which interaction. `bad_experience_ms`: the newest event of a type with `bad_experience` or
+    `opens_issue`, and `bad_experience_in` its interaction.
     `degraded`: what could not be read (empty when all is well), in the words of the contract's `degraded`.
     """
 
@@ -102,6 +112,8 @@ class Customer:
     open_issues: tuple[OpenIssue, ...] = ()
     closed_ms: int | None = None
     closed_in: str | None = None
+    bad_experience_ms: int | None = None
+    bad_experience_in: str | None = None
     activity_at_ms: int | None = None
     degraded: tuple[str, ...] = ()
 

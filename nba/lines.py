@@ -38,7 +38,9 @@ def read_document(file: Path) -> Document:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigError([f"{file.name}: not there: `nba init DIR` writes a folder that works as it stands"]) from error
+        raise ConfigError(
+            [f"{file.name}: not there: `nba init DIR` writes a folder that works as it stands"]
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{file.name}: cannot be read ({error}): save it as UTF-8 text"]) from error
     if len(text) > MAX_BYTES:

@@ -47,7 +47,9 @@ def find_config(name: str) -> Path:
     if re.fullmatch(r"[a-z0-9_-]+", name) and (shipped / name).is_dir():
         return shipped / name
     names = ", ".join(sorted(p.name for p in shipped.iterdir() if p.is_dir()))
-    raise ConfigError([f"{name}: no such config folder: give a path, a shipped one ({names}), or run `nba init {name}`"])
+    raise ConfigError(
+        [f"{name}: no such config folder: give a path, a shipped one ({names}), or run `nba init {name}`"]
+    )
 
 
 def _fingerprint(folder: Path) -> str:

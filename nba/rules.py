@@ -24,14 +24,28 @@ Value = float | str | bool | None
 SCOPES = ("features", "profile", "context", "own", "attributes")
 SCALARS = ("price_month", "margin_month", "saving_month", "cost_month", "own_cost_month")
 FUNCTIONS = ("min", "max", "ceil", "floor", "abs")
-_STANDARD = ("size", "contains", "startsWith", "endsWith", "matches", "double", "int", "string", "all", "exists", "filter", "map")
+_STANDARD = (
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "double",
+    "int",
+    "string",
+    "all",
+    "exists",
+    "filter",
+    "map",
+)
 
 # The library logs each error that a registered function raises; it reaches us as an exception anyway.
 logging.getLogger("cel").setLevel(logging.CRITICAL)
 
 _TOKEN = re.compile(
     r"""(?P<string>[rR]?(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"))
-      | (?P<has>\bhas\s*\(\s*(?P<has_scope>features|profile|context|own|attributes)\s*\.\s*(?P<has_name>[A-Za-z_]\w*)\s*\))
+      | (?P<has>\bhas\s*\(\s*(?P<has_scope>features|profile|context|own|attributes)
+            \s*\.\s*(?P<has_name>[A-Za-z_]\w*)\s*\))
       | (?P<ref>(?<![\w.])(?P<scope>features|profile|context|own|attributes)\s*\.\s*(?P<name>[A-Za-z_]\w*))
       | (?P<number>(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[uU]?)
       | (?P<word>[A-Za-z_]\w*)
@@ -224,7 +238,7 @@ def _safe_literal(operand: list[tuple[str, str]]) -> bool:
 
 
 def _operand_end(tokens: list[tuple[str, str]], start: int) -> int:
-    """Index after one operand: spaces, minus signs, a name or literal, then any (...), [...] or .name that belong to it."""
+    """Index after one operand: blanks, minus signs, a name or literal, and the (...), [...] or .name that belong to it."""
     index = start
     while index < len(tokens) and (tokens[index][0] == "space" or tokens[index][1] in "-!"):
         index += 1

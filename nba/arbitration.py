@@ -1,0 +1,123 @@
+"""What is best: acceptance x value x context weight x business lever, every factor in the open.
+
+    value = margin * stay_1 * margin_delta * H  +  stay * (stay_1 - stay_0) * own_margin * H
+            + saving * saving_month * H  +  of_kind[kind]
+
+H: horizon in months. stay_1, stay_0: P(still a customer | accepted, not accepted), 1 without a stay head. The words in
+front (margin, stay, saving, of_kind) are the weights of policy.yaml. What an agent earns is not in it. Saying nothing has
+value 0, so an offer is only made when its expected value is above that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nba.candidates import Candidate
+from nba.config import Policy, Worth
+from nba.domain import Kind, Scores
+from nba.errors import RuleError
+from nba.rules import Rule, Value
+
+DEFAULT_BASE_ACCEPT: dict[Kind, float] = {
+    "resolve": 0.5, "inform": 0.4, "escalate": 0.3, "optimize": 0.2, "retain": 0.15, "cross_sell": 0.04, "up_sell": 0.04,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A candidate with what arbitration made of it; money in the catalog's currency over the horizon.
+
+    `accept`: P(accept). `scored`: it came from the model, not from a base rate.
+    """
+
+    candidate: Candidate
+    accept: float
+    scored: bool
+    value: float
+    weight: float
+    expected_value: float
+
+
+class Arbiter:
+    """The weights of a policy, its context conditions compiled."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._context = tuple((Rule(weight.when), weight) for weight in policy.worth.context)
+
+    def rank(
+        self,
+        candidates: Sequence[Candidate],
+        scores: Scores | None,
+        places: Mapping[str, int],
+        values: Mapping[str, Value],
+        own_margin: float,
+    ) -> list[Ranked]:
+        """Candidates in falling order of expected value; ties by offer id. `places`: offer id to its row in `scores`."""
+        weights = self._weights(values)
+        ranked = [self._ranked(c, scores, places[c.offer.id], weights, own_margin) for c in candidates]
+        return sorted(ranked, key=lambda r: (-r.expected_value, r.candidate.offer.id))
+
+    def base_accept(self, kind: Kind) -> float:
+        """The base rate that stands in for a missing score."""
+        return self._policy.base_accept.get(kind, DEFAULT_BASE_ACCEPT[kind])
+
+    def _weights(self, values: Mapping[str, Value]) -> tuple[dict[str, float], dict[str, float]]:
+        by_kind: dict[str, float] = {}
+        by_offer: dict[str, float] = {}
+        for rule, weight in self._context:
+            if _holds(rule, values):
+                for kind in weight.kinds:
+                    by_kind[kind] = by_kind.get(kind, 1.0) * weight.times
+                for offer in weight.offers:
+                    by_offer[offer] = by_offer.get(offer, 1.0) * weight.times
+        return by_kind, by_offer
+
+    def _ranked(
+        self,
+        candidate: Candidate,
+        scores: Scores | None,
+        place: int,
+        weights: tuple[dict[str, float], dict[str, float]],
+        own_margin: float,
+    ) -> Ranked:
+        offer = candidate.offer
+        worth = self._policy.worth
+        accept = _score(scores, place)
+        scored = accept is not None
+        probability = accept if accept is not None else self.base_accept(offer.kind)
+        value = worth_of(worth, candidate, own_margin, *_stay(scores, place))
+        weight = weights[0].get(offer.kind, 1.0) * weights[1].get(offer.id, 1.0) * worth.levers.get(offer.id, 1.0)
+        return Ranked(candidate, probability, scored, value, weight, probability * value * weight)
+
+
+def worth_of(worth: Worth, candidate: Candidate, own_margin: float, stay_1: float, stay_0: float) -> float:
+    """The value of an acceptance by the formula at the top of this file."""
+    margin = worth.margin * stay_1 * candidate.margin_delta_month * worth.horizon_months
+    stay = worth.stay * (stay_1 - stay_0) * own_margin * worth.horizon_months
+    saving = worth.saving * (candidate.saving_month or 0.0) * worth.horizon_months
+    return margin + stay + saving + worth.of_kind.get(candidate.offer.kind, 0.0)
+
+
+def _score(scores: Scores | None, place: int) -> float | None:
+    if scores is None:
+        return None
+    value = float(scores.accept[place])
+    return value if 0.0 <= value <= 1.0 else None  # NaN fails both comparisons
+
+
+def _stay(scores: Scores | None, place: int) -> tuple[float, float]:
+    if scores is None or scores.stay_if_accepted is None or scores.stay_if_not is None:
+        return 1.0, 1.0
+    stay_1, stay_0 = float(scores.stay_if_accepted[place]), float(scores.stay_if_not[place])
+    if 0.0 <= stay_1 <= 1.0 and 0.0 <= stay_0 <= 1.0:
+        return stay_1, stay_0
+    return 1.0, 1.0
+
+
+def _holds(rule: Rule, values: Mapping[str, Value]) -> bool:
+    try:
+        return rule.truth(values)
+    except RuleError:
+        return False

@@ -1,0 +1,244 @@
+"""What one file of a config folder says, held against the others: names, rules, templates. Every problem has its place."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from nba.candidates import offer_constants
+from nba.config import Config, Feature, Offer
+from nba.errors import RuleError
+from nba.lines import Document, Path_
+from nba.phrase import NAMES, PERSON, parse_template
+from nba.rules import Rule, Value, flat, references
+from nba.wording import known_locale, spec_problem
+
+RESERVED_ATTRIBUTES = frozenset({"id", "kind", *NAMES})
+SEEN_BY_RULES = ("features", "profile", "context", "own")
+MONEY_IN_COST = frozenset({"saving_month", "cost_month"})
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Every name that a rule may read, with its type, by scope."""
+
+    features: dict[str, str]
+    profile: dict[str, str]
+    context: dict[str, str]
+    own: dict[str, str]
+
+    def of(self, scope: str) -> dict[str, str]:
+        known: dict[str, str] = getattr(self, scope)
+        return known
+
+
+def check_config(config: Config, documents: Mapping[str, Document]) -> list[str]:
+    """Every problem, as `file:line: place: what: cure`. An empty list: the config is sound."""
+    names = _names(config)
+    features = documents["features"]
+    problems = [*_feature_problems(config, features, names)]
+    problems += _offer_problems(config, documents["catalog"], names)
+    problems += _policy_problems(config, documents["policy"], names)
+    return problems
+
+
+def _names(config: Config) -> _Names:
+    features = config.features
+    own = {name: _type_of(value) for offer in config.catalog.offers for name, value in offer.attributes.items()}
+    context = {name: str(field.type) for name, field in features.context.items()}
+    profile = {name: str(kind) for name, kind in features.profile_types.items()}
+    return _Names({f.name: "number" for f in features.features}, profile, context, own)
+
+
+def _type_of(value: Value) -> str:
+    return "boolean" if isinstance(value, bool) else "category" if isinstance(value, str) else "number"
+
+
+def suggestion_for(name: str, known: Iterable[str]) -> str:
+    """`: did you mean x?` or a short list of what there is."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else "known: " + (", ".join(sorted(known)[:12]) or "none")
+
+
+# features.yaml
+
+
+def _feature_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
+    settings = config.features
+    seen: dict[str, str] = {}
+    columns = [("profile", n) for n in settings.profile] + [("context", n) for n in settings.context]
+    for path, name in [(("features", i), f.name) for i, f in enumerate(settings.features)] + [
+        ((s, n), n) for s, n in columns
+    ]:
+        if name in seen:
+            yield f"{document.place(path)}: {name!r} is also a {seen[name]}: a name may stand once among features, profile and context"
+        seen.setdefault(name, str(path[0]).removesuffix("s"))
+    for index, feature in enumerate(settings.features):
+        place = document.place(("features", index))
+        if feature.of is not None and feature.of not in settings.activities:
+            yield f"{place}: {feature.name}: unknown activity {feature.of!r}: {suggestion_for(feature.of, settings.activities)}"
+        if feature.derived is not None:
+            yield from _rule_problems(feature.derived, {}, names, f"{place}: {feature.name}", ("features",))
+    yield from _cycles(settings.features, document)
+
+
+def _cycles(features: tuple[Feature, ...], document: Document) -> Iterator[str]:
+    reads = {
+        f.name: {n for s, n in references(f.derived) if s == "features"} for f in features if f.derived is not None
+    }
+    done = {f.name for f in features if f.derived is None}
+    while ready := [
+        name for name, needs in reads.items() if name not in done and needs <= done | (needs - reads.keys())
+    ]:
+        done.update(ready)
+    for index, feature in enumerate(features):
+        if feature.name in reads and feature.name not in done:
+            yield f"{document.place(('features', index))}: {feature.name}: is computed from itself: break the circle"
+
+
+# catalog.yaml
+
+
+def _offer_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for index, offer in enumerate(config.catalog.offers):
+        path: Path_ = ("offers", index)
+        if offer.id in seen:
+            yield f"{document.place((*path, 'id'))}: offer {offer.id!r} stands already at {seen[offer.id]}: give one another id"
+        seen.setdefault(offer.id, document.place((*path, "id")))
+        for name in sorted(RESERVED_ATTRIBUTES & offer.attributes.keys()):
+            yield f"{document.place((*path, 'attributes', name))}: {offer.id}: attribute {name!r} is a reserved name: rename it"
+        yield from _offer_rule_problems(offer, document, path, names)
+        yield from _say_problems(config, offer, document, path)
+
+
+def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _Names) -> Iterator[str]:
+    constants = offer_constants(offer)
+    for field in ("eligible", "cost_month", "covers"):
+        text = getattr(offer, field)
+        if text is None:
+            continue
+        place = document.place((*path, field))
+        yield from _rule_problems(text, constants, names, f"{place}: {offer.id}: {field}")
+        circular = {name for scope, name in references(text) if not scope} & MONEY_IN_COST
+        if field != "eligible" and circular:
+            yield f"{place}: {offer.id}: {field}: reads {min(circular)}, which is computed from it: use own_cost_month or price_month"
+
+
+def _say_problems(config: Config, offer: Offer, document: Document, path: Path_) -> Iterator[str]:
+    names = _names(config)
+    constants = offer_constants(offer)
+    facts = {*NAMES, *PERSON, *names.features, *config.features.columns_by_name, *offer.attributes}
+    for index, say in enumerate(offer.say):
+        here = (*path, "say", index)
+        place = document.place((*here, "when"))
+        yield from _rule_problems(say.when, constants, names, f"{place}: {offer.id}: when")
+        for locale, text in say.texts.items():
+            for problem in template_problems(text, facts, locale):
+                yield f"{document.place((*here, locale))}: {offer.id}: {problem}"
+
+
+def template_problems(text: str, known: Iterable[str], locale: str) -> Iterator[str]:
+    """What is wrong with one template text."""
+    if not known_locale(locale):
+        yield f"unknown language {locale!r}: use a code such as en or de-AT"
+    try:
+        parts = parse_template(text)
+    except ValueError as error:
+        yield f"template {text[:60]!r}: {error}"
+        return
+    known = set(known)
+    for part in parts:
+        if part.name is not None and part.name not in known:
+            yield f"unknown placeholder {{{part.name}}}: {suggestion_for(part.name, known)}"
+        if part.name is not None and (problem := spec_problem(part.spec)):
+            yield f"placeholder {{{part.name}}}: {problem}"
+
+
+# policy.yaml
+
+
+def _policy_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
+    policy = config.policy
+    offers = config.catalog.by_id
+    openings: list[tuple[Path_, str, str]] = [(("opening", loc), loc, text) for loc, text in policy.opening.items()]
+    openings += [
+        (("opening_for", k, loc), loc, t) for k, texts in policy.opening_for.items() for loc, t in texts.items()
+    ]
+    for path, locale, text in openings:
+        for problem in template_problems(text, PERSON, locale):
+            yield f"{document.place(path)}: {problem}"
+    for offer_id in policy.worth.levers.keys() - offers.keys():
+        place = document.place(("worth", "levers", offer_id))
+        yield f"{place}: lever for unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
+    for index, weight in enumerate(policy.worth.context):
+        place = document.place(("worth", "context", index))
+        yield from _rule_problems(weight.when, {}, names, f"{place}: when")
+        for offer_id in set(weight.offers) - offers.keys():
+            yield f"{place}: unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
+    place = document.place(("exploration", "off_when"))
+    yield from _rule_problems(policy.exploration.off_when, {}, names, f"{place}: off_when")
+
+
+# rules
+
+
+def _rule_problems(
+    text: str, constants: Mapping[str, Value], names: _Names, place: str, scopes: tuple[str, ...] = SEEN_BY_RULES
+) -> Iterator[str]:
+    try:
+        rule = Rule(text, constants)
+    except RuleError as error:
+        yield f"{place}: {error}"
+        return
+    unknown = list(_unknown(rule, constants, names, scopes))
+    yield from (f"{place}: {problem}" for problem in unknown)
+    if not unknown and (problem := _type_problem(rule, names)):
+        yield f"{place}: {problem}"
+
+
+def _unknown(rule: Rule, constants: Mapping[str, Value], names: _Names, scopes: tuple[str, ...]) -> Iterator[str]:
+    for scope, name in sorted(rule.reads):
+        if scope == "attributes":
+            known = [n.removeprefix("attributes__") for n in constants if n.startswith("attributes__")]
+            yield f"{scope}.{name} is not there in {rule.text!r}: {suggestion_for(name, known)}"
+        elif scope and scope not in scopes:
+            yield f"{scope}.{name} cannot be read in {rule.text!r}: a derived feature reads other features only"
+        elif scope and name not in names.of(scope):
+            yield f"unknown {scope}.{name} in {rule.text!r}: {suggestion_for(name, names.of(scope))}"
+
+
+def _type_problem(rule: Rule, names: _Names) -> str | None:
+    """Try the rule on a made-up customer: a comparison of text with a number shows before the first call does."""
+    sample: dict[str, Value] = {"number": 1.0, "category": "x", "text": "x", "boolean": True}
+    values = {flat(s, n) if s else n: sample[names.of(s)[n]] if s else 1.0 for s, n in rule.reads}
+    try:
+        rule.evaluate(values)
+    except RuleError as error:
+        if "overload" in str(error) or "Unsupported operation" in str(error):
+            return f"{rule.text!r} mixes types: compare text with text and numbers with numbers"
+    return None
+
+
+def warnings(config: Config) -> list[str]:
+    """What is allowed but could mislead a customer or surprise an author."""
+    found = []
+    for offer in config.catalog.offers:
+        for index, say in enumerate(offer.say):
+            named = {part.name or "" for text in say.texts.values() for part in parse_template(text)}
+            promised = named & {"saving_month", "saving_year"}
+            if promised and "saving_month" not in say.when and "saving_month" not in offer.eligible:
+                found.append(
+                    f"catalog.yaml: {offer.id}: say {index + 1} names {min(promised)} without `saving_month > 0` in its `when`: "
+                    "it will stay unsaid where there is no saving"
+                )
+            missing = set(config.policy.locales) - say.texts.keys()
+            if missing:
+                found.append(f"catalog.yaml: {offer.id}: say {index + 1} has no text in {', '.join(sorted(missing))}")
+    if config.policy.service_first.override:
+        kinds = ", ".join(config.policy.service_first.override)
+        found.append(
+            f"policy.yaml: service_first.override lets {kinds} pass while an issue is open: every answer will say so"
+        )
+    return found

@@ -1,0 +1,305 @@
+"""One decision, from what is known of a customer to what the agent says. Read top to bottom.
+
+    case    -> what every offer would cost and save this customer
+    decide  -> funnel (may it be said), evidence (is there a true sentence), arbitration (is it worth saying),
+               exploration (is another one tried first), phrase (say it)
+
+Pure: no Redis, no HTTP, no model; the same case, scores and seed give the same decision, byte for byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nba.arbitration import Arbiter, Ranked
+from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
+from nba.config import Config, Offer
+from nba.domain import Customer, Kind, Scores
+from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
+from nba.funnel import Call, Passed, Withheld, run_funnel
+from nba.phrase import Phrasebook, Reason, Template
+from nba.rules import Rule, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the agent desktop asked; `now_ms` is the moment that the answer is as of."""
+
+    customer_id: str
+    now_ms: int
+    decision_id: str
+    channel: str = "call"
+    interaction_id: str | None = None
+    context: Mapping[str, Value] | None = None
+    limit: int = 3
+    locale: str | None = None
+    max_cost_month: float | None = None
+    agent_id: str | None = None
+    agent_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request with everything computed before a model is asked.
+
+    `columns`: customer and context columns by name, defaults applied, as the model sees them and the journal keeps them.
+    `values`: the same as flat CEL variables. `candidates`: one an offer, in the order of the catalog.
+    """
+
+    request: Request
+    customer: Customer
+    columns: dict[str, Value]
+    values: dict[str, Value]
+    candidates: list[Candidate]
+    own: Offer | None
+    locale: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One line for the agent. `propensity`: the exact probability of this offer at this rank under the policy."""
+
+    rank: int
+    offer_id: str
+    kind: Kind
+    title: str
+    say: str
+    because: tuple[Reason, ...]
+    accept_probability: float
+    expected_value: float
+    cost_month: float | None
+    saving_month: float | None
+    margin_delta_month: float
+    covers: bool
+    propensity: float
+    explored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What came out, every offer of the catalog accounted for exactly once: suggested, or withheld with its stage."""
+
+    suggestions: tuple[Suggestion, ...]
+    withheld: tuple[Withheld, ...]
+    eligible: int
+    passed: int
+    nothing_because: str | None
+    source: str
+    degraded: tuple[str, ...]
+
+
+class Decider:
+    """A config, compiled. Build one for each version of a config; it is not for several threads at once."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.rules = CatalogRules(config.catalog)
+        self._arbiter = Arbiter(config.policy)
+        self._phrases = Phrasebook(config, {offer.offer.id: offer.say for offer in self.rules.offers})
+        self._off_when = Rule(config.policy.exploration.off_when)
+        self._places = {offer.id: place for place, offer in enumerate(config.catalog.offers)}
+        self._defaults = _defaults(config)
+
+    def case(self, customer: Customer, request: Request) -> Case:
+        """Everything that can be computed before a model is asked."""
+        profile = {**self._defaults[0], **_present(customer.profile)}
+        context = {**self._defaults[1], **_present(request.context or {})}
+        rules = self.rules.own(profile)
+        own = rules.offer if rules else None
+        values = rule_values(customer.features, profile, context, own)
+        candidates = make_candidates(self.rules, values, profile)
+        columns = self._columns(customer, profile, context)
+        locale = self._locale(request.locale, profile.get("locale"))
+        return Case(request, customer, columns, values, candidates, own, locale)
+
+    def decide(self, case: Case, scores: Scores | None, *, degraded: Sequence[str] = ()) -> Decision:
+        """Run the stages in order. `scores`: rows in the order of `case.candidates`; None: base rates stand in."""
+        passed = run_funnel(
+            self.rules, self.config.policy, case.customer, self._call(case), case.candidates, case.values
+        )
+        withheld = list(passed.withheld)
+        templates, spoken = self._with_evidence(case, passed, withheld)
+        own_margin = case.own.margin_month if case.own else 0.0
+        best = self._worth_saying(self._arbiter.rank(spoken, scores, self._places, case.values, own_margin), withheld)
+        suggestions = self._suggest(case, best, templates, withheld)
+        flags = (*case.customer.degraded, *degraded, *passed.overridden, *_score_flags(scores, best))
+        return Decision(
+            suggestions=tuple(suggestions),
+            withheld=tuple(withheld),
+            eligible=passed.eligible,
+            passed=len(spoken),
+            nothing_because=None if suggestions else _why_nothing(withheld),
+            source=_source(scores, case.customer),
+            degraded=tuple(dict.fromkeys(flags)),
+        )
+
+    def _columns(
+        self, customer: Customer, profile: Mapping[str, Value], context: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        given = {**customer.features, **profile, **context}
+        return {column.name: given.get(column.name) for column in self.config.features.columns}
+
+    def _call(self, case: Case) -> Call:
+        request = case.request
+        context = {**self._defaults[1], **(request.context or {})}
+        return Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month)
+
+    def _locale(self, *wanted: Value) -> str:
+        locales = self.config.policy.locales
+        for tag in wanted:
+            for known in (str(tag), str(tag).replace("_", "-").split("-")[0]):
+                if known in locales:
+                    return known
+        return locales[0]
+
+    def _with_evidence(
+        self, case: Case, passed: Passed, withheld: list[Withheld]
+    ) -> tuple[dict[str, Template | None], list[Candidate]]:
+        templates: dict[str, Template | None] = {}
+        kept = []
+        for candidate in passed.candidates:
+            offer = candidate.offer
+            values = with_pair(case.values, candidate)
+            template = self._phrases.best_template(offer, values, self._facts(case, candidate))
+            if template is None and self._phrases.needs_evidence(offer):
+                withheld.append(Withheld(offer.id, "evidence", "no sentence of this offer is true of this customer"))
+            else:
+                templates[offer.id] = template
+                kept.append(candidate)
+        return templates, kept
+
+    def _facts(self, case: Case, candidate: Candidate) -> dict[str, Value]:
+        """Plain names that a template may use. A saving is a fact only where there is one."""
+        offer, own = candidate.offer, case.own
+        saving = candidate.saving_month
+        real = saving is not None and saving > 0
+        return {
+            **case.columns,
+            **{name: case.customer.profile.get(name) for name in ("salutation", "given_name", "family_name")},
+            **offer.attributes,
+            "title": offer.title_in(case.locale),
+            "own_title": own.title_in(case.locale) if own else None,
+            "price_month": offer.price_month,
+            "cost_month": candidate.cost_month,
+            "own_cost_month": case.values.get("own_cost_month"),
+            "saving_month": saving if real else None,
+            "saving_year": round(saving * 12, 2) if saving is not None and real else None,
+        }
+
+    def _worth_saying(self, ranking: list[Ranked], withheld: list[Withheld]) -> list[Ranked]:
+        """Those that beat saying nothing, the best of each group of near-identical offers."""
+        best: list[Ranked] = []
+        groups: dict[str, str] = {}
+        for item in ranking:
+            offer = item.candidate.offer
+            if not item.expected_value > 0:
+                withheld.append(
+                    Withheld(offer.id, "arbitration", f"worth {item.expected_value:.2f}: saying nothing is better")
+                )
+            elif offer.group and offer.group in groups:
+                withheld.append(Withheld(offer.id, "arbitration", f"near-identical to {groups[offer.group]}"))
+            else:
+                groups.setdefault(offer.group or offer.id, offer.id)
+                best.append(item)
+        return best
+
+    def _suggest(
+        self, case: Case, best: list[Ranked], templates: Mapping[str, Template | None], withheld: list[Withheld]
+    ) -> list[Suggestion]:
+        if not best:
+            return []
+        request, policy = case.request, self.config.policy
+        probabilities = self._probabilities(case, best)
+        first = draw(probabilities, policy.seed, request.customer_id, request.interaction_id or request.decision_id)
+        order = ranked(first, len(best))
+        for index in order[request.limit :]:
+            withheld.append(
+                Withheld(best[index].candidate.offer.id, "arbitration", f"ranked below the first {request.limit}")
+            )
+        return [
+            self._suggestion(
+                case, best[index], rank, rank_probability(probabilities, index, rank), templates, first != 0
+            )
+            for rank, index in enumerate(order[: request.limit])
+        ]
+
+    def _probabilities(self, case: Case, best: list[Ranked]) -> list[float]:
+        exploration = self.config.policy.exploration
+        off = exploration.gamma is None or bool(case.customer.degraded) or self._off_when.truth(case.values)
+        free = [item.candidate.offer.kind not in exploration.off_for for item in best]
+        return first_rank_probabilities([r.expected_value for r in best], None if off else exploration.gamma, free)
+
+    def _suggestion(
+        self,
+        case: Case,
+        item: Ranked,
+        rank: int,
+        propensity: float,
+        templates: Mapping[str, Template | None],
+        explored: bool,
+    ) -> Suggestion:
+        candidate = item.candidate
+        offer = candidate.offer
+        sentence = self._phrases.sentence(offer, templates[offer.id], self._facts(case, candidate), case.locale)
+        return Suggestion(
+            rank=rank + 1,
+            offer_id=offer.id,
+            kind=offer.kind,
+            title=offer.title_in(case.locale),
+            say=sentence.say,
+            because=sentence.because,
+            accept_probability=item.accept,
+            expected_value=round(item.expected_value, 4),
+            cost_month=candidate.cost_month,
+            saving_month=candidate.saving_month,
+            margin_delta_month=candidate.margin_delta_month,
+            covers=candidate.covers,
+            propensity=propensity,
+            explored=explored and rank == 0,
+        )
+
+
+def _defaults(config: Config) -> tuple[dict[str, Value], dict[str, Value]]:
+    fields = config.features
+    return _present({n: f.default for n, f in fields.profile.items()}), _present(
+        {n: f.default for n, f in fields.context.items()}
+    )
+
+
+def _present(given: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _score_flags(scores: Scores | None, best: Sequence[Ranked]) -> tuple[str, ...]:
+    if scores is None:
+        return ("model",)
+    return () if all(item.scored for item in best) else ("scores",)
+
+
+def _source(scores: Scores | None, customer: Customer) -> str:
+    if scores is None or "features" in customer.degraded:
+        return "fallback"
+    return "model" if any(math.isfinite(score) for score in scores.accept) else "fallback"
+
+
+_NOTHING = {
+    "eligibility": "nothing fits this customer",
+    "consent": "only service may be offered to this customer",
+    "service_first": "something has to be put right first",
+    "contact": "what fits has been offered before and rests",
+    "authority": "what fits needs more authority",
+    "max_cost": "what fits costs more than the caller's limit",
+    "dominated": "what they have is already the cheapest that covers their use",
+    "evidence": "there is no true reason to give",
+    "arbitration": "nothing is worth more than saying nothing",
+}
+
+
+def _why_nothing(withheld: Sequence[Withheld]) -> str:
+    """The latest stage that stopped something: the offers that came closest to being said."""
+    stages = [stage for stage in _NOTHING if any(w.stage == stage for w in withheld)]
+    late = stages[-1] if stages else "eligibility"
+    counts = ", ".join(f"{stage} {sum(w.stage == stage for w in withheld)}" for stage in stages)
+    return f"{_NOTHING[late]} (withheld: {counts})"

@@ -1,0 +1,187 @@
+"""The sentence for the agent: only claims that were computed, each with the reason it stands on.
+
+A template is literal text and placeholders `{name}` or `{name:spec}`. It is split once, when the config is read, and
+never handed to `str.format` (which would reach into attributes of whatever it is given).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from string import Formatter
+
+from nba.config import Config, Offer, Say
+from nba.errors import RuleError
+from nba.rules import Rule, Value
+from nba.wording import Wording, clean, wording, write
+
+MONEY = ("saving_month", "saving_year", "cost_month", "own_cost_month", "price_month")
+NAMES = ("title", "own_title", *MONEY)
+PERSON = ("salutation", "given_name", "family_name", "title", "own_title")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A literal (`name` is None) or a placeholder with its format spec."""
+
+    literal: str
+    name: str | None = None
+    spec: str = ""
+
+
+def parse_template(text: str) -> tuple[Part, ...]:
+    """Split a template. Raises ValueError when braces do not match or a placeholder is not a plain name."""
+    parts = []
+    for literal, name, spec, conversion in Formatter().parse(text):
+        if name is not None and (not name.isidentifier() or conversion):
+            raise ValueError(f"placeholder {{{name}}} is not a plain name: write {{name}} or {{name:.1f}}")
+        if literal:
+            parts.append(Part(literal))
+        if name is not None:
+            parts.append(Part("", name, spec or ("money" if name in MONEY else "")))
+    return tuple(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One number of the sentence, where it comes from, and how a person reads it."""
+
+    feature: str
+    value: Value
+    text: str
+    window: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What the agent says, and every reason it stands on."""
+
+    say: str
+    because: tuple[Reason, ...]
+
+
+class Template:
+    """One `say` entry: its condition and its texts, split."""
+
+    __slots__ = ("_texts", "names", "when")
+
+    def __init__(self, say: Say, when: Rule) -> None:
+        self.when = when
+        self._texts = {locale: parse_template(text) for locale, text in say.texts.items()}
+        parts = [part for text in self._texts.values() for part in text]
+        self.names = frozenset(part.name for part in parts if part.name is not None)
+
+    def text_in(self, locale: str) -> tuple[Part, ...] | None:
+        """The text in this language; None when the template does not speak it."""
+        return self._texts.get(locale)
+
+    def locales(self) -> Iterable[str]:
+        """The languages it speaks."""
+        return self._texts.keys()
+
+    def sayable(self, values: Mapping[str, Value], facts: Mapping[str, Value]) -> bool:
+        """Its condition holds and every name it uses has data. A condition that cannot be evaluated does not hold."""
+        try:
+            return self.when.truth(values) and all(_known(facts.get(name)) for name in self.names)
+        except RuleError:
+            return False
+
+
+def _known(value: Value) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
+class Phrasebook:
+    """All texts of a config, split and ready: openings by kind and locale, templates by offer."""
+
+    def __init__(self, config: Config, whens: Mapping[str, tuple[Rule, ...]]) -> None:
+        self._config = config
+        self._templates = {
+            offer.id: tuple(Template(say, when) for say, when in zip(offer.say, whens[offer.id], strict=True))
+            for offer in config.catalog.offers
+        }
+        self._openings = {
+            (kind, locale): parse_template(text)
+            for kind, texts in [(None, config.policy.opening), *config.policy.opening_for.items()]
+            for locale, text in texts.items()
+        }
+        self._labels = {feature.name: feature for feature in config.features.features}
+
+    def best_template(self, offer: Offer, values: Mapping[str, Value], facts: Mapping[str, Value]) -> Template | None:
+        """The sayable template that stands on most facts, the first of equals. None: nothing can be said."""
+        sayable = [t for t in self._templates[offer.id] if t.sayable(values, facts)]
+        return max(sayable, key=lambda t: len(t.names), default=None)
+
+    def needs_evidence(self, offer: Offer) -> bool:
+        """Whether the offer has templates at all; one without is said by its title alone."""
+        return bool(self._templates[offer.id])
+
+    def sentence(self, offer: Offer, template: Template | None, facts: Mapping[str, Value], locale: str) -> Sentence:
+        """Opening, then the claim. `facts`: plain name to value: features, attributes, money, person.
+
+        A template that does not speak the locale makes the whole sentence fall back to a language that it speaks.
+        """
+        if template is not None and template.text_in(locale) is None:
+            locale = next((known for known in self._config.policy.locales if template.text_in(known)), locale)
+        words = wording(locale, self._config.catalog.currency)
+        claim = () if template is None else template.text_in(locale) or ()
+        own_facts = {**facts, "title": offer.title_in(locale)}
+        opening = self._opening(offer, own_facts, locale, words)
+        body = "".join(_write(part, own_facts, words) for part in claim)
+        say = f"{opening}: {body}" if body else opening
+        return Sentence(
+            say if say.endswith((".", "!", "?", "…")) else say + ".", self._reasons(claim, own_facts, locale, words)
+        )
+
+    def _opening(self, offer: Offer, facts: Mapping[str, Value], locale: str, words: Wording) -> str:
+        parts = self._opening_parts(offer, locale)
+        head, rest = _split_address(parts)
+        name = _address(facts)
+        text = clean("".join(_write(part, facts, words) for part in rest))
+        if not head:
+            return f"{name}, {text}" if name and name not in text else text
+        return f"{name}, {text}" if name else text[:1].upper() + text[1:]
+
+    def _opening_parts(self, offer: Offer, locale: str) -> tuple[Part, ...]:
+        default = self._config.policy.locales[0]
+        for key in ((offer.kind, locale), (None, locale), (offer.kind, default)):
+            if key in self._openings:
+                return self._openings[key]
+        return self._openings[None, default]
+
+    def _reasons(
+        self, claim: tuple[Part, ...], facts: Mapping[str, Value], locale: str, words: Wording
+    ) -> tuple[Reason, ...]:
+        specs: dict[str, str] = {}
+        for part in claim:
+            if part.name is not None and part.name not in PERSON and not specs.get(part.name):
+                specs[part.name] = "" if part.spec.startswith("plural|") else part.spec
+        return tuple(self._reason(name, spec, facts[name], locale, words) for name, spec in specs.items())
+
+    def _reason(self, name: str, spec: str, value: Value, locale: str, words: Wording) -> Reason:
+        feature = self._labels.get(name)
+        label = (feature.label.get(locale) if feature else None) or name.replace("_", " ")
+        window = str(feature.window) if feature and feature.window else None
+        return Reason(name, value, f"{label}: {write(value, spec, words)}", window)
+
+
+def _write(part: Part, facts: Mapping[str, Value], words: Wording) -> str:
+    return part.literal if part.name is None else write(facts.get(part.name, ""), part.spec, words)
+
+
+def _split_address(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """Split `{salutation} {family_name}, …` from the rest, so that a sentence to a nameless caller still reads well."""
+    for index, part in enumerate(parts):
+        if part.name is None and part.literal.startswith(", "):
+            names = [p.name for p in parts[:index] if p.name is not None]
+            if names and all(name in PERSON[:3] for name in names):
+                return parts[:index], (Part(part.literal[2:]), *parts[index + 1 :])
+    return (), parts
+
+
+def _address(facts: Mapping[str, Value]) -> str:
+    salutation, given, family = (clean(str(facts.get(name) or "")) for name in PERSON[:3])
+    if not family:
+        return ""
+    return f"{salutation or given} {family}".strip()
