@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 
 import cel
@@ -84,10 +85,10 @@ def references(text: str) -> set[tuple[str, str]]:
     return found
 
 
-class _Environment:
-    """One CEL context for the process: functions once, variables through the mapping bound at each evaluation.
+class _Environment(threading.local):
+    """One CEL context a thread: functions once, variables through the mapping bound at each evaluation.
 
-    Not for several threads at once, as the library's contexts are not.
+    The library's contexts are not for several threads at once, and a new config is checked in a thread beside the calls.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,97 @@
+"""What an operator sees: Prometheus metrics. No label carries anything about a person.
+
+With several workers each writes to files of its own in PROMETHEUS_MULTIPROC_DIR and any of them answers for all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+STAGES = ("read", "score", "decide", "journal", "whole")
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.06, 0.1, 0.25, 0.5, 1, 5)
+_AGES = (1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
+
+
+class Metrics:
+    """Every metric of one process. Children of labels are looked up once, not at each request."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        of = {"registry": self.registry}
+        requests = Counter("nba_requests", "HTTP requests by route and status", ["route", "status"], **of)
+        seconds = Histogram("nba_stage_seconds", "Time of a decision by stage", ["stage"], buckets=_SECONDS, **of)
+        self._requests, self._route_status = requests, dict[tuple[str, int], Counter]()
+        self.stage = {name: seconds.labels(name) for name in STAGES}
+        self.request_seconds = Histogram("nba_request_seconds", "Time of an HTTP request", buckets=_SECONDS, **of)
+        self._decisions = Counter("nba_decisions", "Decisions by source", ["source"], **of)
+        self._rungs = Counter("nba_degraded", "Decisions that had to do without something, by what", ["what"], **of)
+        self._offers = Counter("nba_suggestions", "Suggestions by offer and rank", ["offer", "rank"], **of)
+        self._withheld = Counter("nba_withheld", "Offers withheld by stage", ["stage"], **of)
+        self.nothing = Counter("nba_nothing_said", "Decisions without a suggestion", **of)
+        self.explored = Counter("nba_explored", "Decisions whose first rank was explored", **of)
+        self._outcomes = Counter("nba_outcomes", "Outcomes by kind", ["outcome"], **of)
+        self._events = Counter("nba_activity", "Events by result", ["result"], **of)
+        self.activity_age = Histogram("nba_activity_age_seconds", "Age of the newest event at a decision", buckets=_AGES, **of)
+        self.spooled = Gauge("nba_spool_lines", "What Redis still has to get", multiprocess_mode="livesum", **of)
+        self.streams = Gauge("nba_streams", "Open interaction streams", multiprocess_mode="livesum", **of)
+        self.journal_bytes = Counter("nba_journal_bytes", "Bytes written to the decision log", **of)
+        self.refusals = Counter("nba_journal_refusals", "Requests refused because the disk did not take the log", **of)
+        self.rolls = Counter("nba_rolls", "Rolls of the decision log by result", ["result"], **of)
+        self.reloads = Counter("nba_reloads", "Reloads by result", ["result"], **of)
+        self._version = Gauge("nba_serving_version", "What is served", ["model", "policy"], multiprocess_mode="livemax", **of)
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._served: tuple[str, str] | None = None
+
+    def request(self, route: str, status: int) -> None:
+        """Count one HTTP request. `route`: the template of the path, never the path."""
+        child = self._route_status.get((route, status))
+        if child is None:
+            child = self._route_status[route, status] = self._requests.labels(route, str(status))
+        child.inc()
+
+    def decision(self, source: str, degraded: Iterable[str], offers: Iterable[tuple[str, int]], stages: Iterable[str]) -> None:
+        """Count one decision. `offers`: (offer id, rank) of what was suggested; `stages`: of what was withheld."""
+        self._count(self._decisions, source)
+        for what in degraded:
+            self._count(self._rungs, what)
+        for offer, rank in offers:
+            self._count(self._offers, offer, str(rank))
+        counts: dict[str, int] = {}
+        for stage in stages:
+            counts[stage] = counts.get(stage, 0) + 1
+        for stage, count in counts.items():
+            self._count(self._withheld, stage, by=count)
+
+    def outcome(self, outcome: str) -> None:
+        """Count one outcome."""
+        self._count(self._outcomes, outcome)
+
+    def events(self, accepted: int, rejected: int) -> None:
+        """Count a batch of events."""
+        self._count(self._events, "accepted", by=accepted)
+        self._count(self._events, "rejected", by=rejected)
+
+    def version(self, model: str | None, policy: str) -> None:
+        """Say what is served from now on."""
+        if self._served:
+            self._version.labels(*self._served).set(0)
+        self._served = (model or "none", policy)
+        self._version.labels(*self._served).set(1)
+
+    def _count(self, counter: Counter, *labels: str, by: int = 1) -> None:
+        key = (counter._name, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = counter.labels(*labels)
+        child.inc(by)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus reads, over all workers."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        merged = CollectorRegistry()
+        multiprocess.MultiProcessCollector(merged)
+        return generate_latest(merged)

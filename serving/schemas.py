@@ -1,0 +1,254 @@
+"""What travels over the wire: the bodies that come in (held strictly to their shape) and, for the documentation, go out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+
+from nba.domain import DELAYED_OUTCOMES, DelayedOutcome, Kind, Outcome, Stage
+
+MAX_EVENTS = 1_000
+# No control characters, no braces (a brace would move a Redis key to another hash slot), at most 256 bytes.
+CUSTOMER_ID = r"^[^\x00-\x1f\x7f-\x9f{}]+$"
+MAX_ID_BYTES = 256
+
+
+def _fits(identifier: str) -> str:
+    if len(identifier.encode()) > MAX_ID_BYTES:
+        raise ValueError(f"longer than {MAX_ID_BYTES} bytes: use a shorter id")
+    return identifier
+
+
+CustomerId = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_ID_BYTES, pattern=CUSTOMER_ID), AfterValidator(_fits)
+]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+DecisionId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9a-z-]+$")]
+Moment = Annotated[
+    str,
+    StringConstraints(min_length=10, max_length=40),
+    Field(description="RFC 3339 with an offset", examples=["2026-11-22T10:00:00.000Z"]),
+]
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class Agent(_In):
+    """Who is on the line for us."""
+
+    id: Token | None = None
+    group: Token | None = None
+
+
+class RecommendIn(_In):
+    """A question for the next best action."""
+
+    customer_id: CustomerId
+    channel: Token = "call"
+    interaction_id: Token | None = None
+    context: dict[str, Any] = Field({}, description="typed by `context` of features.yaml")
+    limit: int = Field(3, ge=1, le=20)
+    locale: Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*$")] | None = None
+    max_cost_month: float | None = Field(None, ge=0, strict=False)
+    agent: Agent | None = None
+    explain: bool = False
+    at: Moment | None = None
+
+
+class ActivityIn(_In):
+    """A batch of events; each is checked on its own, so one bad event does not cost the others."""
+
+    events: list[dict[str, Any]] = Field(max_length=MAX_EVENTS)
+
+
+class OfferOutcomeIn(_In):
+    """What came of a suggestion."""
+
+    decision_id: DecisionId
+    offer_id: Token
+    outcome: Outcome
+    at: Moment | None = None
+    reason: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    outcome_id: Token | None = None
+
+
+class DelayedOutcomeIn(_In):
+    """What became of a customer later."""
+
+    customer_id: CustomerId
+    outcome: DelayedOutcome
+    at: Moment
+    value: float | None = Field(None, strict=False)
+    reason: Annotated[str, StringConstraints(max_length=1000)] | None = None
+    outcome_id: Token | None = None
+
+
+def _which_outcome(body: Any) -> str:
+    """Delayed outcomes belong to a customer, all others to a decision; decides which shape complaints are about."""
+    outcome = body.get("outcome") if isinstance(body, dict) else getattr(body, "outcome", None)
+    return DELAYED if outcome in DELAYED_OUTCOMES else OFFER
+
+
+OFFER, DELAYED = "(offer)", "(delayed)"
+OutcomeIn = Annotated[
+    Annotated[OfferOutcomeIn, Tag(OFFER)] | Annotated[DelayedOutcomeIn, Tag(DELAYED)], Discriminator(_which_outcome)
+]
+
+
+class Own(BaseModel):
+    """The customer's plan and what they pay on it for what they use."""
+
+    offer_id: str
+    title: str
+    cost_month: float | None
+
+
+class Because(BaseModel):
+    """A true reason, from the customer's own activity."""
+
+    feature: str
+    value: Any
+    text: str
+    window: str | None = None
+
+
+class SuggestionOut(BaseModel):
+    """One line for the agent."""
+
+    rank: int
+    offer_id: str
+    kind: Kind
+    title: str
+    say: str
+    because: list[Because]
+    accept_probability: float
+    expected_value: float
+    cost_month: float | None = None
+    saving_month: float | None
+    propensity: float
+    explored: bool
+
+
+class WithheldOut(BaseModel):
+    """An offer that may not be said, and why."""
+
+    offer_id: str
+    stage: Stage
+    rule: str
+
+
+class ThreadOut(BaseModel):
+    """A line of the story so far."""
+
+    at: str
+    channel: str
+    activity: str
+    text: str
+
+
+class RecommendOut(BaseModel):
+    """The answer."""
+
+    decision_id: str
+    customer_id: str
+    at: str
+    source: Literal["model", "fallback"]
+    degraded: list[str]
+    model: str | None
+    policy: str
+    experiment: dict[str, str] | None
+    own: Own | None
+    freshness: dict[str, int | None]
+    funnel: dict[str, int]
+    nothing_because: str | None
+    suggestions: list[SuggestionOut]
+    thread: list[ThreadOut]
+    withheld: list[WithheldOut] | None = None
+    features: dict[str, float | None] | None = None
+
+
+class Rejected(BaseModel):
+    """An event that was not taken: its place in the batch and the reason."""
+
+    index: int
+    error: str
+    pointer: str
+
+
+class ActivityOut(BaseModel):
+    """How many events are kept."""
+
+    accepted: int
+    rejected: list[Rejected]
+
+
+class OutcomeOut(BaseModel):
+    """The outcome is on the disk. `duplicate`: it was there before."""
+
+    outcome_id: str
+    duplicate: bool
+
+
+class CustomerOut(BaseModel):
+    """The unified view of one customer."""
+
+    customer_id: str
+    at: str
+    profile: dict[str, Any]
+    profile_at: str | None
+    features: dict[str, float | None]
+    thread: list[ThreadOut]
+    open_issues: list[dict[str, Any]]
+    contacts: list[dict[str, Any]]
+
+
+class ProfileOut(BaseModel):
+    """The profile as it is kept."""
+
+    customer_id: str
+    profile: dict[str, Any]
+
+
+class ErasedOut(BaseModel):
+    """The receipt of an erasure: how much was removed from where."""
+
+    customer_id: str
+    at: str
+    removed: dict[str, int]
+
+
+class ReadyOut(BaseModel):
+    """Each dependency by name: `ok`, or what is wrong with it."""
+
+    ready: bool
+    dependencies: dict[str, str]
+
+
+class ReloadOut(BaseModel):
+    """What is served now."""
+
+    model: str | None
+    policy: str
+    workers: int
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong with a request, and where."""
+
+    detail: str
+    pointer: str
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    pointer: str | None = None
+    errors: list[FieldProblem] | None = None
+    request_id: str | None = None

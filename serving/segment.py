@@ -1,0 +1,177 @@
+"""Append-only files of JSON lines, each owned by one living process.
+
+A segment gets its public name only while its owner holds an exclusive flock on it, so whoever finds a file without a
+lock knows that the owner is gone (a kill -9 releases locks too) and that nobody will append to it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from nba.errors import JournalError
+
+SUFFIX = ".jsonl"
+
+
+class Segment:
+    """One file that only this process appends to. A line is either wholly there or not at all."""
+
+    def __init__(self, folder: Path, kind: str, now_ms: int) -> None:
+        """Create and lock it. `kind`: one letter, the first of its name. Raises JournalError."""
+        self.name = f"{kind}{now_ms:011x}{secrets.token_hex(5)}"
+        self.path = folder / f"{self.name}{SUFFIX}"
+        self.created_ms = now_ms
+        self.size = 0  # also the offset of the next line
+        hidden = folder / f".{self.name}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(hidden, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            hidden.rename(self.path)
+            sync_folder(folder)
+        except OSError as error:
+            raise JournalError(f"cannot write to {folder}: {error.strerror}: free space or mend its permissions") from error
+
+    def append(self, line: bytes) -> int:
+        """Append one line (without its newline); gives its byte offset.
+
+        When it returns the line survives a kill of this process; `sync` makes it survive a power cut.
+        Raises JournalError, after which nothing of the line is left in the file.
+        """
+        offset = self.size
+        data = line + b"\n"
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            raise self._refusal(offset, error.strerror) from error
+        if written != len(data):
+            raise self._refusal(offset, "no space left on device")
+        self.size = offset + written
+        return offset
+
+    def _refusal(self, offset: int, reason: str | None) -> JournalError:
+        with suppress(OSError):
+            os.ftruncate(self._fd, offset)
+        return JournalError(f"the disk under {self.path.parent} does not take the log ({reason}): free space there")
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Bytes of the file from `offset`."""
+        return os.pread(self._fd, length, offset)
+
+    def sync(self) -> None:
+        """Force what was appended to the disk. Raises JournalError."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise JournalError(f"the disk under {self.path.parent} fails ({error.strerror}): replace or free it") from error
+
+    def close(self, *, remove: bool = False) -> None:
+        """Give up the lock; `remove`: the file is of no more use."""
+        if remove:
+            self.path.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+class DurableLog:
+    """A segment whose `append` returns only when the line is on the disk; concurrent appends share one sync."""
+
+    def __init__(self, folder: Path, kind: str, now_ms: int) -> None:
+        self._folder, self._kind = folder, kind
+        self.segment = Segment(folder, kind, now_ms)
+        self._lock = asyncio.Lock()
+        self._asked = 0
+        self._synced = 0
+
+    async def append(self, line: bytes) -> None:
+        """Append one line, durably. Raises JournalError."""
+        self.segment.append(line)
+        self._asked += 1
+        mine = self._asked
+        async with self._lock:
+            if self._synced < mine:
+                await self._sync()
+
+    async def _sync(self) -> None:
+        covered = self._asked
+        await asyncio.to_thread(self.segment.sync)
+        self._synced = covered
+
+    async def rotate(self, now_ms: int) -> Segment:
+        """Start a new segment; gives the old one, synced and still locked."""
+        async with self._lock:
+            fresh = await asyncio.to_thread(Segment, self._folder, self._kind, now_ms)
+            old, self.segment, covered = self.segment, fresh, self._asked
+            await asyncio.to_thread(old.sync)
+            self._synced = covered
+        return old
+
+
+def sync_folder(folder: Path) -> None:
+    """Make creations, renames and removals in a folder survive a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def segments(folder: Path, kind: str) -> list[Path]:
+    """Every segment of this kind, oldest first, living or left over."""
+    return sorted(folder.glob(f"{kind}*{SUFFIX}"))
+
+
+@contextmanager
+def abandoned(path: Path) -> Iterator[BinaryIO | None]:
+    """The open file, locked, when its owner is gone; None when it lives or somebody else has taken the file over."""
+    try:
+        handle = path.open("r+b")
+    except FileNotFoundError:
+        yield None
+        return
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        yield handle if path.exists() else None
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Held by one process at a time; waits for its turn."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(byte offset, document) of every whole line; a line cut off by a crash and an erased one are left out."""
+    offset = 0
+    with path.open("rb") as handle:
+        for line in handle:
+            document = parse_line(line)
+            if document:
+                yield offset, document
+            offset += len(line)
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """One line as a document; None when it is cut off, erased or not ours."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        document = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return document if isinstance(document, dict) and document else None
