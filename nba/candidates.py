@@ -21,7 +21,7 @@ class Candidate:
 
     Money a month in the catalog's currency, rounded to its minor unit. `cost_month`: what this customer would pay in all
     with this offer for what they use; `saving_month`: cost on the own plan minus that, None where the own plan is
-    unknown. `covers`: it is enough for what they use. `failed`: the rule that could not be evaluated for this customer
+    unknown or the offer is no other way to pay for the same use (an add-on, a service). `covers`: it is enough for what they use. `failed`: the rule that could not be evaluated for this customer
     and why; the offer is then withheld.
     """
 
@@ -116,7 +116,8 @@ def _candidate(rules: OfferRules, values: dict[str, Value], own_cost: float | No
         covers = rules.covers is None or rules.covers.truth(values)
     except RuleError as error:
         return Candidate(offer, None, None, False, margin, str(error))
-    saving = None if own_cost is None or cost is None else round(own_cost - cost, 2)
+    comparable = offer.is_plan or rules.cost is not None  # something new to buy saves nothing for the same use
+    saving = round(own_cost - cost, 2) if comparable and own_cost is not None and cost is not None else None
     return Candidate(offer, cost, saving, covers, margin)
 
 

@@ -11,10 +11,11 @@ from nba.config import Config, Feature, Offer
 from nba.errors import RuleError
 from nba.lines import Document, Path_
 from nba.phrase import NAMES, PERSON, parse_template
-from nba.rules import Rule, Value, flat, references
+from nba.rules import FUNCTIONS, SCALARS, SCOPES, Rule, Value, flat, references
 from nba.wording import known_locale, spec_problem
 
 RESERVED_ATTRIBUTES = frozenset({"id", "kind", *NAMES})
+RESERVED_FEATURES = frozenset({*FUNCTIONS, *SCALARS, *SCOPES, *NAMES, *PERSON, "has", "true", "false", "null", "in"})
 SEEN_BY_RULES = ("features", "profile", "context", "own")
 MONEY_IN_COST = frozenset({"saving_month", "cost_month"})
 
@@ -72,20 +73,24 @@ def _feature_problems(config: Config, document: Document, names: _Names) -> Iter
         ((s, n), n) for s, n in columns
     ]:
         if name in seen:
-            yield f"{document.place(path)}: {name!r} is also a {seen[name]}: a name may stand once among features, profile and context"
+            yield f"{document.place(path)}: {name!r} is also a {seen[name]}: names may stand only once in the three"
         seen.setdefault(name, str(path[0]).removesuffix("s"))
     for index, feature in enumerate(settings.features):
         place = document.place(("features", index))
+        if feature.name in RESERVED_FEATURES:
+            yield f"{place}: {feature.name}: is a word of the rules or the templates: rename the feature"
         if feature.of is not None and feature.of not in settings.activities:
             yield f"{place}: {feature.name}: unknown activity {feature.of!r}: {suggestion_for(feature.of, settings.activities)}"
         if feature.derived is not None:
-            yield from _rule_problems(feature.derived, {}, names, f"{place}: {feature.name}", ("features",))
+            yield from _rule_problems(feature.derived, {}, names, f"{place}: {feature.name}", derived=True)
     yield from _cycles(settings.features, document)
 
 
 def _cycles(features: tuple[Feature, ...], document: Document) -> Iterator[str]:
     reads = {
-        f.name: {n for s, n in references(f.derived) if s == "features"} for f in features if f.derived is not None
+        f.name: {n for _, n in references(f.derived, [g.name for g in features])}
+        for f in features
+        if f.derived is not None
     }
     done = {f.name for f in features if f.derived is None}
     while ready := [
@@ -123,7 +128,7 @@ def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _
         yield from _rule_problems(text, constants, names, f"{place}: {offer.id}: {field}")
         circular = {name for scope, name in references(text) if not scope} & MONEY_IN_COST
         if field != "eligible" and circular:
-            yield f"{place}: {offer.id}: {field}: reads {min(circular)}, which is computed from it: use own_cost_month or price_month"
+            yield f"{place}: {offer.id}: {field}: {min(circular)} is computed from it: read own_cost_month or price_month"
 
 
 def _say_problems(config: Config, offer: Offer, document: Document, path: Path_) -> Iterator[str]:
@@ -185,10 +190,11 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
 
 
 def _rule_problems(
-    text: str, constants: Mapping[str, Value], names: _Names, place: str, scopes: tuple[str, ...] = SEEN_BY_RULES
+    text: str, constants: Mapping[str, Value], names: _Names, place: str, derived: bool = False
 ) -> Iterator[str]:
+    scopes = ("features",) if derived else SEEN_BY_RULES
     try:
-        rule = Rule(text, constants)
+        rule = Rule(text, constants, names.features if derived else ())
     except RuleError as error:
         yield f"{place}: {error}"
         return

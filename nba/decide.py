@@ -214,10 +214,8 @@ class Decider:
         probabilities = self._probabilities(case, best)
         first = draw(probabilities, policy.seed, request.customer_id, request.interaction_id or request.decision_id)
         order = ranked(first, len(best))
-        for index in order[request.limit :]:
-            withheld.append(
-                Withheld(best[index].candidate.offer.id, "arbitration", f"ranked below the first {request.limit}")
-            )
+        below = f"ranked below the first {request.limit}"
+        withheld += [Withheld(best[i].candidate.offer.id, "arbitration", below) for i in order[request.limit :]]
         return [
             self._suggestion(
                 case, best[index], rank, rank_probability(probabilities, index, rank), templates, first != 0

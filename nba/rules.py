@@ -15,7 +15,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import cel
 
@@ -72,8 +72,8 @@ def literal(value: Value) -> str:
     return repr(float(value))
 
 
-def references(text: str) -> set[tuple[str, str]]:
-    """Every (scope, name) that a rule reads, for checks before anything is evaluated."""
+def references(text: str, bare: Collection[str] = ()) -> set[tuple[str, str]]:
+    """Every (scope, name) that a rule reads, for checks before anything is evaluated; `bare` as for Rule."""
     found = set()
     for match in _TOKEN.finditer(text):
         if match["ref"]:
@@ -82,6 +82,8 @@ def references(text: str) -> set[tuple[str, str]]:
             found.add((match["has_scope"], match["has_name"]))
         elif match["word"] in SCALARS:
             found.add(("", match["word"]))
+        elif match["word"] in bare:
+            found.add(("features", match["word"]))
     return found
 
 
@@ -128,16 +130,17 @@ class Rule:
 
     __slots__ = ("_program", "reads", "text")
 
-    def __init__(self, text: str, constants: Mapping[str, Value] | None = None) -> None:
+    def __init__(self, text: str, constants: Mapping[str, Value] | None = None, bare: Collection[str] = ()) -> None:
         """Compile. `constants`: flat variable name to value, written into the rule as literals.
 
+        `bare`: names of features that may stand without `features.` in front, as they do in a derived feature.
         Raises RuleError with the library's own message (line and column inside the rule) when it is not CEL.
         """
         self.text = text
         constants = constants or {}
-        self.reads = {r for r in references(text) if (flat(*r) if r[0] else r[1]) not in constants}
+        self.reads = {r for r in references(text, bare) if (flat(*r) if r[0] else r[1]) not in constants}
         try:
-            self._program = cel.compile(_rewrite(text, constants))
+            self._program = cel.compile(_rewrite(text, constants, bare))
         except ValueError as error:
             raise RuleError(f"not a CEL expression: {text!r}: {str(error).splitlines()[0]}") from error
         unknown = self._unknown_names()
@@ -187,8 +190,8 @@ def _plain(error: Exception) -> str:
     return text
 
 
-def _rewrite(text: str, constants: Mapping[str, Value]) -> str:
-    tokens = [(_kind(m), _translate(m, constants)) for m in _TOKEN.finditer(text)]
+def _rewrite(text: str, constants: Mapping[str, Value], bare: Collection[str]) -> str:
+    tokens = [(_kind(m), _translate(m, constants, bare)) for m in _TOKEN.finditer(text)]
     return _guard_divisions(tokens)
 
 
@@ -196,7 +199,7 @@ def _kind(match: re.Match[str]) -> str:
     return "has" if match["has"] else "ref" if match["ref"] else str(match.lastgroup)
 
 
-def _translate(match: re.Match[str], constants: Mapping[str, Value]) -> str:
+def _translate(match: re.Match[str], constants: Mapping[str, Value], bare: Collection[str]) -> str:
     text = match[0]
     if match["has"]:
         variable = flat(match["has_scope"], match["has_name"])
@@ -206,6 +209,8 @@ def _translate(match: re.Match[str], constants: Mapping[str, Value]) -> str:
         return _parenthesised(constants[variable]) if variable in constants else variable
     if match["word"] and text in constants:
         return _parenthesised(constants[text])
+    if match["word"] in bare:
+        return flat("features", text)
     if match["number"]:
         return repr(float(text.rstrip("uU")))
     return text
