@@ -21,8 +21,8 @@ class Candidate:
 
     Money a month in the catalog's currency, rounded to its minor unit. `cost_month`: what this customer would pay in all
     with this offer for what they use; `saving_month`: cost on the own plan minus that, None where the own plan is
-    unknown or the offer is no other way to pay for the same use (an add-on, a service). `covers`: it is enough for what they use. `failed`: the rule that could not be evaluated for this customer
-    and why; the offer is then withheld.
+    unknown or the offer is no other way to pay for the same use (an add-on, a service). `covers`: it is enough for what
+    they use. `failed`: the rule that could not be evaluated for this customer and why; the offer is then withheld.
     """
 
     offer: Offer

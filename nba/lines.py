@@ -16,6 +16,8 @@ from nba.errors import ConfigError
 
 Path_ = tuple[str | int, ...]
 MAX_BYTES = 4_000_000
+MAX_DEPTH = 20
+MAX_NODES = 200_000
 
 
 class Document:
@@ -51,7 +53,10 @@ def read_document(file: Path) -> Document:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([_syntax_problem(file.name, error)]) from error
     lines: dict[Path_, int] = {}
-    twice = [] if node is None else list(_walk(node, (), lines))
+    try:
+        twice = [] if node is None else list(_walk(node, (), lines))
+    except _TooMuchError as error:
+        raise ConfigError([f"{file.name}:{error.args[0]}: {error.args[1]}: write it out flat"]) from error
     document = Document(file.name, data, lines)
     if twice:
         raise ConfigError([f"{file.name}:{line}: key {key!r} stands here twice: remove one" for key, line in twice])
@@ -67,8 +72,16 @@ def _syntax_problem(name: str, error: Exception) -> str:
     return f"{name}:{line}: not YAML: {problem}: mend the line, or compare with a folder written by `nba init`"
 
 
+class _TooMuchError(Exception):
+    """Aliases of aliases (or of themselves) that would unfold without end: line and words."""
+
+
 def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> Iterator[tuple[str, int]]:
     lines.setdefault(path, node.start_mark.line + 1)
+    if len(path) > MAX_DEPTH or len(lines) > MAX_NODES:
+        raise _TooMuchError(
+            node.start_mark.line + 1, f"deeper than {MAX_DEPTH} levels or more than {MAX_NODES:,} entries"
+        )
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             yield from _walk(child, (*path, index), lines)

@@ -12,7 +12,13 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
-from babel.numbers import get_currency_precision, get_currency_symbol, get_decimal_symbol, get_group_symbol
+from babel.numbers import (
+    get_currency_precision,
+    get_currency_symbol,
+    get_decimal_symbol,
+    get_group_symbol,
+    get_minus_sign_symbol,
+)
 
 _SPEC = re.compile(r"^(?P<round>up|down)?(?:\.(?P<decimals>\d))?(?P<type>f|d|%)?$")
 _ROUNDING = {"up": ROUND_CEILING, "down": ROUND_FLOOR, None: ROUND_HALF_EVEN}
@@ -26,10 +32,10 @@ class Wording:
         self.decimals = get_currency_precision(currency)
         self._plural = parsed.plural_form
         self._symbols = {ord(","): get_group_symbol(parsed), ord("."): get_decimal_symbol(parsed)}
-        pattern = parsed.currency_formats["standard"].pattern.split(";")[0]
-        before, _, after = re.sub(r"[#0.,]+", "\0", pattern).partition("\0")
-        symbol = get_currency_symbol(currency, parsed)
-        self._before, self._after = before.replace("¤", symbol), after.replace("¤", symbol)
+        pattern = parsed.currency_formats["standard"]
+        symbols = {ord("¤"): get_currency_symbol(currency, parsed), ord("-"): get_minus_sign_symbol(parsed)}
+        positive, negative = zip(pattern.prefix, pattern.suffix, strict=True)
+        self._around = {False: [p.translate(symbols) for p in positive], True: [p.translate(symbols) for p in negative]}
 
     def number(self, value: float, decimals: int, rounding: str | None = None) -> str:
         """`value` with so many decimals. `rounding`: up, down (exact, in decimal), or None for the nearest."""
@@ -38,9 +44,9 @@ class Wording:
         return f"{value:,.{decimals}f}".translate(self._symbols)
 
     def money(self, value: float) -> str:
-        """`value` in the currency's own decimals; negative amounts carry the sign in front."""
-        sign = "-" if round(value, self.decimals) < 0 else ""
-        return f"{sign}{self._before}{self.number(abs(value), self.decimals)}{self._after}"
+        """`value` in the currency's own decimals."""
+        before, after = self._around[value < 0]
+        return f"{before}{self.number(abs(value), self.decimals)}{after}"
 
     def plural(self, value: float, forms: list[str]) -> str:
         """The form of a noun for this number, from `one|other` (or `one|few|many|other`)."""

@@ -158,7 +158,8 @@ def test_the_answer_has_the_fields_of_the_contract(decider: Decider, explain: bo
     """The names that agent desktops rely on."""
     case = case_for(decider)
     body = answer(decider.config, case, decider.decide(case, None), model=None, explain=explain)
-    fields = "decision_id customer_id at source degraded model policy experiment own freshness funnel nothing_because suggestions thread"
+    fields = "decision_id customer_id at source degraded model policy experiment own freshness funnel "
+    fields += "nothing_because suggestions thread"
     assert set(body) == {*fields.split(), *(("withheld", "features") if explain else ())}
     assert body["own"] == {"offer_id": "l-40", "title": "L 40 GB", "cost_month": 41.9}
     assert body["funnel"] == {"catalog": 5, "eligible": 4, "passed": 4, "suggested": 3}

@@ -1,0 +1,88 @@
+"""What the verbs print: one JSON document on stdout for machines, words for people, logs and errors on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from nba.errors import ConfigError, InputError, NbaError
+from nba.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
+ConfigName = Annotated[
+    str | None,
+    typer.Option("--config", metavar="DIR", help="Config folder or shipped name (telco, megaline) [NBA_CONFIG]."),
+]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option("--redis-url", metavar="URL", help="Redis; unset: the engine starts its own [NBA_REDIS_URL]."),
+]
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state-dir", metavar="DIR", help="Models, decision log, own Redis [NBA_STATE_DIR, ./.nba]."),
+]
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def settings_of(**given: Any) -> Settings:
+    """The settings: options first, then the environment, then the defaults. Raises InputError for a value that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"NBA_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
+        raise InputError("; ".join(lines) + ": mend the variable or the option") from error
+
+
+def settings_epilog() -> str:
+    """Every setting, for the help of `nba serve`."""
+    rows = [
+        f"- NBA_{name.upper()}: {field.description} (default: {field.default})"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "Settings, from the environment or as options:\n\n" + "\n".join(rows)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document and a line end on stdout."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+    sys.stdout.write(orjson.dumps(document, option=options, default=str).decode() + "\n")
+
+
+def fail(error: NbaError, *, as_json: bool) -> NoReturn:
+    """Print the error and leave: 2 for bad input, 1 for everything that ran and could not be done."""
+    if as_json:
+        problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+        print_json({"error": type(error).__name__, "problems": problems})
+    err.print(str(error), style="red", markup=False)
+    sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Plain log lines on stderr, so that stdout stays for the answer."""
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+@contextmanager
+def progress(title: str, total: float | None = None) -> Iterator[tuple[Progress, TaskID]]:
+    """A progress bar on stderr; nothing at all when it is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=not sys.stderr.isatty(), transient=True) as bar:
+        yield bar, bar.add_task(title, total=total, note="")

@@ -1,0 +1,103 @@
+"""Every complaint about a config names file, line and cure, and nothing unsound gets through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nba.errors import ConfigError
+from nba.load import find_config, load_config
+
+# ruff: noqa: E501
+BAD = [
+    ("catalog", "id: music", "id: l-40", r"catalog.yaml:\d+: offer 'l-40' stands already at catalog.yaml:4: give one another id"),
+    ("catalog", "features.data_gb_peak < 8.0", "features.data_gb_peek < 8.0", r"catalog.yaml:2\d: .*unknown features.data_gb_peek .*did you mean 'data_gb_peak'"),
+    ("catalog", "{data_gb_peak:up.1f} GB last", "{data_gb_pek:up.1f} GB last", r"unknown placeholder {data_gb_pek}: did you mean 'data_gb_peak'"),
+    ("catalog", "{data_gb_peak:up.1f} GB last", "{data_gb_peak.__class__} GB last", "not a plain name"),
+    ("catalog", "{data_gb_peak:up.1f} GB last", "{data_gb_peak:>9999999} GB last", "format '>9999999' is not known"),
+    ("catalog", "kind: cross_sell", "kind: crosssell", r"catalog.yaml:26: offers.2.kind: Input should be"),
+    ("catalog", "price_month: 5", "price_month: -5", r"greater than or equal to 0"),
+    ("catalog", "price_month: 5", "prise_month: 5", r"prise_month: is not known here"),
+    ("catalog", "attributes: {data_gb: 10}", "attributes: {price_month: 10}", "reserved name"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan !! 3"', "not a CEL expression"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan > 3"', "mixes types"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"attributes.minutes > 3"', r"attributes.minutes is not there .*did you mean|known: data_gb"),
+    ("catalog", "ceil(features.data_mb_m1 / 1024.0)", "saving_month", "is computed from it"),
+    ("features", "take: count, window: 7d", "take: count, window: 7 days", r"features.yaml:11: .*is no window"),
+    ("features", "of: page_viewed, where", "of: page_view, where", "unknown activity 'page_view': did you mean 'page_viewed'"),
+    ("features", "timezone: Europe/Berlin", "timezone: Europe/Berlyn", "unknown time zone"),
+    ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "data_gb_peak / 1024.0"', "computed from itself"),
+    ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "profile.plan"', "reads other features only"),
+    ("features", "name: plan_views_7d", "name: intent", "'intent' is also a feature"),
+    ("features", "name: plan_views_7d", "name: max", "is a word of the rules"),
+    ("features", "take: hours_since}", "take: hours_ago}", "features.3.take"),
+    ("policy", "of_kind: {resolve: 20", "of_kind: {solve: 20", "policy.yaml"),
+    ("policy", "worth: {horizon", "levers: {horizon", "levers: is not known here"),
+    ("policy", "worth: {horizon_months: 12", "worth: {levers: {musik: 2.0}, horizon_months: 12", "unknown offer 'musik': did you mean 'music'"),
+    ("policy", '{salutation} {family_name}, let', '{salutation} {familyname}, let', "unknown placeholder"),
+    ("policy", "opening:", "opening: [", "not YAML"),
+    ("policy", "base_accept:", "worth:", "key 'worth' stands here twice"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "message"), BAD, ids=[f"{b[0]}: {b[2][:40]}" for b in BAD])
+def test_a_defect_is_named_with_its_place(
+    shop: Callable[..., Path], file: str, old: str, new: str, message: str
+) -> None:
+    """One planted defect each, and the complaint about exactly that one."""
+    folder = shop()
+    path = folder / f"{file}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+    assert re.search(message, str(caught.value)), str(caught.value)
+    assert all(re.match(rf"{file}\.yaml:\d+: ", problem) for problem in caught.value.problems)
+
+
+def test_all_problems_come_at_once(shop: Callable[..., Path]) -> None:
+    """Nobody mends a config one error at a time."""
+    folder = shop()
+    path = folder / "catalog.yaml"
+    path.write_text(path.read_text().replace("id: music", "id: l-40").replace("< 8.0", "< profile.nope"))
+    with pytest.raises(ConfigError) as caught:
+        load_config(folder)
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "a: &a [*a]",
+        "\x00",
+        "- 1\n- 2",
+        "a: b: c",
+        "!!python/object:os.system {}",
+        "a: [&a [1,1,1,1,1,1,1,1,1], &b [*a,*a,*a,*a,*a,*a,*a,*a,*a], &c [*b,*b,*b,*b,*b,*b,*b,*b], &d [*c,*c,*c,*c,*c,*c,*c,*c], &e [*d,*d,*d,*d,*d,*d,*d], [*e,*e,*e,*e,*e,*e,*e,*e]]",
+        "x: " + "[" * 3000,
+    ],
+)
+def test_broken_yaml_is_an_error_with_a_line(shop: Callable[..., Path], text: str) -> None:
+    """Empty, hostile and deep files end in a ConfigError, never in anything else."""
+    folder = shop()
+    (folder / "catalog.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"catalog\.yaml"):
+        load_config(folder)
+
+
+def test_a_missing_file_names_the_way_out(tmp_path: Path) -> None:
+    """An empty folder points to nba init."""
+    with pytest.raises(ConfigError, match="nba init"):
+        load_config(tmp_path)
+
+
+def test_an_unknown_name_lists_the_shipped_ones() -> None:
+    """A typing error in --config shows what there is."""
+    with pytest.raises(ConfigError, match="telco"):
+        find_config("telko")
