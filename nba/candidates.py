@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from nba.config import Catalog, Offer
 from nba.domain import Column
 from nba.errors import RuleError
-from nba.rules import Rule, Value, flat
+from nba.rules import Rule, Value, Values, flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,29 @@ class Candidate:
     failed: str | None = None
 
 
+# Set while the candidates of a customer are gone through, so never handed to CEL once for all.
+SETTABLE = frozenset(
+    f"{prefix}{name}" for name in ("own_cost_month", "cost_month", "saving_month") for prefix in ("", "has__")
+)
+
+
 class OfferRules:
     """The compiled rules of one offer, its attributes, price and margin written in as constants."""
 
-    __slots__ = ("cost", "covers", "eligible", "offer", "say")
+    __slots__ = ("cost", "covers", "eligible", "is_plan", "offer", "say")
 
     def __init__(self, offer: Offer) -> None:
         constants = offer_constants(offer)
         self.offer = offer
+        self.is_plan = offer.is_plan
         self.eligible = Rule(offer.eligible, constants)
         self.cost = None if offer.cost_month is None else Rule(offer.cost_month, constants)
         self.covers = None if offer.covers is None else Rule(offer.covers, constants)
         self.say = tuple(Rule(say.when, constants) for say in offer.say)
+
+    def all(self) -> list[Rule]:
+        """Every rule of the offer."""
+        return [rule for rule in (self.eligible, self.cost, self.covers, *self.say) if rule is not None]
 
 
 class CatalogRules:
@@ -54,6 +66,8 @@ class CatalogRules:
         self.catalog = catalog
         self.offers = tuple(OfferRules(offer) for offer in catalog.offers)
         self.by_id = {rules.offer.id: rules for rules in self.offers}
+        rules = [rule for offer in self.offers for rule in offer.all()]
+        self.fixed = frozenset(name for rule in rules for name in rule.variables) - SETTABLE
 
     def own(self, profile: Mapping[str, Value]) -> OfferRules | None:
         """The customer's own plan: the offer whose id is `profile.plan`; None when there is none such."""
@@ -68,8 +82,12 @@ def offer_constants(offer: Offer) -> dict[str, Value]:
 
 
 def rule_values(
-    features: Mapping[str, float], profile: Mapping[str, Value], context: Mapping[str, Value], own: Offer | None
-) -> dict[str, Value]:
+    features: Mapping[str, float],
+    profile: Mapping[str, Value],
+    context: Mapping[str, Value],
+    own: Offer | None,
+    fixed: AbstractSet[str] = frozenset(),
+) -> Values:
     """Flat CEL variables of one customer; what is missing (None, NaN) is left out, so that a rule that reads it fails."""
     values: dict[str, Value] = {flat("features", name): value for name, value in features.items() if value == value}
     for scope, given in (("profile", profile), ("context", context)):
@@ -78,10 +96,10 @@ def rule_values(
         )
     if own is not None:
         values.update({flat("own", name): value for name, value in own.attributes.items()})
-    return values
+    return Values(values, fixed)
 
 
-def make_candidates(rules: CatalogRules, values: dict[str, Value], profile: Mapping[str, Value]) -> list[Candidate]:
+def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, Value]) -> list[Candidate]:
     """One candidate for each offer of the catalog, in its order. Adds `own_cost_month` to `values` when it is known."""
     own = rules.own(profile)
     own_cost = None if own is None else _own_cost(own, values)
@@ -91,7 +109,7 @@ def make_candidates(rules: CatalogRules, values: dict[str, Value], profile: Mapp
     return [_candidate(offer, values, own_cost, own_margin) for offer in rules.offers]
 
 
-def with_pair(values: dict[str, Value], candidate: Candidate) -> dict[str, Value]:
+def with_pair(values: Values, candidate: Candidate) -> Values:
     """`values` with this candidate's own variables set in place: cost_month and saving_month."""
     for name, value in (("cost_month", candidate.cost_month), ("saving_month", candidate.saving_month)):
         if value is None:
@@ -101,32 +119,32 @@ def with_pair(values: dict[str, Value], candidate: Candidate) -> dict[str, Value
     return values
 
 
-def _own_cost(own: OfferRules, values: dict[str, Value]) -> float | None:
+def _own_cost(own: OfferRules, values: Values) -> float | None:
     try:
         return _cost(own, values, None)
     except RuleError:
         return None
 
 
-def _candidate(rules: OfferRules, values: dict[str, Value], own_cost: float | None, own_margin: float) -> Candidate:
+def _candidate(rules: OfferRules, values: Values, own_cost: float | None, own_margin: float) -> Candidate:
     offer = rules.offer
-    margin = offer.margin_month - (own_margin if offer.is_plan else 0.0)
+    margin = offer.margin_month - (own_margin if rules.is_plan else 0.0)
     try:
         cost = _cost(rules, values, own_cost)
         covers = rules.covers is None or rules.covers.truth(values)
     except RuleError as error:
         return Candidate(offer, None, None, False, margin, str(error))
-    comparable = offer.is_plan or rules.cost is not None  # something new to buy saves nothing for the same use
+    comparable = rules.is_plan or rules.cost is not None  # something new to buy saves nothing for the same use
     saving = round(own_cost - cost, 2) if comparable and own_cost is not None and cost is not None else None
     return Candidate(offer, cost, saving, covers, margin)
 
 
-def _cost(rules: OfferRules, values: dict[str, Value], own_cost: float | None) -> float | None:
+def _cost(rules: OfferRules, values: Values, own_cost: float | None) -> float | None:
     """The formula where there is one; a plan's price; for anything else its price on top of what the customer pays."""
     offer = rules.offer
     if rules.cost is not None:
         return round(rules.cost.number(values), 2)
-    if offer.is_plan:
+    if rules.is_plan:
         return offer.price_month
     if own_cost is None:
         return offer.price_month

@@ -20,7 +20,7 @@ from nba.domain import Customer, Kind, Scores
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
 from nba.funnel import Call, Passed, Withheld, run_funnel
 from nba.phrase import Phrasebook, Reason, Template
-from nba.rules import Rule, Value
+from nba.rules import Rule, Value, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Case:
     request: Request
     customer: Customer
     columns: dict[str, Value]
-    values: dict[str, Value]
+    values: Values
     candidates: list[Candidate]
     own: Offer | None
     locale: str
@@ -108,7 +108,7 @@ class Decider:
         context = {**self._defaults[1], **_present(request.context or {})}
         rules = self.rules.own(profile)
         own = rules.offer if rules else None
-        values = rule_values(customer.features, profile, context, own)
+        values = rule_values(customer.features, profile, context, own, self.rules.fixed)
         candidates = make_candidates(self.rules, values, profile)
         columns = self._columns(customer, profile, context)
         locale = self._locale(request.locale, profile.get("locale"))

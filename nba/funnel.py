@@ -16,7 +16,7 @@ from nba.clock import DAY_MS, HOUR_MS, day_of
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
-from nba.rules import Value
+from nba.rules import Value, Values
 
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
 
@@ -57,7 +57,7 @@ def run_funnel(
     customer: Customer,
     call: Call,
     candidates: Sequence[Candidate],
-    values: dict[str, Value],
+    values: Values,
 ) -> Passed:
     """Every candidate ends in exactly one of `candidates` and `withheld`. `values`: the customer's flat CEL variables."""
     withheld: list[Withheld] = []
@@ -88,7 +88,7 @@ def _keep(
     return kept
 
 
-def not_eligible(rules: CatalogRules, candidate: Candidate, values: dict[str, Value]) -> str | None:
+def not_eligible(rules: CatalogRules, candidate: Candidate, values: Values) -> str | None:
     """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only."""
     if candidate.failed is not None:
         return candidate.failed
@@ -244,7 +244,7 @@ def too_dear(max_cost_month: float | None, candidate: Candidate) -> str | None:
 
 
 def cheapest_covering(
-    rules: CatalogRules, eligible: Sequence[Candidate], values: dict[str, Value], customer: Customer
+    rules: CatalogRules, eligible: Sequence[Candidate], values: Values, customer: Customer
 ) -> tuple[str, float] | None:
     """The cheapest plan that is enough for what this customer uses, among the eligible ones and their own.
 
@@ -261,7 +261,7 @@ def cheapest_covering(
     return offer_id, cost
 
 
-def _covers(truth: Callable[[dict[str, Value]], bool], values: dict[str, Value]) -> bool:
+def _covers(truth: Callable[[Values], bool], values: Values) -> bool:
     try:
         return truth(values)
     except RuleError:

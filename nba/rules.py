@@ -1,7 +1,7 @@
 """Rules and formulas of a config folder: CEL, run by a maintained library, never by Python's `eval`.
 
-A rule sees flat variables. `features.x`, `profile.x`, `context.x` and `own.x` become one variable each (`features__x`),
-looked up only when the rule gets to it, so a decision pays for the names its rules touch and not for the whole vector.
+A rule sees flat variables. `features.x`, `profile.x`, `context.x` and `own.x` become one variable each (`features__x`), so
+that a decision pays for the names its rules touch and not for the whole vector.
 `attributes.x`, `price_month` and `margin_month` are constants of an offer and are written into its rules once.
 Every number is a double, integer literals too: CEL does not mix the two, and nobody who writes `- 2` means an error.
 A division by zero is an error as for integers (IEEE would give infinity, and infinity > 10 is true).
@@ -14,8 +14,8 @@ from __future__ import annotations
 import logging
 import math
 import re
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 import cel
 
@@ -87,21 +87,41 @@ def references(text: str, bare: Collection[str] = ()) -> set[tuple[str, str]]:
     return found
 
 
-class _Environment(threading.local):
-    """One CEL context a thread: functions once, variables through the mapping bound at each evaluation.
+class Values(dict[str, Value]):
+    """Flat variables of one customer, with the CEL contexts that many rules read them through.
 
-    The library's contexts are not for several threads at once, and a new config is checked in a thread beside the calls.
+    `fixed`: names that are handed over once, 0.6 µs each, and then cost next to nothing; they may not be set afterwards.
+    A rule that reads any other name asks back for each, 0.7 µs a time, and so sees what was set between two rules.
+    Not for several threads.
     """
 
-    def __init__(self) -> None:
-        self.values: Mapping[str, Value] = {}
-        self.context = cel.Context(functions=dict(_functions()))
-        self.context.set_variable_resolver(self._resolve)
+    __slots__ = ("_at_once", "_live", "fixed")
+
+    def __init__(self, values: Mapping[str, Value], fixed: AbstractSet[str] = frozenset()) -> None:
+        super().__init__(values)
+        self.fixed = fixed
+        self._at_once: cel.Context | None = None
+        self._live: cel.Context | None = None
+
+    def context_for(self, names: AbstractSet[str]) -> cel.Context:
+        """The context for a rule that reads these variables."""
+        if names <= self.fixed:
+            if self._at_once is None:
+                self._at_once = cel.Context(self._handed_over(), _FUNCTIONS)
+            return self._at_once
+        if self._live is None:
+            self._live = cel.Context(None, _FUNCTIONS)
+            self._live.set_variable_resolver(self._resolve)
+        return self._live
+
+    def _handed_over(self) -> dict[str, Value]:
+        plain = {name: self[name] for name in self.fixed if name in self}
+        return plain | {name: name[5:] in self for name in self.fixed if name.startswith("has__")}
 
     def _resolve(self, name: str) -> Value:
         if name.startswith("has__"):
-            return name[5:] in self.values
-        return self.values.get(name)
+            return name[5:] in self
+        return self.get(name)
 
 
 def _functions() -> Iterator[tuple[str, Callable[..., float]]]:
@@ -119,16 +139,17 @@ def _nonzero(number: float) -> float:
     return float(number)
 
 
-_ENVIRONMENT = _Environment()
+_FUNCTIONS = dict(_functions())
 
 
 class Rule:
     """One compiled rule or formula.
 
-    `text` is what the author wrote; `reads` the (scope, name) pairs it can touch, constants left out.
+    `text` is what the author wrote; `reads` the (scope, name) pairs it can touch, constants left out; `variables` the
+    flat variables of the compiled program.
     """
 
-    __slots__ = ("_program", "reads", "text")
+    __slots__ = ("_program", "reads", "text", "variables")
 
     def __init__(self, text: str, constants: Mapping[str, Value] | None = None, bare: Collection[str] = ()) -> None:
         """Compile. `constants`: flat variable name to value, written into the rule as literals.
@@ -143,6 +164,7 @@ class Rule:
             self._program = cel.compile(_rewrite(text, constants, bare))
         except ValueError as error:
             raise RuleError(f"not a CEL expression: {text!r}: {str(error).splitlines()[0]}") from error
+        self.variables: frozenset[str] = frozenset(self._program.variables())
         unknown = self._unknown_names()
         if unknown:
             raise RuleError(
@@ -154,15 +176,15 @@ class Rule:
         known = {*SCALARS, *(flat(*ref) for ref in self.reads if ref[0])}
         known |= {f"has__{name}" for name in known}
         # Names bound by all, exists, filter and map are listed as variables too; they are single lower-case letters.
-        variables = [n for n in self._program.variables() if n not in known and not re.fullmatch("[a-z]", n)]
+        variables = [n for n in sorted(self.variables) if n not in known and not re.fullmatch("[a-z]", n)]
         named = [f for f in self._program.functions() if re.fullmatch("[A-Za-z]\\w*|__\\w+__", f)]
         return variables + [f for f in named if f not in (*FUNCTIONS, *_STANDARD, "nonzero")]
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
         """The rule's value. `values`: flat variable name to value; a missing or NaN one raises RuleError when read."""
-        _ENVIRONMENT.values = values
+        context = (values if isinstance(values, Values) else Values(values)).context_for(self.variables)
         try:
-            result: Value = self._program.execute(_ENVIRONMENT.context)
+            result: Value = self._program.execute(context)
         except (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
             raise RuleError(f"{self.text}: {_plain(error)}") from error
         return result
