@@ -1,0 +1,252 @@
+"""The customers' activity, profiles, contacts and threads in Redis. The only file that talks to it.
+
+Reading is one MGET, whatever the number of features. Writing is one script for each customer, so a customer's log and
+thread change together or not at all. Of a batch over several customers a dying connection may leave a part written;
+sending the batch again is harmless, because an event id counts once.
+
+Commands of Redis 6.2. Every key of a customer carries the same hash tag, so the same code runs on Redis Cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from redis import exceptions as failed
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from features import compaction, contacts, thread
+from features.keys import INGEST_TTL_S, customer_keys, ingest_key
+from features.packing import pack
+from features.profile import dump_profile
+from features.spec import FeatureSpec
+from features.view import customer
+from nba.domain import Activity, Contact, Customer
+from nba.errors import InputError, StoreError
+from nba.rules import Value
+
+SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+_LOG = logging.getLogger(__name__)
+
+# KEYS: the four keys of a customer. ARGV: seconds to live, then what to append to each ('' for nothing).
+# Whoever does something is not silent: all that is known of them lives on together.
+_APPEND = """
+local lengths = {}
+for i, key in ipairs(KEYS) do
+  lengths[i] = 0
+  if ARGV[i + 1] ~= '' then lengths[i] = redis.call('APPEND', key, ARGV[i + 1]) end
+  redis.call('EXPIRE', key, ARGV[1])
+end
+return lengths
+"""
+
+
+class Packed(NamedTuple):
+    """What is to be appended for one customer: packed events and lines of the thread."""
+
+    customer_id: str
+    log: bytes
+    thread: bytes = b""
+
+
+class Store:
+    """Customers in Redis. Made by `Store.open`; one for each event loop, shared by all its tasks."""
+
+    def __init__(self, client: Any, url: str, spec: FeatureSpec) -> None:
+        self._client = client
+        self._url = url
+        self._spec = spec
+        self._config = spec.config
+        self._ttl_s = spec.config.retention_days * 86_400
+
+    @classmethod
+    async def open(cls, url: str, spec: FeatureSpec, *, timeout_s: float) -> Self:
+        """A store on redis://, rediss://, unix:// or redis+cluster://. Connects at the first call and again by itself.
+
+        `timeout_s`: for connecting and for each answer; a call never hangs. Raises InputError when the URL is none of these.
+        """
+        scheme = url.partition("://")[0]
+        if scheme not in SCHEMES:
+            raise InputError(f"{without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://")
+        # One silent second try after a connection that died in the pool: appends may be repeated without harm.
+        # Not after a timeout: the caller's time is over then.
+        options: dict[str, Any] = {
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+            "socket_read_size": 1 << 18,
+            "retry": Retry(NoBackoff(), 1, supported_errors=(failed.ConnectionError,)),
+            "protocol": 2,
+        }
+        kind: Any = RedisCluster if scheme.endswith("+cluster") else Redis
+        try:
+            client = kind.from_url(url.replace("+cluster", "", 1), **options)
+        except ValueError as error:
+            raise InputError(f"{without_secret(url)!r} is no Redis URL: {error}") from error
+        return cls(client, url, spec)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except (failed.RedisError, OSError) as error:
+            raise store_error(error, self._url) from error
+
+    async def read(self, customer_id: str, now_ms: int) -> Customer:
+        """All that is known of a customer at `now_ms`, in one round trip; an unknown one is empty. Raises StoreError.
+
+        What lies after `now_ms` is not there. `degraded` names what was damaged and answered as far as it can be read.
+        """
+        with self._guard():
+            log, profile, met, told = await self._client.execute_command("MGET", *customer_keys(customer_id))
+        return customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec)
+
+    async def append(self, events: Sequence[Activity]) -> None:
+        """Keep events; they are in Redis when this returns. Order does not matter, repeating changes nothing.
+
+        Raises StoreError; then some customers' events may be kept and others not: send all of them again.
+        """
+        logs: dict[str, list[bytes]] = {}
+        lines: dict[str, list[bytes]] = {}
+        for event in events:
+            logs.setdefault(event.customer_id, []).append(pack(event, self._spec.channels))
+            if thread.told(event, self._config):
+                lines.setdefault(event.customer_id, []).append(thread.line(event))
+        await self.append_packed([Packed(c, b"".join(log), b"".join(lines.get(c, ()))) for c, log in logs.items()])
+
+    async def append_packed(self, batch: Sequence[Packed]) -> None:
+        """Keep events that are packed already, as `append` does."""
+        lengths = await self._append([(item.customer_id, item.log, b"", b"", item.thread) for item in batch])
+        for item, (log_bytes, _, _, thread_bytes) in zip(batch, lengths, strict=True):
+            keys = customer_keys(item.customer_id)
+            if log_bytes > compaction.log_limit(self._config):
+                await self._shorten(keys.log, lambda raw: compaction.shorter_log(raw, self._config))
+            if thread_bytes > compaction.thread_limit(self._config):
+                await self._shorten(keys.thread, lambda raw: compaction.shorter_thread(raw, self._config))
+
+    async def append_contacts(self, customer_id: str, met: Sequence[Contact]) -> None:
+        """Keep contacts; one counts for each decision, offer and outcome. Raises StoreError."""
+        if not met:
+            return
+        lines = b"".join(map(contacts.line, met))
+        [(_, _, length, _)] = await self._append([(customer_id, b"", b"", lines, b"")])
+        if length > contacts.SHORTEN_BYTES:
+            await self._shorten(customer_keys(customer_id).contacts, compaction.shorter_contacts)
+
+    async def _append(self, batch: Iterable[tuple[str, bytes, bytes, bytes, bytes]]) -> list[list[int]]:
+        """The lengths of each customer's four values (0 where nothing was appended)."""
+        pipeline = self._client.pipeline(transaction=False)
+        for customer_id, *parts in batch:
+            pipeline.execute_command("EVAL", _APPEND, 4, *customer_keys(customer_id), self._ttl_s, *parts)
+        return await self._run(pipeline)
+
+    async def _run(self, pipeline: Any) -> list[Any]:
+        with self._guard():
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        return answers
+
+    async def _shorten(self, key: str, shorter: Callable[[bytes], bytes]) -> None:
+        """Write a value anew; see compaction. What was appended is kept already, so a failure here fails no append."""
+        try:
+            with self._guard():
+                raw: bytes = await self._client.execute_command("GET", key) or b""
+                digest = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+                await self._client.execute_command("EVAL", compaction.REPLACE, 1, key, digest, len(raw), shorter(raw))
+        except StoreError as error:
+            _LOG.warning("a value that has outgrown its limit stays long for now: %s", error)
+
+    async def put_profile(self, customer_id: str, profile: Mapping[str, Value], now_ms: int) -> None:
+        """Replace the profile. Raises StoreError."""
+        await self.put_profiles([(customer_id, profile)], now_ms)
+
+    async def put_profiles(self, profiles: Iterable[tuple[str, Mapping[str, Value]]], now_ms: int) -> None:
+        """Replace many profiles in one round trip. Raises StoreError; then repeat all of them."""
+        pipeline = self._client.pipeline(transaction=False)
+        for customer_id, profile in profiles:
+            key = customer_keys(customer_id).profile
+            pipeline.execute_command("SET", key, dump_profile(profile, now_ms), "EX", self._ttl_s)
+        await self._run(pipeline)
+
+    async def forget(self, customer_id: str) -> int:
+        """Erase a customer; the number of keys that were there. Raises StoreError."""
+        with self._guard():
+            return int(await self._client.execute_command("DEL", *customer_keys(customer_id)))
+
+    async def ingest_mark(self, fingerprint: str) -> bytes | None:
+        """How far the ingestion of a file had come; None: not begun, or finished. Raises StoreError."""
+        with self._guard():
+            mark: bytes | None = await self._client.execute_command("GET", ingest_key(fingerprint))
+        return mark
+
+    async def set_ingest_mark(self, fingerprint: str, mark: bytes | None) -> None:
+        """Note how far it has come; None: it is finished. The mark lives in the store that holds the rows, and dies with it."""
+        key = ingest_key(fingerprint)
+        command = ("DEL", key) if mark is None else ("SET", key, mark, "EX", INGEST_TTL_S)
+        with self._guard():
+            await self._client.execute_command(*command)
+
+    async def ping(self) -> None:
+        """Raises StoreError when Redis does not answer."""
+        with self._guard():
+            if not await self._client.ping():
+                raise failed.ResponseError("no PONG")
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        with self._guard():
+            await self._client.aclose()
+
+
+# From the particular to the general: the first one that fits speaks.
+_CURES: tuple[tuple[type[BaseException], str], ...] = (
+    (failed.OutOfMemoryError, "is out of memory: raise `maxmemory`, or lower retention_days or max_events in features.yaml"),
+    (failed.ReadOnlyError, "is read-only: point NBA_REDIS_URL at the primary, not at a replica"),
+    (failed.NoPermissionError, "lacks a permission (it needs GET, MGET, SET, DEL, EXPIRE, EVAL and what its scripts call)"),
+    (failed.AuthenticationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
+    (failed.AuthorizationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
+    (failed.BusyLoadingError, "is still loading its data: try again in a moment"),
+    (failed.MaxConnectionsError, "has no connection left: raise `maxclients`, or start fewer workers"),
+    (failed.ClusterDownError, "is a cluster with a part down: bring its nodes back"),
+    (failed.SlotNotCoveredError, "is a cluster with a part down: bring its nodes back"),
+    (failed.TimeoutError, "did not answer in time: look at its load, or give it more time"),
+    (TimeoutError, "did not answer in time: look at its load, or give it more time"),
+    (failed.ConnectionError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
+    (failed.RedisClusterException, "cannot be reached as a cluster: start it, or use redis:// for a single one"),
+    (OSError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
+)
+_WORDS = (
+    ("OOM", _CURES[0][1]),
+    ("READONLY", _CURES[1][1]),
+    ("MISCONF", "cannot write to its disk: make room there, or mend its configuration"),
+    ("WRONGTYPE", "holds a foreign value under one of our keys: give the engine a database of its own"),
+    ("NOREPLICAS", "has too few replicas in step to take a write: bring them back"),
+    ("MASTERDOWN", "is a replica without its primary: bring the primary back"),
+    ("LOADING", "is still loading its data: try again in a moment"),
+)
+
+
+def store_error(error: BaseException, url: str) -> StoreError:
+    """The StoreError that says what is wrong with the Redis at `url` and what to do."""
+    text = str(error)
+    cure = next((cure for word, cure in _WORDS if word in text.split(" ")[:6]), None)
+    if cure is None:
+        cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), None)
+    if cure is None:
+        cure = f"answers {text or type(error).__name__!r}: look at its log"
+        return StoreError(f"Redis at {without_secret(url)} {cure}")
+    return StoreError(f"Redis at {without_secret(url)} {cure} ({text or type(error).__name__})")
+
+
+def without_secret(url: str) -> str:
+    """The URL without user and password."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()

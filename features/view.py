@@ -1,0 +1,33 @@
+"""The four values of a customer as one noun: the same for the store, for replays and for tests. Pure."""
+
+from __future__ import annotations
+
+from features import contacts, thread
+from features.compute import newest_ms, settle, vector
+from features.profile import read_profile
+from features.spec import FeatureSpec
+from nba.domain import Customer
+
+
+def customer(
+    customer_id: str, log: bytes, profile: bytes | None, met: bytes, told: bytes, now_ms: int, spec: FeatureSpec
+) -> Customer:
+    """What is known at `now_ms` from the values of `features.keys.CustomerKeys`; empty bytes where there is none."""
+    settled = settle(log, spec)
+    fields, profile_at_ms, profile_damaged = read_profile(profile)
+    known_contacts, contacts_damaged = contacts.read_contacts(met, now_ms)
+    story = thread.read_story(told, now_ms, spec.config)
+    damage = (settled.damaged, profile_damaged, contacts_damaged, story.damaged)
+    return Customer(
+        customer_id=customer_id,
+        features=dict(zip(spec.names, vector(settled, now_ms, spec).tolist(), strict=True)),
+        profile=fields,
+        profile_at_ms=profile_at_ms,
+        contacts=known_contacts,
+        thread=story.entries,
+        open_issues=story.open_issues,
+        closed_ms=story.closed_ms,
+        closed_in=story.closed_in,
+        activity_at_ms=newest_ms(settled, now_ms),
+        degraded=tuple(n for n, bad in zip(("activity", "profile", "contacts", "thread"), damage, strict=True) if bad),
+    )
