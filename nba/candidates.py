@@ -34,12 +34,6 @@ class Candidate:
     failed: str | None = None
 
 
-# Set while the candidates of a customer are gone through, so never handed to CEL once for all.
-SETTABLE = frozenset(
-    f"{prefix}{name}" for name in ("own_cost_month", "cost_month", "saving_month") for prefix in ("", "has__")
-)
-
-
 class OfferRules:
     """The compiled rules of one offer, its attributes, price and margin written in as constants."""
 
@@ -67,7 +61,7 @@ class CatalogRules:
         self.offers = tuple(OfferRules(offer) for offer in catalog.offers)
         self.by_id = {rules.offer.id: rules for rules in self.offers}
         rules = [rule for offer in self.offers for rule in offer.all()]
-        self.fixed = frozenset(name for rule in rules for name in rule.variables) - SETTABLE
+        self.fixed = frozenset(name for rule in rules for name in rule.variables)
 
     def own(self, profile: Mapping[str, Value]) -> OfferRules | None:
         """The customer's own plan: the offer whose id is `profile.plan`; None when there is none such."""
@@ -86,7 +80,7 @@ def rule_values(
     profile: Mapping[str, Value],
     context: Mapping[str, Value],
     own: Offer | None,
-    fixed: AbstractSet[str] = frozenset(),
+    fixed: AbstractSet[str] | None = None,
 ) -> Values:
     """Flat CEL variables of one customer; what is missing (None, NaN) is left out, so that a rule that reads it fails."""
     values: dict[str, Value] = {flat("features", name): value for name, value in features.items() if value == value}
@@ -105,8 +99,7 @@ def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, V
     own_cost = None if own is None else _own_cost(own, values)
     if own_cost is not None:
         values["own_cost_month"] = own_cost
-    own_margin = 0.0 if own is None else own.offer.margin_month
-    return [_candidate(offer, values, own_cost, own_margin) for offer in rules.offers]
+    return [_candidate(offer, values, own, own_cost) for offer in rules.offers]
 
 
 def with_pair(values: Values, candidate: Candidate) -> Values:
@@ -126,11 +119,11 @@ def _own_cost(own: OfferRules, values: Values) -> float | None:
         return None
 
 
-def _candidate(rules: OfferRules, values: Values, own_cost: float | None, own_margin: float) -> Candidate:
+def _candidate(rules: OfferRules, values: Values, own: OfferRules | None, own_cost: float | None) -> Candidate:
     offer = rules.offer
-    margin = offer.margin_month - (own_margin if rules.is_plan else 0.0)
+    margin = offer.margin_month - (own.offer.margin_month if own is not None and rules.is_plan else 0.0)
     try:
-        cost = _cost(rules, values, own_cost)
+        cost = own_cost if rules is own and own_cost is not None else _cost(rules, values, own_cost)
         covers = rules.covers is None or rules.covers.truth(values)
     except RuleError as error:
         return Candidate(offer, None, None, False, margin, str(error))

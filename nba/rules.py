@@ -14,8 +14,10 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
+from typing import Any
 
 import cel
 
@@ -24,6 +26,8 @@ from nba.errors import RuleError
 Value = float | str | bool | None
 SCOPES = ("features", "profile", "context", "own", "attributes")
 SCALARS = ("price_month", "margin_month", "saving_month", "cost_month", "own_cost_month")
+# What differs from offer to offer for the same customer.
+SETTABLE = ("saving_month", "cost_month", "own_cost_month")
 FUNCTIONS = ("min", "max", "ceil", "floor", "abs")
 _STANDARD = (
     "size",
@@ -88,35 +92,36 @@ def references(text: str, bare: Collection[str] = ()) -> set[tuple[str, str]]:
 
 
 class Values(dict[str, Value]):
-    """Flat variables of one customer, with the CEL contexts that many rules read them through.
+    """Flat variables of one customer, with the CEL context that many rules read them through.
 
-    `fixed`: names that are handed over once, 0.6 µs each, and then cost next to nothing; they may not be set afterwards.
-    A rule that reads any other name asks back for each, 0.7 µs a time, and so sees what was set between two rules.
-    Not for several threads.
+    `fixed`: names that are handed over once, when the first rule is evaluated (0.6 µs each), and then cost next to
+    nothing; they may not be set afterwards. Without `fixed` a rule asks back for each name it gets to (0.7 µs a time).
+    The SETTABLE ones are functions inside CEL, so that they can change from one offer to the next. Not for threads.
     """
 
-    __slots__ = ("_at_once", "_live", "fixed")
+    __slots__ = ("_context", "fixed")
 
-    def __init__(self, values: Mapping[str, Value], fixed: AbstractSet[str] = frozenset()) -> None:
+    def __init__(self, values: Mapping[str, Value], fixed: AbstractSet[str] | None = None) -> None:
         super().__init__(values)
         self.fixed = fixed
-        self._at_once: cel.Context | None = None
-        self._live: cel.Context | None = None
+        self._context: cel.Context | None = None
 
-    def context_for(self, names: AbstractSet[str]) -> cel.Context:
-        """The context for a rule that reads these variables."""
-        if names <= self.fixed:
-            if self._at_once is None:
-                self._at_once = cel.Context(self._handed_over(), _FUNCTIONS)
-            return self._at_once
-        if self._live is None:
-            self._live = cel.Context(None, _FUNCTIONS)
-            self._live.set_variable_resolver(self._resolve)
-        return self._live
+    @property
+    def context(self) -> cel.Context:
+        """The library's context, made when the first rule needs it."""
+        if self._context is None:
+            functions: dict[str, Callable[..., Any]] = dict(_FUNCTIONS)
+            functions |= {name: partial(self.__getitem__, name) for name in SETTABLE}
+            if self.fixed is None:
+                self._context = cel.Context(None, functions)
+                self._context.set_variable_resolver(self._resolve)
+            else:
+                self._context = cel.Context(self._handed_over(self.fixed), functions)
+        return self._context
 
-    def _handed_over(self) -> dict[str, Value]:
-        plain = {name: self[name] for name in self.fixed if name in self}
-        return plain | {name: name[5:] in self for name in self.fixed if name.startswith("has__")}
+    def _handed_over(self, fixed: AbstractSet[str]) -> dict[str, Value]:
+        plain = {name: self[name] for name in fixed if name in self}
+        return plain | {name: name[5:] in self for name in fixed if name.startswith("has__")}
 
     def _resolve(self, name: str) -> Value:
         if name.startswith("has__"):
@@ -124,13 +129,24 @@ class Values(dict[str, Value]):
         return self.get(name)
 
 
-def _functions() -> Iterator[tuple[str, Callable[..., float]]]:
-    yield "min", lambda *numbers: float(min(numbers))
-    yield "max", lambda *numbers: float(max(numbers))
-    yield "ceil", lambda number: float(math.ceil(number))
-    yield "floor", lambda number: float(math.floor(number))
-    yield "abs", lambda number: float(abs(number))
-    yield "nonzero", _nonzero
+def _max(first: float, *others: float) -> float:
+    return float(max(first, *others))
+
+
+def _min(first: float, *others: float) -> float:
+    return float(min(first, *others))
+
+
+def _ceil(number: float) -> float:
+    return float(math.ceil(number))
+
+
+def _floor(number: float) -> float:
+    return float(math.floor(number))
+
+
+def _abs(number: float) -> float:
+    return float(abs(number))
 
 
 def _nonzero(number: float) -> float:
@@ -139,7 +155,9 @@ def _nonzero(number: float) -> float:
     return float(number)
 
 
-_FUNCTIONS = dict(_functions())
+_FUNCTIONS: dict[str, Callable[..., float]] = {
+    "min": _min, "max": _max, "ceil": _ceil, "floor": _floor, "abs": _abs, "nonzero": _nonzero,
+}  # fmt: skip
 
 
 class Rule:
@@ -178,11 +196,11 @@ class Rule:
         # Names bound by all, exists, filter and map are listed as variables too; they are single lower-case letters.
         variables = [n for n in sorted(self.variables) if n not in known and not re.fullmatch("[a-z]", n)]
         named = [f for f in self._program.functions() if re.fullmatch("[A-Za-z]\\w*|__\\w+__", f)]
-        return variables + [f for f in named if f not in (*FUNCTIONS, *_STANDARD, "nonzero")]
+        return variables + [f for f in named if f not in (*FUNCTIONS, *_STANDARD, *SETTABLE, "nonzero")]
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
         """The rule's value. `values`: flat variable name to value; a missing or NaN one raises RuleError when read."""
-        context = (values if isinstance(values, Values) else Values(values)).context_for(self.variables)
+        context = (values if isinstance(values, Values) else Values(values)).context
         try:
             result: Value = self._program.execute(context)
         except (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
@@ -206,7 +224,9 @@ class Rule:
 
 def _plain(error: Exception) -> str:
     text = str(error).split(". ")[0]
-    missing = re.search(r"Undefined variable or function: '(\w+)'", text)
+    missing = re.search(r"Undefined variable or function: '(\w+)'|KeyError: '(\w+)'", text)
+    if missing and missing[2]:
+        return f"{missing[2]} is not known for this customer"
     if missing:
         return f"no value for {missing[1].replace('__', '.', 1)}: declare a default or guard it with has(...)"
     return text
@@ -231,6 +251,8 @@ def _translate(match: re.Match[str], constants: Mapping[str, Value], bare: Colle
         return _parenthesised(constants[variable]) if variable in constants else variable
     if match["word"] and text in constants:
         return _parenthesised(constants[text])
+    if match["word"] and text in SETTABLE:
+        return f"{text}()"
     if match["word"] in bare:
         return flat("features", text)
     if match["number"]:
