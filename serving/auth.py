@@ -81,7 +81,9 @@ def _entry(part: str) -> tuple[str, list[str] | None]:
     if key and set(names) <= SCOPES:
         return key, names
     if key and re.fullmatch(r"[a-z_]+(?:[+|][a-z_]+)*", scopes):
-        raise InputError(f"NBA_API_KEYS names an unknown scope: use {', '.join(sorted(SCOPES))}; a key with = or : fits in JSON")
+        raise InputError(
+            f"NBA_API_KEYS names an unknown scope: use {', '.join(sorted(SCOPES))}; a key with = or : fits in JSON"
+        )
     return part, None
 
 

@@ -28,7 +28,6 @@ from serving.segment import SUFFIX, DurableLog, Segment, parse_line
 
 _ID = re.compile(r"(20\d\d)(\d\d)(\d\d)-(d[0-9a-f]{21})-([0-9a-f]{10})", re.ASCII)
 _MAX_LINE = 4 << 20
-_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +64,9 @@ class Folders:
         """The Parquet part that a segment becomes."""
         return self.state / table / f"day={day}" / f"part-{segment}.parquet"
 
-    def parts(self, table: str) -> Iterator[Path]:
-        """Every part of a table."""
-        return iter(sorted((self.state / table).glob("day=*/part-*.parquet")))
+    def parts(self, table: str, day: str = "*") -> Iterator[Path]:
+        """Every part of a table, or of one day of it."""
+        return iter(sorted((self.state / table).glob(f"day={day}/part-*.parquet")))
 
 
 def decision_id(day: str, segment: str, offset: int) -> str:

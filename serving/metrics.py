@@ -20,28 +20,40 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        of = {"registry": self.registry}
-        requests = Counter("nba_requests", "HTTP requests by route and status", ["route", "status"], **of)
-        seconds = Histogram("nba_stage_seconds", "Time of a decision by stage", ["stage"], buckets=_SECONDS, **of)
+        of = self.registry
+        requests = Counter("nba_requests", "HTTP requests by route and status", ["route", "status"], registry=of)
+        seconds = Histogram(
+            "nba_stage_seconds", "Time of a decision by stage", ["stage"], buckets=_SECONDS, registry=of
+        )
         self._requests, self._route_status = requests, dict[tuple[str, int], Counter]()
         self.stage = {name: seconds.labels(name) for name in STAGES}
-        self.request_seconds = Histogram("nba_request_seconds", "Time of an HTTP request", buckets=_SECONDS, **of)
-        self._decisions = Counter("nba_decisions", "Decisions by source", ["source"], **of)
-        self._rungs = Counter("nba_degraded", "Decisions that had to do without something, by what", ["what"], **of)
-        self._offers = Counter("nba_suggestions", "Suggestions by offer and rank", ["offer", "rank"], **of)
-        self._withheld = Counter("nba_withheld", "Offers withheld by stage", ["stage"], **of)
-        self.nothing = Counter("nba_nothing_said", "Decisions without a suggestion", **of)
-        self.explored = Counter("nba_explored", "Decisions whose first rank was explored", **of)
-        self._outcomes = Counter("nba_outcomes", "Outcomes by kind", ["outcome"], **of)
-        self._events = Counter("nba_activity", "Events by result", ["result"], **of)
-        self.activity_age = Histogram("nba_activity_age_seconds", "Age of the newest event at a decision", buckets=_AGES, **of)
-        self.spooled = Gauge("nba_spool_lines", "What Redis still has to get", multiprocess_mode="livesum", **of)
-        self.streams = Gauge("nba_streams", "Open interaction streams", multiprocess_mode="livesum", **of)
-        self.journal_bytes = Counter("nba_journal_bytes", "Bytes written to the decision log", **of)
-        self.refusals = Counter("nba_journal_refusals", "Requests refused because the disk did not take the log", **of)
-        self.rolls = Counter("nba_rolls", "Rolls of the decision log by result", ["result"], **of)
-        self.reloads = Counter("nba_reloads", "Reloads by result", ["result"], **of)
-        self._version = Gauge("nba_serving_version", "What is served", ["model", "policy"], multiprocess_mode="livemax", **of)
+        self.request_seconds = Histogram(
+            "nba_request_seconds", "Time of an HTTP request", buckets=_SECONDS, registry=of
+        )
+        self._decisions = Counter("nba_decisions", "Decisions by source", ["source"], registry=of)
+        self._rungs = Counter(
+            "nba_degraded", "Decisions that had to do without something, by what", ["what"], registry=of
+        )
+        self._offers = Counter("nba_suggestions", "Suggestions by offer and rank", ["offer", "rank"], registry=of)
+        self._withheld = Counter("nba_withheld", "Offers withheld by stage", ["stage"], registry=of)
+        self.nothing = Counter("nba_nothing_said", "Decisions without a suggestion", registry=of)
+        self.explored = Counter("nba_explored", "Decisions whose first rank was explored", registry=of)
+        self._outcomes = Counter("nba_outcomes", "Outcomes by kind", ["outcome"], registry=of)
+        self._events = Counter("nba_activity", "Events by result", ["result"], registry=of)
+        self.activity_age = Histogram(
+            "nba_activity_age_seconds", "Age of the newest event at a decision", buckets=_AGES, registry=of
+        )
+        self.spooled = Gauge("nba_spool_lines", "What Redis still has to get", multiprocess_mode="livesum", registry=of)
+        self.streams = Gauge("nba_streams", "Open interaction streams", multiprocess_mode="livesum", registry=of)
+        self.journal_bytes = Counter("nba_journal_bytes", "Bytes written to the decision log", registry=of)
+        self.refusals = Counter(
+            "nba_journal_refusals", "Requests refused because the disk did not take the log", registry=of
+        )
+        self.rolls = Counter("nba_rolls", "Rolls of the decision log by result", ["result"], registry=of)
+        self.reloads = Counter("nba_reloads", "Reloads by result", ["result"], registry=of)
+        self._version = Gauge(
+            "nba_serving_version", "What is served", ["model", "policy"], multiprocess_mode="livemax", registry=of
+        )
         self._children: dict[tuple[str, ...], Counter] = {}
         self._served: tuple[str, str] | None = None
 
@@ -52,7 +64,9 @@ class Metrics:
             child = self._route_status[route, status] = self._requests.labels(route, str(status))
         child.inc()
 
-    def decision(self, source: str, degraded: Iterable[str], offers: Iterable[tuple[str, int]], stages: Iterable[str]) -> None:
+    def decision(
+        self, source: str, degraded: Iterable[str], offers: Iterable[tuple[str, int]], stages: Iterable[str]
+    ) -> None:
         """Count one decision. `offers`: (offer id, rank) of what was suggested; `stages`: of what was withheld."""
         self._count(self._decisions, source)
         for what in degraded:
@@ -93,5 +107,5 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)
         merged = CollectorRegistry()
-        multiprocess.MultiProcessCollector(merged)
+        multiprocess.MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
         return generate_latest(merged)

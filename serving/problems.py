@@ -40,11 +40,21 @@ def status_of(error: errors.NbaError) -> int:
 
 
 def problem(
-    status: int, detail: str, *, pointer: str | None = None, fields: Sequence[tuple[str, str]] = (), request_id: str = ""
+    status: int,
+    detail: str,
+    *,
+    pointer: str | None = None,
+    fields: Sequence[tuple[str, str]] = (),
+    request_id: str = "",
 ) -> bytes:
     """A problem document. `fields`: (pointer, detail) of everything wrong, the first one also at the top."""
     fields = fields or ([(pointer, detail)] if pointer else [])
-    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
     if fields:
         body["pointer"] = fields[0][0]
         body["errors"] = [{"detail": text, "pointer": place} for place, text in fields[:_MAX_ERRORS]]
@@ -57,7 +67,9 @@ def of_error(error: errors.NbaError, request_id: str) -> tuple[int, bytes]:
     """Status and document of an error of ours. What we did not foresee is told to the log, not to the caller."""
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.SERVICE_UNAVAILABLE:
-        return status, problem(status, "this should not have happened: the log has it under the request id", request_id=request_id)
+        return status, problem(
+            status, "this should not have happened: the log has it under the request id", request_id=request_id
+        )
     pointer = f"#{error.pointer}" if isinstance(error, errors.InputError) and error.pointer else None
     return status, problem(status, str(error), pointer=pointer, request_id=request_id)
 
@@ -65,7 +77,9 @@ def of_error(error: errors.NbaError, request_id: str) -> tuple[int, bytes]:
 def of_validation(found: Sequence[Mapping[str, Any]], request_id: str) -> tuple[int, bytes]:
     """Status and document for what pydantic found: 400 when the body is no JSON at all, else 422 with each place."""
     if any(entry["type"] == "json_invalid" for entry in found):
-        return 400, problem(400, "the body is not JSON: send one JSON object as application/json", request_id=request_id)
+        return 400, problem(
+            400, "the body is not JSON: send one JSON object as application/json", request_id=request_id
+        )
     fields = [(pointer_of(entry["loc"]), _plain(entry)) for entry in found]
     return 422, problem(422, f"{fields[0][0] or '#'}: {fields[0][1]}", fields=fields, request_id=request_id)
 

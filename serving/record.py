@@ -18,7 +18,14 @@ from nba.config import Config
 from nba.decide import Case, Decision, Request
 from nba.domain import Contact, Customer, OpenIssue, Scores, ThreadEntry
 
-_CUSTOMER_MOMENTS = ("profile_at_ms", "closed_ms", "closed_in", "bad_experience_ms", "bad_experience_in", "activity_at_ms")
+_CUSTOMER_MOMENTS = (
+    "profile_at_ms",
+    "closed_ms",
+    "closed_in",
+    "bad_experience_ms",
+    "bad_experience_in",
+    "activity_at_ms",
+)
 
 
 def column_types(config: Config) -> orjson.Fragment:
@@ -27,8 +34,17 @@ def column_types(config: Config) -> orjson.Fragment:
 
 
 def to_line(
-    case: Case, decision: Decision, scores: Scores | None, answer: bytes, *, types: orjson.Fragment, missing: Sequence[str],
-    versions: Mapping[str, str | None], backtest: bool, explain: bool, made_ms: int,
+    case: Case,
+    decision: Decision,
+    scores: Scores | None,
+    answer: bytes,
+    *,
+    types: orjson.Fragment,
+    missing: Sequence[str],
+    versions: Mapping[str, str | None],
+    backtest: bool,
+    explain: bool,
+    made_ms: int,
 ) -> bytes:
     """The record of a decision as one JSON line. `missing`: what serving itself had to do without; `answer`: as sent."""
     customer = case.customer
@@ -95,7 +111,8 @@ def scores_of(record: Mapping[str, Any]) -> Scores | None:
     scores = record["scores"]
     if scores is None:
         return None
-    return Scores(**{name: None if values is None else _array(values) for name, values in scores.items()})
+    stay = [None if scores[name] is None else _array(scores[name]) for name in ("stay_if_accepted", "stay_if_not")]
+    return Scores(_array(scores["accept"]), *stay)
 
 
 def _number(value: float | None) -> float:

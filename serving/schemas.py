@@ -51,7 +51,9 @@ class RecommendIn(_In):
     interaction_id: Token | None = None
     context: dict[str, Any] = Field({}, description="typed by `context` of features.yaml")
     limit: int = Field(3, ge=1, le=20)
-    locale: Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*$")] | None = None
+    locale: (
+        Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*$")] | None
+    ) = None
     max_cost_month: float | None = Field(None, ge=0, strict=False)
     agent: Agent | None = None
     explain: bool = False

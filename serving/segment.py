@@ -20,6 +20,7 @@ import orjson
 from nba.errors import JournalError
 
 SUFFIX = ".jsonl"
+_CHUNK = 1 << 16
 
 
 class Segment:
@@ -39,7 +40,9 @@ class Segment:
             hidden.rename(self.path)
             sync_folder(folder)
         except OSError as error:
-            raise JournalError(f"cannot write to {folder}: {error.strerror}: free space or mend its permissions") from error
+            raise JournalError(
+                f"cannot write to {folder}: {error.strerror}: free space or mend its permissions"
+            ) from error
 
     def append(self, line: bytes) -> int:
         """Append one line (without its newline); gives its byte offset.
@@ -63,16 +66,26 @@ class Segment:
             os.ftruncate(self._fd, offset)
         return JournalError(f"the disk under {self.path.parent} does not take the log ({reason}): free space there")
 
-    def read(self, offset: int, length: int) -> bytes:
-        """Bytes of the file from `offset`."""
-        return os.pread(self._fd, length, offset)
+    def line_at(self, offset: int) -> bytes:
+        """The line that starts at `offset`, with its newline."""
+        data = b""
+        while b"\n" not in data and (chunk := os.pread(self._fd, _CHUNK, offset + len(data))):
+            data += chunk
+        return data[: data.find(b"\n") + 1]
+
+    def clear(self) -> None:
+        """Everything in it has been dealt with: start over with an empty file."""
+        os.ftruncate(self._fd, 0)
+        self.size = 0
 
     def sync(self) -> None:
         """Force what was appended to the disk. Raises JournalError."""
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            raise JournalError(f"the disk under {self.path.parent} fails ({error.strerror}): replace or free it") from error
+            raise JournalError(
+                f"the disk under {self.path.parent} fails ({error.strerror}): replace or free it"
+            ) from error
 
     def close(self, *, remove: bool = False) -> None:
         """Give up the lock; `remove`: the file is of no more use."""
@@ -155,15 +168,20 @@ def exclusive(path: Path) -> Iterator[None]:
         yield
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(byte offset, document) of every whole line; a line cut off by a crash and an erased one are left out."""
+def read_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """(byte offset, bytes, document) of every whole line; a line cut off by a crash and an erased one are left out."""
     offset = 0
     with path.open("rb") as handle:
         for line in handle:
             document = parse_line(line)
             if document:
-                yield offset, document
+                yield offset, len(line), document
             offset += len(line)
+
+
+def documents(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole line of a file."""
+    return (document for _, _, document in read_lines(path))
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

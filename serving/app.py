@@ -1,0 +1,228 @@
+"""The HTTP service. Routes only: what they do stands in recommend.py, outcomes.py and service.py."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as AnyHTTPException
+
+from features.activity import identifier, parse_event
+from nba import errors
+from nba.clock import system_now_ms
+from nba.domain import Activity
+from nba.fields import typed
+from nba.settings import Settings
+from serving import schemas
+from serving.auth import ADMIN, Keys, allowed
+from serving.doors import Doors
+from serving.journal import Folders
+from serving.metrics import Metrics
+from serving.outcomes import find
+from serving.problems import MEDIA_TYPE, of_error, of_validation, problem
+from serving.service import Service, running
+from serving.view import unified_view
+
+log = logging.getLogger("nba.serving")
+_PROBLEM: dict[str, Any] = {"model": schemas.Problem, "content": {MEDIA_TYPE: {}}}
+
+
+def _answers(model: type, *statuses: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
+    """What a call answers, for the documentation; the hot path does not pass through these models."""
+    refusals: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 401, 403, 413, 422, 429, 503, *statuses), _PROBLEM)
+    return {status: {"model": model}, **refusals}
+
+
+def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) -> FastAPI:
+    """The service for these settings; nothing is opened before its lifespan starts."""
+    metrics = Metrics()
+    keys = Keys(settings.api_keys.get_secret_value() if settings.api_keys else None)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings, metrics, clock) as service:
+            app.state.service = service
+            yield
+
+    app = FastAPI(
+        title="nba",
+        version="1",
+        description="The next best action for a customer service call.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.add_middleware(Doors, keys=keys, metrics=metrics)
+    _add_refusals(app)
+    _add_calls(app)
+    _add_customers(app)
+    _add_operations(app, metrics)
+    return app
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+def _add_calls(app: FastAPI) -> None:
+    @app.post("/v1/recommend", responses=_answers(schemas.RecommendOut))
+    async def recommend(asked: schemas.RecommendIn, request: Request) -> Response:
+        """The next best action for this customer, now. With `at`: as of that moment (a back-test; needs `admin`)."""
+        scopes = request.scope["state"]["scopes"]
+        if asked.at is not None and scopes is not None and not allowed(scopes, ADMIN):
+            raise HTTPException(
+                403, "this key may not ask as of another moment: leave `at` out, or use a key with the scope admin"
+            )
+        return Response(await _service(request).recommender.recommend(asked), media_type="application/json")
+
+    @app.post("/v1/activity", status_code=202, responses=_answers(schemas.ActivityOut, status=202))
+    async def activity(batch: schemas.ActivityIn, request: Request) -> Response:
+        """Keep events. Each is checked on its own; repeating an `event_id` changes nothing, and order does not matter."""
+        service = _service(request)
+        events, rejected = _parsed(batch.events, service)
+        if events:
+            await _keep(events, service)
+        service.metrics.events(len(events), len(rejected))
+        return _json({"accepted": len(events), "rejected": rejected}, 202)
+
+    @app.post("/v1/outcomes", responses=_answers(schemas.OutcomeOut, 404, 409))
+    async def outcomes(body: Annotated[schemas.OutcomeIn, Body()], request: Request) -> Response:
+        """What came of a suggestion, or of a customer later. On the disk when this answers; repeating changes nothing."""
+        service = _service(request)
+        if isinstance(body, schemas.DelayedOutcomeIn):
+            return _json(await service.outcomes.record_delayed(body))
+        return _json(await service.outcomes.record(body, service.recommender.engine.store))
+
+    @app.get("/v1/decisions/{decision_id}", responses=_answers(dict, 404))
+    async def decision(decision_id: str, request: Request) -> Response:
+        """The whole record of a decision: what was asked, known, scored, withheld and answered."""
+        return _json(await find(Folders(_service(request).settings.state_dir), decision_id))
+
+
+def _parsed(raw: list[dict[str, Any]], service: Service) -> tuple[list[Activity], list[dict[str, Any]]]:
+    spec, now_ms = service.recommender.engine.spec, service.clock()
+    events, rejected = [], []
+    for index, entry in enumerate(raw):
+        try:
+            events.append(parse_event(entry, spec, now_ms))
+        except errors.ActivityError as error:
+            rejected.append({"index": index, "error": str(error), "pointer": f"#/events/{index}{error.pointer}"})
+    return events, rejected
+
+
+async def _keep(events: list[Activity], service: Service) -> None:
+    """In Redis, or while it is away in the spool: either way on a disk."""
+    try:
+        async with asyncio.timeout(service.write_timeout_s):
+            await service.recommender.engine.store.append(events)
+    except (errors.StoreError, TimeoutError):
+        await service.spool.add_events(events)
+
+
+def _add_customers(app: FastAPI) -> None:
+    @app.get("/v1/customers/{customer_id:path}", responses=_answers(schemas.CustomerOut, 404))
+    async def customer(customer_id: str, request: Request) -> Response:
+        """The unified view: profile, features, the thread over all channels, open issues, contact history."""
+        service = _service(request)
+        identifier(customer_id, "/customer_id")
+        now_ms, engine = service.clock(), service.recommender.engine
+        async with asyncio.timeout(service.write_timeout_s):
+            known = await engine.store.read(customer_id, now_ms)
+        return _json(unified_view(engine.config, known, now_ms))
+
+    @app.put("/v1/customers/{customer_id:path}", responses=_answers(schemas.ProfileOut))
+    async def put_customer(customer_id: str, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
+        """Replace the profile: a flat object of the fields that features.yaml declares."""
+        service = _service(request)
+        identifier(customer_id, "/customer_id")
+        engine = service.recommender.engine
+        wrapped = set(body) == {"profile"} and isinstance(body["profile"], dict)
+        raw, place = (body["profile"], "/profile") if wrapped else (body, "")
+        profile = typed(raw, engine.config.features.profile_types, place)
+        async with asyncio.timeout(service.write_timeout_s):
+            await engine.store.put_profile(customer_id, profile, service.clock())
+        return _json({"customer_id": customer_id, "profile": profile})
+
+    @app.delete("/v1/customers/{customer_id:path}", responses=_answers(schemas.ErasedOut))
+    async def erase_customer(customer_id: str, request: Request) -> Response:
+        """Erase a customer from the store, the decision log, the spool and so from what is learnt, with a receipt."""
+        from serving.forget import forget
+
+        service = _service(request)
+        identifier(customer_id, "/customer_id")
+        return _json(
+            await forget(customer_id, service.settings.state_dir, service.recommender.engine.store, service.clock())
+        )
+
+
+def _add_operations(app: FastAPI, metrics: Metrics) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process lives."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses={200: {"model": schemas.ReadyOut}, 503: {"model": schemas.ReadyOut}})
+    async def readyz(request: Request) -> Response:
+        """Each dependency by name. Without a model or Redis the service still answers, with what it has, and says so."""
+        found = await _service(request).dependencies()
+        ready = all(state == "ok" or name == "model" for name, state in found.items())
+        return _json({"ready": ready, "dependencies": found}, 200 if ready else 503)
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics_text() -> Response:
+        """Prometheus."""
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.post("/v1/admin/reload", responses=_answers(schemas.ReloadOut))
+    async def reload(request: Request) -> Response:
+        """Serve the promoted model and the config folder as they are now: checked and warmed, then switched at once."""
+        return _json(await _service(request).reload())
+
+
+def _add_refusals(app: FastAPI) -> None:
+    @app.exception_handler(errors.NbaError)
+    async def ours(request: Request, error: errors.NbaError) -> Response:
+        status, body = of_error(error, _request_id(request))
+        if status >= 500:
+            log.error(
+                "refused", extra={"status": status, "request_id": _request_id(request), "error": type(error).__name__}
+            )
+        return _refusal(status, body)
+
+    @app.exception_handler(TimeoutError)
+    async def too_late(request: Request, _: TimeoutError) -> Response:
+        return await ours(request, errors.StoreError("Redis did not answer in time: try again, and look at /readyz"))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return _refusal(*of_validation(error.errors(), _request_id(request)))
+
+    @app.exception_handler(AnyHTTPException)
+    async def http(request: Request, error: AnyHTTPException) -> Response:
+        body = problem(error.status_code, error.detail, request_id=_request_id(request))
+        return _refusal(error.status_code, body, error.headers)
+
+    @app.exception_handler(Exception)
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        log.error("unforeseen", extra={"request_id": _request_id(request)}, exc_info=error)
+        detail = "this should not have happened: the log has it under the request id"
+        return _refusal(500, problem(500, detail, request_id=_request_id(request)))
+
+
+def _refusal(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    again = {"Retry-After": "1"} if status == 503 else {}
+    return Response(body, status, {**(headers or {}), **again}, MEDIA_TYPE)
+
+
+def _request_id(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", ""))

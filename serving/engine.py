@@ -1,0 +1,137 @@
+"""What is served: one config and one model, loaded, checked and warmed together, and replaced only together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from features.spec import FeatureSpec
+from features.store import Store
+from models.registry import Registry
+from models.scorer import Scorer
+from nba.config import Config, FieldType
+from nba.decide import Case, Decider, Request
+from nba.domain import Customer, Scores
+from nba.errors import ModelError, NbaError
+from nba.load import find_config, load_config
+from serving.record import column_types
+
+log = logging.getLogger("nba.serving")
+_REST_S = 30.0
+
+
+class Pace:
+    """Whether a model keeps up. One that was too slow several times in a row rests, and is tried again after 30 s."""
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=5)
+        self._resting_until = 0.0
+
+    def took(self, seconds: float) -> None:
+        """Remember how long one scoring took."""
+        self._last.append(seconds)
+
+    def fits(self, left_s: float, now_s: float) -> bool:
+        """Whether a scoring is likely to end within `left_s`; the fastest of the last five is what it needs."""
+        if now_s < self._resting_until:
+            return False
+        if len(self._last) == self._last.maxlen and min(self._last) > left_s:
+            self._resting_until = now_s + _REST_S
+            self._last.pop()
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class Engine:
+    """One version of everything that decides. A request takes one at its start and stays with it."""
+
+    config: Config
+    spec: FeatureSpec
+    store: Store
+    decider: Decider
+    scorer: Scorer | None
+    context_types: Mapping[str, FieldType]
+    types: orjson.Fragment
+    pace: Pace = field(default_factory=Pace)
+
+    @property
+    def model(self) -> str | None:
+        """The version of the model; None when there is none."""
+        return None if self.scorer is None else self.scorer.version
+
+    def score(self, case: Case, left_s: float, now_s: float) -> tuple[Scores | None, list[str]]:
+        """The model's word, or None and what is missing. A broken model is a missing one: base rates stand in."""
+        if self.scorer is None:
+            return None, []
+        if not self.pace.fits(left_s, now_s):
+            return None, ["model_slow"]
+        started = time.perf_counter()
+        try:
+            return self.scorer.score(case.columns, case.candidates), []
+        except ModelError as error:
+            log.warning("the model did not score", extra={"error": str(error)})
+            return None, ["model"]
+        finally:
+            self.pace.took(time.perf_counter() - started)
+
+    def warm(self, now_ms: int) -> None:
+        """Decide for nobody a few times: what is compiled on first use is compiled, and a slow model is known as slow."""
+        nobody = Customer("nobody", dict.fromkeys((f.name for f in self.config.features.features), 0.0))
+        for _ in range(5):
+            case = self.decider.case(nobody, Request("nobody", now_ms, "warm"))
+            scores, _ = self.score(case, 60.0, 0.0)
+            self.decider.decide(case, scores)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a version is made of, read and checked but not connected."""
+
+    config: Config
+    spec: FeatureSpec
+    decider: Decider
+    scorer: Scorer | None
+
+
+def load_parts(config_name: str, state_dir: Path, *, strict: bool = False) -> Parts:
+    """Read the config folder and the promoted model. Raises ConfigError.
+
+    A model that cannot be used is left out with a line in the log, or raises ModelError when `strict`: a service that
+    starts has to answer, one that runs keeps the version it has.
+    """
+    config = load_config(find_config(config_name))
+    return Parts(config, FeatureSpec(config.features), Decider(config), _champion(state_dir, config, strict))
+
+
+def _champion(state_dir: Path, config: Config, strict: bool) -> Scorer | None:
+    registry = Registry(state_dir / "models")
+    try:
+        version = registry.champion()
+        if version is None:
+            log.warning(
+                "no promoted model in %s: base rates stand in; run `nba train` and `nba models promote`", registry.root
+            )
+            return None
+        return Scorer.load(registry.path(version), config.catalog, config.features.columns)
+    except (NbaError, OSError) as error:
+        if strict:
+            raise ModelError(f"the promoted model cannot be used: {error}") from error
+        log.error("the promoted model cannot be used: base rates stand in", extra={"error": str(error)})
+        return None
+
+
+async def open_engine(parts: Parts, redis_url: str, timeout_s: float, now_ms: int) -> Engine:
+    """Connect and warm. Raises nothing when Redis is away: the store connects again by itself."""
+    store = await Store.open(redis_url, parts.spec, timeout_s=timeout_s)
+    context_types = {name: declared.type for name, declared in parts.config.features.context.items()}
+    types = column_types(parts.config)
+    engine = Engine(parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types)
+    engine.warm(now_ms)
+    return engine

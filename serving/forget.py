@@ -1,0 +1,83 @@
+"""Erase a customer everywhere: store, decision log (written and rolled), outcomes, spool, and so from what is learnt.
+
+Lines of living segments are overwritten in place with blanks of the same length, so that the places of other decisions
+stay; rolled parts are written anew without the customer's rows. Models keep what they learnt until the next training.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from features.store import Store
+from nba.clock import format_at
+from serving.journal import Folders
+from serving.segment import exclusive, read_lines, segments
+
+TABLES = ("decisions", "records", "outcomes", "outcomes_delayed")
+
+
+async def forget(customer_id: str, state_dir: Path, store: Store, now_ms: int) -> dict[str, Any]:
+    """Erase, and give the receipt. Raises StoreError: then repeat it; nothing is erased twice."""
+    removed = {"spool": await asyncio.to_thread(forget_spooled, customer_id, state_dir)}
+    removed["store"] = await store.forget(customer_id)
+    removed |= await asyncio.to_thread(forget_logged, customer_id, state_dir)
+    return {"customer_id": customer_id, "at": format_at(now_ms), "removed": removed}
+
+
+def forget_spooled(customer_id: str, state_dir: Path) -> int:
+    """Erase what waits for Redis; how many entries were touched. Other customers' events of the same batch stay."""
+
+    def rest(entry: dict[str, Any]) -> bytes | None:
+        if "events" not in entry:
+            return b"" if entry["customer_id"] == customer_id else None
+        others = [event for event in entry["events"] if event["customer_id"] != customer_id]
+        return None if len(others) == len(entry["events"]) else orjson.dumps({"events": others})
+
+    return sum(_overwrite(path, rest) for path in segments(Folders(state_dir).spool, "s"))
+
+
+def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
+    """Erase a customer from the decision log; rows and lines removed, by table."""
+
+    def rest(line: dict[str, Any]) -> bytes | None:
+        return b"" if line.get("customer_id") == customer_id else None
+
+    folders = Folders(state_dir)
+    with exclusive(folders.roll_lock):
+        live = (path for kind in "do" for path in segments(folders.live, kind))
+        removed = {"live": sum(_overwrite(path, rest) for path in live)}
+        for name in TABLES:
+            removed[name] = sum(_without_rows(path, customer_id) for path in folders.parts(name))
+    return removed
+
+
+def _overwrite(path: Path, rest: Callable[[dict[str, Any]], bytes | None]) -> int:
+    """Put what `rest` leaves of a line in its place, filled up with blanks; how many lines were touched."""
+    count = 0
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return 0
+    try:
+        for offset, length, document in read_lines(path):
+            left = rest(document)
+            if left is not None:
+                os.pwrite(fd, left.ljust(length - 1), offset)
+                count += 1
+        if count:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    return count
+
+
+def _without_rows(path: Path, customer_id: str) -> int:
+    from serving.parts import without_customer
+
+    return without_customer(path, customer_id)

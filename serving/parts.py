@@ -1,0 +1,175 @@
+"""Parquet parts of the decision log: their columns, how they are written without ever being half there, and found again.
+
+Imports pyarrow: only for processes and threads beside the calls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nba.domain import Outcome
+from serving.journal import Folders, place_of
+from serving.segment import sync_folder
+
+MOMENT = pa.timestamp("us", tz="UTC")
+# The strongest thing that is known of a suggestion stands in its row, whatever the order in which reports came in.
+STRENGTH: tuple[Outcome, ...] = ("accepted", "declined", "later", "spoken", "shown", "skipped")
+_ARROW = {"number": pa.float64(), "category": pa.string(), "boolean": pa.bool_()}
+DECISION_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
+    ("decision_id", pa.string()), ("at", MOMENT), ("customer_id", pa.string()), ("offer_id", pa.string()),
+    ("propensity", pa.float64()), ("rank", pa.int64()), ("outcome", pa.string()), ("reward", pa.float64()),
+    ("model", pa.string()), ("policy", pa.string()), ("experiment", pa.string()), ("arm", pa.string()),
+    ("kind", pa.string()), ("channel", pa.string()), ("interaction_id", pa.string()), ("backtest", pa.bool_()),
+    ("source", pa.string()), ("accept_probability", pa.float64()), ("expected_value", pa.float64()),
+    ("pair.cost_month", pa.float64()), ("pair.saving_month", pa.float64()), ("pair.margin_delta_month", pa.float64()),
+    ("pair.covers", pa.float64()),
+)  # fmt: skip
+RECORDS = pa.schema(
+    [
+        ("decision_id", pa.string()),
+        ("at", MOMENT),
+        ("customer_id", pa.string()),
+        ("backtest", pa.bool_()),
+        ("record", pa.string()),
+    ]
+)
+OUTCOMES = pa.schema(
+    [
+        ("outcome_id", pa.string()), ("decision_id", pa.string()), ("offer_id", pa.string()), ("customer_id", pa.string()),
+        ("outcome", pa.string()), ("at", MOMENT), ("received", MOMENT), ("reason", pa.string()), ("channel", pa.string()),
+        ("interaction_id", pa.string()),
+    ]
+)  # fmt: skip
+DELAYED = pa.schema(
+    [
+        ("outcome_id", pa.string()), ("customer_id", pa.string()), ("outcome", pa.string()), ("value", pa.float64()),
+        ("at", MOMENT), ("received", MOMENT), ("reason", pa.string()),
+    ]
+)  # fmt: skip
+ROWS_A_GROUP = 512
+Known = Mapping[tuple[str, str], str]
+
+
+def decision_schema(records: Iterable[Mapping[str, Any]]) -> pa.Schema:
+    """The columns that these records need: the fixed ones and `x.NAME` for every column that was served."""
+    types: dict[str, str] = {}
+    for record in records:
+        for name in record["x"]:
+            types[name] = record["types"].get(name, "number")
+    return pa.schema([*DECISION_FIELDS, *((f"x.{name}", _ARROW[dtype]) for name, dtype in types.items())])
+
+
+def decision_rows(record: Mapping[str, Any], known: Known) -> Iterator[dict[str, Any]]:
+    """One row a shown candidate. `known`: the outcome of (decision, offer)."""
+    answer, request = record["answer"], record["request"]
+    features = {f"x.{name}": value for name, value in record["x"].items()}
+    for shown, suggestion in zip(record["shown"], answer["suggestions"], strict=True):
+        yield {
+            "decision_id": record["decision_id"],
+            "at": record["at_ms"] * 1000,
+            "customer_id": record["customer_id"],
+            **{name: suggestion[name] for name in ("offer_id", "propensity", "rank", "kind")},
+            **{name: suggestion[name] for name in ("accept_probability", "expected_value")},
+            "outcome": known.get((record["decision_id"], suggestion["offer_id"])),
+            **{name: record[name] for name in ("model", "policy", "experiment", "arm", "backtest")},
+            **{name: request[name] for name in ("channel", "interaction_id")},
+            "source": answer["source"],
+            **{f"pair.{name}": shown[name] for name in ("cost_month", "saving_month", "margin_delta_month")},
+            "pair.covers": float(shown["covers"]),
+            **features,
+        }
+
+
+def record_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    """One row a decision: the whole record as JSON."""
+    named = {name: record[name] for name in ("decision_id", "customer_id", "backtest")}
+    return {**named, "at": record["at_ms"] * 1000, "record": orjson.dumps(record).decode()}
+
+
+def outcome_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An outcome as it was reported, its moments as columns."""
+    return {**row, "at": row["at_ms"] * 1000, "received": row["received_ms"] * 1000}
+
+
+def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table; what a row lacks is null."""
+    rows = list(rows)
+    return pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
+
+
+def write_part(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write a part so that it is there wholly or not at all, a power cut included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with pq.ParquetWriter(hidden, schema, compression="zstd") as writer:
+            for part in tables:
+                writer.write_table(part, row_group_size=ROWS_A_GROUP)
+        _force(hidden)
+        hidden.rename(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _force(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def stronger(one: str | None, other: str) -> str:
+    """Of two outcomes of one suggestion the one that stands."""
+    return other if one is None else min(one, other, key=STRENGTH.index)
+
+
+def settle_part(path: Path, known: Known) -> bool:
+    """Write what is known of a part's rows into its `outcome` column; whether anything changed."""
+    part = pq.ParquetFile(path).read()
+    ids, offers, before = (part.column(name).to_pylist() for name in ("decision_id", "offer_id", "outcome"))
+    after = [
+        stronger(was, known[decision, offer]) if (decision, offer) in known else was
+        for decision, offer, was in zip(ids, offers, before, strict=True)
+    ]
+    if after == before:
+        return False
+    column = part.schema.get_field_index("outcome")
+    write_part(path, [part.set_column(column, part.schema.field(column), pa.array(after, pa.string()))], part.schema)
+    return True
+
+
+def without_customer(path: Path, customer_id: str) -> int:
+    """Write a part anew without this customer's rows; how many there were. A part that would be empty is removed."""
+    part = pq.ParquetFile(path).read()
+    kept = part.filter(pc.not_equal(part["customer_id"], customer_id))
+    if kept.num_rows == 0:
+        path.unlink()
+        sync_folder(path.parent)
+    elif kept.num_rows < part.num_rows:
+        write_part(path, [kept], part.schema)
+    return int(part.num_rows - kept.num_rows)
+
+
+def find_rolled(folders: Folders, decision_id: str) -> dict[str, Any] | None:
+    """The record of a rolled decision; statistics of the row groups leave one group to be read."""
+    place = place_of(decision_id)
+    path = folders.part("records", place.day, place.segment)
+    if not path.is_file():
+        return None
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        found = file.metadata.row_group(group).column(0).statistics
+        if found is None or not found.has_min_max or found.min <= decision_id <= found.max:
+            rows = file.read_row_group(group, columns=["decision_id", "record"])
+            for identifier, text in zip(rows["decision_id"].to_pylist(), rows["record"].to_pylist(), strict=True):
+                if identifier == decision_id:
+                    record: dict[str, Any] = orjson.loads(text)
+                    return record
+    return None

@@ -1,0 +1,179 @@
+"""The use case: one question, one journalled answer, inside the budget, whatever breaks. Read top to bottom.
+
+request -> features read (one round trip) -> case -> score all candidates -> decide -> journal -> answer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import orjson
+
+from nba.answer import answer
+from nba.clock import YEAR_2000_MS, parse_at
+from nba.decide import Case, Decision, Request
+from nba.domain import Customer
+from nba.errors import InputError, JournalError, StoreError
+from nba.fields import typed
+from serving.engine import Engine
+from serving.journal import Journal
+from serving.metrics import Metrics
+from serving.record import to_line
+from serving.schemas import RecommendIn
+
+log = logging.getLogger("nba.serving")
+# The read may take this share of the budget; what is left is for scoring, deciding and writing.
+READ_SHARE = 0.8
+LATEST_MS = 4_102_444_800_000  # the year 2100
+UNREAD = ("features", "profile", "contacts")
+
+
+class Breaker:
+    """Stops asking a store that failed several times in a row; after a rest one request tries it again."""
+
+    def __init__(self, failures: int = 5, rest_s: float = 0.25) -> None:
+        self._limit, self._rest_s = failures, rest_s
+        self._failed = 0
+        self._again_s = 0.0
+
+    def may_ask(self, now_s: float) -> bool:
+        """Whether to ask; a yes after a rest is for one caller only."""
+        if self._failed < self._limit:
+            return True
+        if now_s < self._again_s:
+            return False
+        self._again_s = now_s + self._rest_s
+        return True
+
+    def said(self, well: bool, now_s: float) -> None:
+        """Tell it how the store answered."""
+        self._failed = 0 if well else self._failed + 1
+        self._again_s = now_s + self._rest_s
+
+
+@dataclass(slots=True)
+class Watch:
+    """Times of the stages of one decision, in seconds of the monotonic clock."""
+
+    started: float
+    read: float = 0.0
+    scored: float = 0.0
+    decided: float = 0.0
+    written: float = 0.0
+
+
+class Recommender:
+    """Answers with the engine of the moment; `engine` is replaced between two requests, never within one."""
+
+    def __init__(
+        self, engine: Engine, journal: Journal, metrics: Metrics, *, budget_s: float, clock: Callable[[], int]
+    ) -> None:
+        self.engine = engine
+        self.journal = journal
+        self.stale: Callable[[str], bool] = lambda customer_id: False
+        self._metrics, self._budget_s, self._clock = metrics, budget_s, clock
+        self._breaker = Breaker()
+
+    async def recommend(self, asked: RecommendIn) -> bytes:
+        """The answer of POST /v1/recommend as JSON, on the disk before it is given.
+
+        Raises InputError (context, at) and JournalError: an answer that cannot be kept is not given.
+        """
+        engine, watch, made_ms = self.engine, Watch(time.perf_counter()), self._clock()
+        context = typed(asked.context, engine.context_types, "/context")
+        now_ms = made_ms if asked.at is None else moment(asked.at, "/at")
+        customer = await self.read(engine, asked.customer_id, now_ms)
+        watch.read = time.perf_counter()
+        request = Request(
+            customer_id=asked.customer_id,
+            now_ms=now_ms,
+            decision_id=self._next_id(made_ms),
+            channel=asked.channel,
+            interaction_id=asked.interaction_id,
+            context=context,
+            limit=asked.limit,
+            locale=asked.locale,
+            max_cost_month=asked.max_cost_month,
+            agent_id=asked.agent.id if asked.agent else None,
+            agent_group=asked.agent.group if asked.agent else None,
+        )
+        # From the id to the line in the journal there is no await: the id is the line's place.
+        return self._answer(engine, engine.decider.case(customer, request), asked, watch, made_ms)
+
+    async def read(self, engine: Engine, customer_id: str, now_ms: int) -> Customer:
+        """The customer; when the store is slow, away or answers nonsense, one of whom nothing is known, and says so."""
+        now_s = time.monotonic()
+        if not self._breaker.may_ask(now_s):
+            return Customer(customer_id, {}, degraded=UNREAD)
+        try:
+            async with asyncio.timeout(self._budget_s * READ_SHARE):
+                customer = await engine.store.read(customer_id, now_ms)
+        except (StoreError, TimeoutError) as error:
+            self._breaker.said(False, time.monotonic())
+            log.warning("the store did not answer", extra={"error": type(error).__name__})
+            return Customer(customer_id, {}, degraded=UNREAD)
+        self._breaker.said(True, now_s)
+        return customer
+
+    def _next_id(self, made_ms: int) -> str:
+        try:
+            return self.journal.next_id(made_ms)
+        except JournalError:
+            self._metrics.refusals.inc()
+            raise
+
+    def _answer(self, engine: Engine, case: Case, asked: RecommendIn, watch: Watch, made_ms: int) -> bytes:
+        scores, missing = engine.score(case, self._budget_s - (time.perf_counter() - watch.started), time.monotonic())
+        if self.stale(asked.customer_id):
+            missing.append("activity_pending")
+        watch.scored = time.perf_counter()
+        decision = engine.decider.decide(case, scores, degraded=missing)
+        body = answer(engine.config, case, decision, model=engine.model, explain=asked.explain)
+        sent = orjson.dumps(body)
+        watch.decided = time.perf_counter()
+        versions = {"model": engine.model, "policy": engine.config.fingerprint, "experiment": None, "arm": None}
+        self._write(
+            to_line(
+                case, decision, scores, sent, types=engine.types, missing=missing, versions=versions,
+                backtest=asked.at is not None, explain=asked.explain, made_ms=made_ms,
+            )
+        )  # fmt: skip
+        watch.written = time.perf_counter()
+        self._measure(case, decision, watch)
+        return sent
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self.journal.write(line)
+        except JournalError:
+            self._metrics.refusals.inc()
+            raise
+        self._metrics.journal_bytes.inc(len(line))
+
+    def _measure(self, case: Case, decision: Decision, watch: Watch) -> None:
+        metrics, stage = self._metrics, self._metrics.stage
+        stage["read"].observe(watch.read - watch.started)
+        stage["score"].observe(watch.scored - watch.read)
+        stage["decide"].observe(watch.decided - watch.scored)
+        stage["journal"].observe(watch.written - watch.decided)
+        stage["whole"].observe(watch.written - watch.started)
+        shown = [(s.offer_id, s.rank) for s in decision.suggestions]
+        metrics.decision(decision.source, decision.degraded, shown, [w.stage for w in decision.withheld])
+        if not shown:
+            metrics.nothing.inc()
+        elif decision.suggestions[0].explored:
+            metrics.explored.inc()
+        if case.customer.activity_at_ms is not None:
+            metrics.activity_age.observe(max(0.0, (case.request.now_ms - case.customer.activity_at_ms) / 1000))
+
+
+def moment(text: str, pointer: str) -> int:
+    """A time from outside as milliseconds, within the years that activity is kept for. Raises InputError."""
+    at_ms = parse_at(text, pointer)
+    if not YEAR_2000_MS <= at_ms < LATEST_MS:
+        raise InputError(f"{text!r} is not between the years 2000 and 2100: give a time of a real call", pointer)
+    return at_ms

@@ -1,0 +1,187 @@
+"""The running service: everything that is open between start and stop, and the work it does beside the calls."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from features.embedded import EmbeddedRedis
+from features.store import Store
+from nba.errors import JournalError, NbaError, StoreError
+from nba.settings import Settings
+from serving.engine import load_parts, open_engine
+from serving.journal import Folders, Journal
+from serving.metrics import Metrics
+from serving.outcomes import Outcomes
+from serving.recommend import Recommender
+from serving.segment import segments
+from serving.spool import Spool
+
+log = logging.getLogger("nba.serving")
+_TICK_S = 1.0
+# A request that took the old version at its start has ended long before.
+_DRAIN_S = 30.0
+_closing: set[asyncio.Future[None]] = set()
+_ROLL_AT_STOP_S = 60.0
+# Writes are not part of a call's answer: they get longer than a read before the spool takes over.
+_WRITE_BUDGETS = 10
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the routes work with."""
+
+    settings: Settings
+    clock: Callable[[], int]
+    redis_url: str
+    metrics: Metrics
+    journal: Journal
+    spool: Spool
+    recommender: Recommender
+    outcomes: Outcomes
+
+    @property
+    def write_timeout_s(self) -> float:
+        """How long Redis may take for a write before the spool takes it."""
+        return self.settings.budget_ms * _WRITE_BUDGETS / 1000
+
+    async def dependencies(self) -> dict[str, str]:
+        """Each by name: `ok`, or what is wrong."""
+        engine = self.recommender.engine
+        found = {"redis": "ok", "journal": "ok", "model": "ok"}
+        try:
+            async with asyncio.timeout(self.write_timeout_s):
+                await engine.store.ping()
+        except (StoreError, TimeoutError) as error:
+            found["redis"] = str(error) or "did not answer in time"
+        try:
+            await asyncio.to_thread(self.journal.outcomes.segment.sync)
+        except JournalError as error:
+            found["journal"] = str(error)
+        if engine.scorer is None:
+            found["model"] = "none promoted: base rates stand in; run `nba train` and `nba models promote`"
+        return found
+
+    async def reload(self) -> dict[str, object]:
+        """Load, check and warm what is promoted and configured now, then switch between two requests.
+
+        Raises ConfigError and ModelError: then everything stays as it was.
+        """
+        try:
+            parts = await asyncio.to_thread(load_parts, self.settings.config, self.settings.state_dir, strict=True)
+            engine = await open_engine(parts, self.redis_url, self.write_timeout_s, self.clock())
+        except NbaError:
+            self.metrics.reloads.labels("refused").inc()
+            raise
+        old, self.recommender.engine = self.recommender.engine, engine
+        self.metrics.reloads.labels("done").inc()
+        self.metrics.version(engine.model, engine.config.fingerprint)
+        asyncio.get_running_loop().call_later(_DRAIN_S, _close_later, old.store)
+        return {"model": engine.model, "policy": engine.config.fingerprint, "workers": 1}
+
+
+def _close_later(store: Store) -> None:
+    task = asyncio.ensure_future(store.close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+@asynccontextmanager
+async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]) -> AsyncIterator[Service]:
+    """Open everything, in order; close it in reverse. Raises ConfigError and UnavailableError when it cannot start."""
+    async with AsyncExitStack() as stack:
+        redis_url = settings.redis_url or await _own_redis(settings, stack)
+        parts = await asyncio.to_thread(load_parts, settings.config, settings.state_dir)
+        timeout_s = settings.budget_ms * _WRITE_BUDGETS / 1000
+        engine = await open_engine(parts, redis_url, timeout_s, clock())
+        journal = Journal(settings.state_dir, clock())
+        stack.push_async_callback(_roll, settings, metrics)
+        stack.callback(journal.close)
+        spool = Spool(Folders(settings.state_dir).spool, clock())
+        stack.callback(spool.close)
+        recommender = Recommender(engine, journal, metrics, budget_s=settings.budget_ms / 1000, clock=clock)
+        recommender.stale = spool.holds
+        stack.push_async_callback(_close_store, recommender)
+        outcomes = Outcomes(journal, spool, metrics, clock=clock, timeout_s=timeout_s)
+        service = Service(settings, clock, redis_url, metrics, journal, spool, recommender, outcomes)
+        metrics.version(engine.model, engine.config.fingerprint)
+        stack.push_async_callback(_stop, asyncio.create_task(_keep_house(service)))
+        log.info("serving", extra={"model": engine.model, "policy": engine.config.fingerprint})
+        yield service
+
+
+async def _own_redis(settings: Settings, stack: AsyncExitStack) -> str:
+    embedded = EmbeddedRedis(settings.state_dir)
+    url: str = await asyncio.to_thread(embedded.start)
+    stack.push_async_callback(asyncio.to_thread, embedded.stop)
+    log.info("using the embedded Redis: set NBA_REDIS_URL for one of your own")
+    return url
+
+
+async def _close_store(recommender: Recommender) -> None:
+    await recommender.engine.store.close()
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _keep_house(service: Service) -> None:
+    """Once a second: force decisions to the disk, roll what is full, deliver what waits. Failures are said and tried again."""
+    await _roll_leftovers(service)
+    while True:
+        await asyncio.sleep(_TICK_S)
+        try:
+            await _tick(service)
+        except JournalError as error:
+            log.error("the disk does not take the log", extra={"error": str(error)})
+        except StoreError:
+            log.warning("Redis is still away: the spool waits", extra={"bytes": len(service.spool)})
+        except (NbaError, OSError):
+            log.exception("housekeeping failed and is tried again")
+
+
+async def _tick(service: Service) -> None:
+    journal, now_ms = service.journal, service.clock()
+    await asyncio.to_thread(journal.decisions.sync)
+    if journal.due(now_ms):
+        await journal.rotate_full(now_ms)
+        await _roll(service.settings, service.metrics)
+    service.metrics.spooled.set(len(service.spool))
+    await service.spool.deliver(service.recommender.engine.store)
+
+
+async def _roll_leftovers(service: Service) -> None:
+    folder, own = service.journal.folders.live, {service.journal.decisions.path, service.journal.outcomes.segment.path}
+    if {*segments(folder, "d"), *segments(folder, "o")} - own:
+        await _roll(service.settings, service.metrics)
+
+
+async def _roll(settings: Settings, metrics: Metrics) -> None:
+    """Roll in a process of its own, so that no call waits for it. One that fails is done again at the next roll."""
+    folder = Folders(settings.state_dir).live
+    if not segments(folder, "d") and not segments(folder, "o"):
+        return
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "serving.roll",
+        os.fspath(settings.state_dir.absolute()),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_ROLL_AT_STOP_S):
+            failed = await child.wait()
+    except (TimeoutError, asyncio.CancelledError):
+        child.kill()
+        raise
+    metrics.rolls.labels("failed" if failed else "done").inc()
+    if failed:
+        log.error("rolling the decision log failed; it is tried again", extra={"status": failed})
