@@ -1,0 +1,215 @@
+"""What the customers do, day by day: use, pay, browse, travel, run into faults, complain. Activity in the contract's form.
+
+Events stand between 06:00 and 18:00 UTC of their day, so a day is the same day in every time zone of Europe, and calls
+to the service (17:59 and later) come after what happened that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from math import ceil, cos, pi
+
+from nba.clock import DAY_MS, HOUR_MS, format_at
+from nba.domain import Activity
+from nba.simulate.population import Life, Tariff, World, addons_cents, calendar, day_of_month, extra_gb
+
+FAULTS = ("line", "router", "sim", "bill")
+ROAMING_FEE = 590  # cents for each day outside the EU without a pass
+_GB = 1024
+
+
+def live(life: Life, until_day: int, plans: dict[str, Tariff], world: World) -> list[Activity]:
+    """Let a customer live through `until_day`; changes `life` and gives what they did, in order of time."""
+    days = until_day - life.day
+    if days <= 0 or life.gone:
+        return []
+    chances = life.rng.random((days, 10)).tolist()
+    amounts = life.rng.gamma(4.0, 0.25, days).tolist()  # mean 1: how much of the usual on that day
+    events: list[Activity] = []
+    for chance, amount in zip(chances, amounts, strict=True):
+        life.day += 1
+        life.tenure_days += 1
+        life.bother *= 0.985
+        events += _Day(life, plans[life.plan], world, chance, amount).events(plans)
+    events.sort(key=_moment)
+    return events
+
+
+def _moment(event: Activity) -> int:
+    return event.at_ms
+
+
+def as_event(activity: Activity) -> dict[str, object]:
+    """An activity as POST /v1/activity takes it."""
+    given = {
+        "value": activity.value,
+        "subject": activity.subject,
+        "text": activity.text,
+        "interaction_id": activity.interaction_id,
+    }
+    head = {"event_id": activity.event_id, "customer_id": activity.customer_id, "at": format_at(activity.at_ms)}
+    return {
+        **head,
+        "channel": activity.channel,
+        "type": activity.type,
+        **{k: v for k, v in given.items() if v is not None},
+    }
+
+
+@lru_cache(maxsize=4096)
+def seasonal(day: int, swing: float) -> float:
+    """Use of data over the year: more in summer, by `swing` as a share."""
+    return 1.0 - swing * cos(2 * pi * (calendar(day).timetuple().tm_yday - 15) / 365)
+
+
+class _Day:
+    """One day of one customer. `chance`: uniform numbers, one for each thing that may happen."""
+
+    def __init__(self, life: Life, plan: Tariff, world: World, chance: list[float], amount: float) -> None:
+        self.life, self.plan, self.world = life, plan, world
+        self.chance, self.amount = chance, amount
+        self.drawn = 0
+
+    def events(self, plans: dict[str, Tariff]) -> Iterator[Activity]:
+        """Everything that happens today."""
+        date = day_of_month(self.life.day)
+        if date == 1:
+            yield from self._month_begins()
+        yield from self._use(plans)
+        yield from self._travel()
+        yield from self._browse()
+        if self.life.fault is not None:
+            yield from self._broken()
+        elif self.chance[6] < self.world.faults * (0.002 + 0.008 * (1 - self.life.traits.quality)):
+            self._breaks()
+        if date == 14 and not self.life.autopay and self.chance[0] < 0.07:
+            self.life.bother += 0.2
+            yield self._event("payment_failed", "app", value=self.plan.price)
+
+    def _event(self, kind: str, channel: str, value: int | None = None, subject: str | None = None) -> Activity:
+        life = self.life
+        self.drawn += 1
+        spread = (self.chance[9] * 997 + self.drawn * 0.6180339887) % 1.0
+        at_ms = life.day * DAY_MS + 6 * HOUR_MS + int(spread * 11.5 * HOUR_MS)
+        return Activity(life.next_id(), life.customer_id, at_ms, channel, kind, value, subject)
+
+    def _month_begins(self) -> Iterator[Activity]:
+        life = self.life
+        talk = (
+            0
+            if self.plan.minutes is None
+            else max(0, life.month_minutes - int(self.plan.minutes)) * self.plan.minute_price
+        )
+        total = self.plan.price + addons_cents(life) + life.month_cents + talk + life.bill_error
+        total -= 800 if life.credit_until > life.day else 0
+        life.last_bills = [*life.last_bills[-5:], total]
+        life.month_mb = life.month_minutes = life.month_cents = life.month_top_ups = life.bill_error = 0
+        yield self._event("bill_issued", "app", value=max(total, 0))
+
+    def _use(self, plans: dict[str, Tariff]) -> Iterator[Activity]:
+        life, traits = self.life, self.life.traits
+        if life.day % 3 == 0:
+            months = (life.day - life.since_day) / 30
+            usual = traits.data_gb * traits.growth**months * seasonal(life.day, self.world.seasonality)
+            megabytes = max(1, round(usual * _GB / 10 * self.amount))
+            life.month_mb += megabytes
+            yield self._event("data_used", "network", value=megabytes)
+            if life.month_mb > self.plan.data_gb * _GB:
+                yield from self._top_ups(extra_gb(life, plans))
+        if life.day % 6 == 1:
+            minutes = round(traits.minutes / 5.07 * self.amount)
+            life.month_minutes += minutes
+            yield self._event("call_made", "network", value=minutes)
+        if self.chance[1] < 0.06:
+            yield self._event("message_sent", "network")
+
+    def _top_ups(self, extra: float) -> Iterator[Activity]:
+        life = self.life
+        due = max(0, ceil(life.month_mb / _GB) - int(self.plan.data_gb + extra)) if self.plan.gb_price else 0
+        for _ in range(due - life.month_top_ups):
+            life.month_cents += self.plan.gb_price
+            yield self._event("top_up", "network", value=self.plan.gb_price)
+        life.month_top_ups = max(due, life.month_top_ups)
+
+    def _travel(self) -> Iterator[Activity]:
+        life = self.life
+        ahead = life.trip_day - life.day
+        if ahead in (9, 6, 3) and not life.world_pass:
+            yield self._event("page_viewed", "web", subject="travel")
+        if -5 < ahead <= 0:
+            fee = 0 if life.world_pass else ROAMING_FEE
+            life.month_cents += fee
+            yield self._event("roaming_day", "network", value=fee, subject="outside the EU")
+        if ahead <= -5:
+            life.trip_day = life.day + 14 + int(365.0 / life.traits.travel * (0.3 + 1.4 * self.chance[2]))
+
+    def _browse(self) -> Iterator[Activity]:
+        life, traits = self.life, self.life.traits
+        if self.chance[3] < 0.05 * traits.browsing:
+            yield self._event("app_opened", "app")
+        if self.chance[4] < 0.04 * traits.browsing:
+            yield self._event("page_viewed", "web" if self.chance[3] < 0.5 else "app", subject=self._topic())
+        leaving = life.bother / traits.patience / self.world.patience
+        if self.chance[5] < 0.004 + 0.02 * leaving and life.contract_end_day - life.day < 120:
+            yield self._event("page_viewed", "web", subject="cancel")
+
+    def _topic(self) -> str:
+        life, traits = self.life, self.life.traits
+        wish = self.chance[5]
+        if traits.family and life.lines < 2 and wish < 0.45:
+            return "family"
+        if traits.wants_phone and not life.phone and wish < 0.8:
+            return "phones"
+        bills = life.last_bills
+        if len(bills) > 1 and bills[-1] > bills[-2] + 500:
+            return "bill"
+        return "plans" if wish < 0.9 else "help"
+
+    def _broken(self) -> Iterator[Activity]:
+        life, traits = self.life, self.life.traits
+        lasting = life.day - life.fault_since
+        yield from self._symptoms()
+        if life.issue is None and lasting > 3 and self.chance[7] < 0.10 / traits.patience:
+            life.issue = life.fault
+            life.bother += 1.0
+            kind = "outage" if life.fault == "line" and self.chance[8] < 0.3 else "complaint"
+            yield self._event(kind, "chat" if self.chance[8] < 0.5 else "app", subject=life.fault)
+        elif life.issue is not None and self.chance[7] < 0.05:
+            life.bother += 0.3
+            yield self._event("support_contact", "chat", subject=life.fault)
+        if lasting > 5 and self.chance[8] > 0.96:
+            yield from mend(life, life.day * DAY_MS + 17 * HOUR_MS + 45 * 60_000)
+
+    def _breaks(self) -> None:
+        life = self.life
+        weights = (0.4, 0.2 * life.traits.router, 0.15, 0.25)
+        point = self.chance[7] * sum(weights)
+        for kind, weight in zip(FAULTS, weights, strict=True):
+            point -= weight
+            if point < 0:
+                life.fault, life.fault_since = kind, life.day
+                break
+        if life.fault == "bill":
+            life.bill_error = 1500 + int(self.chance[8] * 2000)
+
+    def _symptoms(self) -> Iterator[Activity]:
+        kind, chance = self.life.fault, self.chance[1]
+        self.life.bother += 0.02
+        if kind == "line" and chance < 0.5:
+            yield self._event("call_dropped", "network")
+        if kind in ("line", "router") and chance > 0.8:
+            slow = 3_000 if kind == "line" else 18_000
+            yield self._event("speed_test", "app", value=slow + int(self.chance[2] * 4_000))
+        if kind == "sim" and chance < 0.35:
+            yield self._event("sim_error", "network")
+
+
+def mend(life: Life, at_ms: int, interaction_id: str | None = None) -> list[Activity]:
+    """The fault is gone; an issue that was open about it is closed."""
+    subject, life.fault, life.bill_error = life.issue or life.fault, None, 0
+    if life.issue is None:
+        return []
+    life.issue = None
+    event_id = life.next_id()
+    return [Activity(event_id, life.customer_id, at_ms, "call", "issue_resolved", None, subject, None, interaction_id)]
