@@ -162,7 +162,7 @@ class Decider:
         for candidate in passed.candidates:
             offer = candidate.offer
             values = with_pair(case.values, candidate)
-            template = self._phrases.best_template(offer, values, self._facts(case, candidate))
+            template = self._phrases.best_template(offer, values, self._facts(case, candidate, case.locale))
             if template is None and self._phrases.needs_evidence(offer):
                 withheld.append(Withheld(offer.id, "evidence", "no sentence of this offer is true of this customer"))
             else:
@@ -170,7 +170,7 @@ class Decider:
                 kept.append(candidate)
         return templates, kept
 
-    def _facts(self, case: Case, candidate: Candidate) -> dict[str, Value]:
+    def _facts(self, case: Case, candidate: Candidate, locale: str) -> dict[str, Value]:
         """Plain names that a template may use. A saving is a fact only where there is one."""
         offer, own = candidate.offer, case.own
         saving = candidate.saving_month
@@ -179,8 +179,8 @@ class Decider:
             **case.columns,
             **{name: case.customer.profile.get(name) for name in ("salutation", "given_name", "family_name")},
             **offer.attributes,
-            "title": offer.title_in(case.locale),
-            "own_title": own.title_in(case.locale) if own else None,
+            "title": offer.title_in(locale),
+            "own_title": own.title_in(locale) if own else None,
             "price_month": offer.price_month,
             "cost_month": candidate.cost_month,
             "own_cost_month": case.values.get("own_cost_month"),
@@ -240,7 +240,9 @@ class Decider:
     ) -> Suggestion:
         candidate = item.candidate
         offer = candidate.offer
-        sentence = self._phrases.sentence(offer, templates[offer.id], self._facts(case, candidate), case.locale)
+        template = templates[offer.id]
+        locale = self._phrases.language(template, case.locale)
+        sentence = self._phrases.sentence(offer, template, self._facts(case, candidate, locale), locale)
         return Suggestion(
             rank=rank + 1,
             offer_id=offer.id,

@@ -17,7 +17,12 @@ def typed(raw: Mapping[str, object], types: Mapping[str, FieldType], pointer: st
 
     Raises ProfileError, whose `pointer` is the JSON pointer of the first field that is unknown or of the wrong type.
     """
-    return {name: _value(name, value, types, f"{pointer}/{name}") for name, value in raw.items()}
+    return {name: _value(name, value, types, f"{pointer}/{_escaped(name)}") for name, value in raw.items()}
+
+
+def _escaped(name: str) -> str:
+    """A name as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
 
 
 def _value(name: str, value: object, types: Mapping[str, FieldType], pointer: str) -> Value:

@@ -18,6 +18,7 @@ from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
 from nba.rules import Value, Values
 
+UNREADABLE = frozenset({"features", "activity", "thread"})
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
 
 
@@ -117,7 +118,7 @@ def sales_wait(policy: Policy, customer: Customer, call: Call) -> str | None:
     What could not be read is assumed to be the worst.
     """
     rule = policy.service_first
-    if "features" in customer.degraded:
+    if not UNREADABLE.isdisjoint(customer.degraded):
         return "the activity could not be read, so an open issue cannot be ruled out"
     oldest = call.now_ms - rule.issue_valid_days * DAY_MS
     for issue in customer.open_issues:

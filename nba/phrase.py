@@ -17,6 +17,13 @@ from nba.rules import Rule, Value
 from nba.wording import Wording, clean, wording, write
 
 MONEY = ("saving_month", "saving_year", "cost_month", "own_cost_month", "price_month")
+MONEY_LABELS = {
+    "saving_month": {"en": "saving a month", "de": "Ersparnis im Monat"},
+    "saving_year": {"en": "saving a year", "de": "Ersparnis im Jahr"},
+    "cost_month": {"en": "cost a month for the same use", "de": "Kosten im Monat bei gleicher Nutzung"},
+    "own_cost_month": {"en": "cost a month on the plan of today", "de": "Kosten im Monat im heutigen Tarif"},
+    "price_month": {"en": "price a month", "de": "Preis im Monat"},
+}
 NAMES = ("title", "own_title", *MONEY)
 PERSON = ("salutation", "given_name", "family_name", "title", "own_title")
 
@@ -117,21 +124,24 @@ class Phrasebook:
         """Whether the offer has templates at all; one without is said by its title alone."""
         return bool(self._templates[offer.id])
 
+    def language(self, template: Template | None, wanted: str) -> str:
+        """The wanted language, or the first of the policy that the template speaks: a sentence is in one language."""
+        if template is None or template.text_in(wanted) is not None:
+            return wanted
+        return next((known for known in self._config.policy.locales if template.text_in(known) is not None), wanted)
+
     def sentence(self, offer: Offer, template: Template | None, facts: Mapping[str, Value], locale: str) -> Sentence:
         """Opening, then the claim. `facts`: plain name to value: features, attributes, money, person.
 
-        A template that does not speak the locale makes the whole sentence fall back to a language that it speaks.
+        `locale`: one that the template speaks, as `language` finds it.
         """
-        if template is not None and template.text_in(locale) is None:
-            locale = next((known for known in self._config.policy.locales if template.text_in(known)), locale)
         words = wording(locale, self._config.catalog.currency)
         claim = () if template is None else template.text_in(locale) or ()
-        own_facts = {**facts, "title": offer.title_in(locale)}
-        opening = self._opening(offer, own_facts, locale, words)
-        body = "".join(_write(part, own_facts, words) for part in claim)
+        opening = self._opening(offer, facts, locale, words)
+        body = "".join(_write(part, facts, words) for part in claim)
         say = f"{opening}: {body}" if body else opening
         return Sentence(
-            say if say.endswith((".", "!", "?", "…")) else say + ".", self._reasons(claim, own_facts, locale, words)
+            say if say.endswith((".", "!", "?", "…")) else say + ".", self._reasons(claim, facts, locale, words)
         )
 
     def _opening(self, offer: Offer, facts: Mapping[str, Value], locale: str, words: Wording) -> str:
@@ -161,7 +171,8 @@ class Phrasebook:
 
     def _reason(self, name: str, spec: str, value: Value, locale: str, words: Wording) -> Reason:
         feature = self._labels.get(name)
-        label = (feature.label.get(locale) if feature else None) or name.replace("_", " ")
+        labels = feature.label if feature else MONEY_LABELS.get(name, {})
+        label = labels.get(locale) or name.replace("_", " ")
         window = str(feature.window) if feature and feature.window else None
         return Reason(name, value, f"{label}: {write(value, spec, words)}", window)
 

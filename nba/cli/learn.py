@@ -1,0 +1,213 @@
+"""`nba train` and `nba models`: what an unattended night job calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
+from nba.clock import parse_at, system_now_ms
+from nba.errors import InputError
+from nba.load import find_config, load_config
+from nba.settings import Settings
+
+if TYPE_CHECKING:
+    from models.registry import Registry
+    from models.summary import TrainReport
+
+models = typer.Typer(help="The registry of models: list, show, promote, rollback.", no_args_is_help=True)
+Version = Annotated[str, typer.Argument(help="A version, as `nba models list` names it.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    app.command(epilog="Example: nba train --decisions .nba/decisions --config telco")(train)
+    app.add_typer(models, name="models")
+
+
+def train(
+    decisions: Annotated[
+        Path, typer.Option(help="Parquet file or folder of the decision log (docs: contract, section 5).")
+    ],
+    config: ConfigName = None,
+    state_dir: StateDir = None,
+    valid_share: Annotated[
+        float, typer.Option(help="The latest share of the rows, kept for calibration and judging.")
+    ] = 0.2,
+    valid_from: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Keep everything from this day on, instead.")
+    ] = None,
+    window_days: Annotated[
+        float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")
+    ] = 7,
+    weights: Annotated[str, typer.Option(help="none, or propensity: weigh each row with 1 / propensity.")] = "none",
+    monotone: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=±1", help="Never the other way, e.g. pair.saving_month=1.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Same data and seed: same bytes.")] = 0,
+    promote: Annotated[bool, typer.Option(help="Promote when every gate says yes.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Train, calibrate, export to ONNX, prove parity, write a version to the registry, promote it through the gates.
+
+    Exit status 1 when a gate said no: the version is kept, the champion stays.
+    """
+    settings = settings_of(config=config, state_dir=state_dir)
+    report = run_training(
+        settings, decisions, valid_share=valid_share, valid_from_ms=_day_ms(valid_from), seed=seed, promote=promote,
+        weights=_one_of(weights, "weights", ("none", "propensity")), monotone=_monotone(monotone or []),
+        window_ms=round(window_days * 86_400_000),
+    )  # fmt: skip
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print_report(report)
+    if promote and not report.promoted:
+        raise typer.Exit(1)
+
+
+def run_training(settings: Settings, decisions: Path, **options: Any) -> TrainReport:
+    """Train on a path; where it is the engine's own decision log, with the rows that have not been rolled yet."""
+    from models.registry import Registry
+    from models.train import Options
+    from models.train import train as learn
+
+    folder = find_config(settings.config)
+    sound = load_config(folder)
+    rows = decision_rows(settings, decisions)
+    with progress("train") as (bar, task):
+        return learn(
+            rows, sound, Registry(settings.state_dir / "models"), now_ms=system_now_ms(), options=Options(**options),
+            progress=lambda fraction, text: bar.update(task, total=1.0, completed=fraction, note=text),
+        )  # fmt: skip
+
+
+def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
+    """What a path of decisions means: the path itself, and what the running service has not rolled into it yet."""
+    if not decisions.exists():
+        raise InputError(
+            f"{decisions}: not there: give a Parquet file or folder, such as {settings.state_dir / 'decisions'}"
+        )
+    own = settings.state_dir / "decisions"
+    if decisions.resolve() != own.resolve():
+        return [decisions]
+    from serving.roll import pending_table
+
+    pending = pending_table(settings.state_dir)
+    rolled = [decisions] if any(decisions.rglob("*.parquet")) else []
+    return [*rolled, *([pending] if pending is not None and pending.num_rows else [])] or [decisions]
+
+
+def print_report(report: TrainReport) -> None:
+    """The report as a person reads it."""
+    counts, figures = report.counts, report.accept.figures
+    out.print(f"{report.version}: {counts.used} of {counts.read} rows used, {report.accept.trees} trees")
+    for reason, count in report.counts.left_out.items():
+        if count:
+            out.print(f"  left out: {count} {reason}")
+    out.print(f"  on the {counts.judging} latest rows: {figures_line(figures)}")
+    out.print(f"  stay head: {report.stay_says}")
+    for gate in report.gates:
+        out.print(f"  {'passed' if gate.passed else 'STOPPED'}  {gate.name}: {gate.says}", markup=False)
+    for note in report.notes:
+        err.print(f"  note: {note}", style="yellow", markup=False)
+    state = (
+        "promoted: it answers from now on"
+        if report.promoted
+        else f"not promoted; the champion is {report.champion or 'none'}"
+    )
+    out.print(f"{report.version} {state}")
+
+
+def figures_line(figures: Any) -> str:
+    """Log loss, AUC and calibration in one line."""
+    from dataclasses import asdict
+
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.4f}" for name, value in asdict(figures).items() if isinstance(value, float)
+    )
+
+
+@models.command("list", epilog="Example: nba models list --json")
+def list_models(state_dir: StateDir = None, as_json: Json = False) -> None:
+    """Every version, the champion marked."""
+    registry = _registry(state_dir)
+    champion = registry.champion()
+    versions = [{"version": v, "champion": v == champion} for v in registry.versions()]
+    if as_json:
+        print_json({"champion": champion, "versions": versions})
+        return
+    table = Table("version", "champion")
+    for row in versions:
+        table.add_row(str(row["version"]), "yes" if row["champion"] else "")
+    out.print(table if versions else f"no models in {registry.root}: run `nba train`")
+
+
+@models.command("show", epilog="Example: nba models show 20261123T101500-ab12cd")
+def show(version: Version, state_dir: StateDir = None, as_json: Json = False) -> None:
+    """What is kept of a version: figures, gates, certificate, data and library versions."""
+    import json
+
+    from models.registry import verified
+
+    files = verified(_registry(state_dir).path(version))
+    documents = {name.removesuffix(".json"): json.loads(raw) for name, raw in files.items() if name.endswith(".json")}
+    if as_json:
+        print_json({"version": version, "files": sorted(files), **documents})
+        return
+    out.print(f"{version}: {', '.join(sorted(files))}")
+    out.print_json(data=documents)
+
+
+@models.command("promote", epilog="Example: nba models promote 20261123T101500-ab12cd")
+def promote(version: Version, state_dir: StateDir = None, as_json: Json = False) -> None:
+    """Make a version the champion; a running service takes it at POST /v1/admin/reload."""
+    registry = _registry(state_dir)
+    registry.promote(version)
+    _tell_champion(registry, as_json)
+
+
+@models.command("rollback", epilog="Example: nba models rollback")
+def rollback(state_dir: StateDir = None, as_json: Json = False) -> None:
+    """Go back to the champion before this one."""
+    registry = _registry(state_dir)
+    registry.rollback()
+    _tell_champion(registry, as_json)
+
+
+def _tell_champion(registry: Registry, as_json: bool) -> None:
+    if as_json:
+        print_json({"champion": registry.champion()})
+    else:
+        out.print(f"champion: {registry.champion()}")
+
+
+def _registry(state_dir: Path | None) -> Registry:
+    from models.registry import Registry
+
+    return Registry(settings_of(state_dir=state_dir).state_dir / "models")
+
+
+def _day_ms(text: str | None) -> int | None:
+    if text is None:
+        return None
+    return parse_at(text if "T" in text else f"{text}T00:00:00Z", "--valid-from")
+
+
+def _one_of(value: str, name: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise InputError(f"--{name} {value}: use one of {', '.join(known)}")
+    return value
+
+
+def _monotone(given: list[str]) -> dict[str, int]:
+    found = {}
+    for text in given:
+        column, _, sign = text.rpartition("=")
+        if not column or sign not in ("1", "+1", "-1"):
+            raise InputError(f"--monotone {text}: write COLUMN=1 or COLUMN=-1")
+        found[column] = int(sign)
+    return found

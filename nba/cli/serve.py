@@ -1,0 +1,102 @@
+"""`nba serve`: the HTTP service, in this process or in several."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nba.cli.output import ConfigName, RedisUrl, StateDir, err, log_to_stderr, settings_epilog, settings_of
+from nba.load import find_config, load_config
+from nba.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+Host = Annotated[str, typer.Option(help="Address to listen on; anything but loopback needs NBA_API_KEYS.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command(epilog="Example: nba serve --config telco --port 8000\n\n" + settings_epilog())(serve)
+
+
+def serve(
+    config: ConfigName = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer.")] = 1,
+    redis_url: RedisUrl = None,
+    state_dir: StateDir = None,
+    budget_ms: Annotated[
+        float | None, typer.Option(help="An answer within this time, whatever breaks [NBA_BUDGET_MS].")
+    ] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+) -> None:
+    """Run the HTTP service."""
+    log_to_stderr()
+    settings = settings_of(config=config, redis_url=redis_url, state_dir=state_dir, budget_ms=budget_ms)
+    run(settings, host, port, workers, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
+
+
+def run(settings: Settings, host: str, port: int, workers: int = 1, **options: Any) -> None:
+    """Check what can be checked before anything listens, then serve until stopped."""
+    import uvicorn
+
+    from serving.auth import check_binding
+
+    keys = settings.api_keys.get_secret_value() if settings.api_keys else None
+    check_binding(host, keys)
+    load_config(find_config(settings.config))
+    shared: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "log_level": "warning",
+        "access_log": False,
+        "server_header": False,
+        "date_header": False,
+    }
+    shared |= {name: value for name, value in options.items() if value is not None}
+    err.print(f"serving {settings.config} on http://{host}:{port}  (docs: /docs, desktop: /desktop)", style="dim")
+    if workers == 1:
+        from serving.app import create_app
+
+        uvicorn.run(create_app(settings), **shared)
+        return
+    with ExitStack() as stack:
+        os.environ.update(_environment(_with_redis(settings, stack)))
+        uvicorn.run("nba.cli.serve:worker", factory=True, workers=workers, **shared)
+
+
+def worker() -> FastAPI:
+    """What each process of `--workers N` serves; its settings come by the environment."""
+    from serving.app import create_app
+
+    log_to_stderr()
+    return create_app(Settings())
+
+
+def _with_redis(settings: Settings, stack: ExitStack) -> Settings:
+    """The engine's own Redis is started once, before the processes that share it."""
+    if settings.redis_url is not None:
+        return settings
+    from features.embedded import EmbeddedRedis
+
+    embedded = EmbeddedRedis(settings.state_dir)
+    url = embedded.start()
+    stack.callback(embedded.stop)
+    logging.getLogger("nba.serving").info("using the embedded Redis: set NBA_REDIS_URL for one of your own")
+    return settings.model_copy(update={"redis_url": url})
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings as the environment of a child process."""
+    keys = settings.api_keys.get_secret_value() if settings.api_keys else None
+    given = {**settings.model_dump(exclude={"api_keys"}), "api_keys": keys, "state_dir": settings.state_dir.absolute()}
+    return {f"NBA_{name.upper()}": str(value) for name, value in given.items() if value is not None}
