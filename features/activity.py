@@ -39,7 +39,9 @@ def parse_event(raw: Mapping[str, object], spec: FeatureSpec, now_ms: int) -> Ac
         value=_value(raw.get("value")),
         subject=_text(raw.get("subject"), "/subject", MAX_SUBJECT),
         text=_text(raw.get("text"), "/text", MAX_TEXT),
-        interaction_id=None if raw.get("interaction_id") is None else identifier(raw["interaction_id"], "/interaction_id"),
+        interaction_id=None
+        if raw.get("interaction_id") is None
+        else identifier(raw["interaction_id"], "/interaction_id"),
     )
 
 
@@ -74,7 +76,9 @@ def _moment(raw: object, now_ms: int) -> int:
 def checked_moment(at_ms: int, now_ms: int) -> int:
     """A time that the log takes: from 2000 to a day after now. Raises ActivityError."""
     if not YEAR_2000_MS <= at_ms <= now_ms + DAY_MS:
-        raise ActivityError("the time lies before 2000 or more than a day ahead: check the sender's clock and unit", "/at")
+        raise ActivityError(
+            "the time lies before 2000 or more than a day ahead: check the sender's clock and unit", "/at"
+        )
     return at_ms
 
 

@@ -5,12 +5,12 @@ still is the beginning of the value (appends only add behind it) and keeps whate
 once: the second finds another beginning and does nothing.
 
 What is lost: of more than `max_events` events the oldest. Windows that reach beyond the oldest kept event then see only
-what is kept, and so do `last` and `hours_since` of a type whose events are all older; `kept_from_ms` says how far it goes.
+what is kept, and so do `last` and `hours_since` of a type whose events are all older.
 """
 
 from __future__ import annotations
 
-from features import contacts, thread
+from features import thread
 from features.compute import in_order
 from features.packing import EVENT_BYTES, readable
 from nba.config import FeaturesConfig
@@ -34,20 +34,10 @@ def log_limit(config: FeaturesConfig) -> int:
 
 
 def thread_limit(config: FeaturesConfig) -> int:
-    """Bytes beyond which a thread is shortened; at most three quarters of that remain for usual lines."""
-    return config.thread_events * thread.MEAN_LINE_BYTES * 4
+    """Bytes beyond which a thread is shortened; at most about three quarters of them remain."""
+    return config.thread_events * thread.BYTES_AN_ENTRY
 
 
 def shorter_log(log: bytes, config: FeaturesConfig) -> bytes:
     """The newest `max_events` events of a log, each once, in order, damaged bytes left out."""
     return in_order(readable(log))[-config.max_events :].tobytes()
-
-
-def shorter_thread(raw: bytes, config: FeaturesConfig) -> bytes:
-    """See `thread.shortened`."""
-    return thread.shortened(raw, config)
-
-
-def shorter_contacts(raw: bytes) -> bytes:
-    """See `contacts.shortened`."""
-    return contacts.shortened(raw)

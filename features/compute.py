@@ -20,7 +20,7 @@ from features.packing import CHECK, EVENT_BYTES, HAS_SUBJECT, HAS_VALUE, LAST_MS
 from features.spec import STREAM_SHIFT, FeatureSpec
 from nba.clock import YEAR_2000_MS
 from nba.errors import RuleError
-from nba.rules import Value
+from nba.rules import Values
 
 HOUR_MS = 3_600_000.0
 _Found = tuple[NDArray[Any], NDArray[np.bool_]]  # the numbers of one take, and where there was data
@@ -30,11 +30,15 @@ _SORT_BELOW = 600  # events; from there on the table of `_repeated` is quicker t
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A log in order. `at_ms` (n,): every event that counts once, ascending. The other arrays run over the m entries of
-    the streams, by stream and time: `keys` int64 (stream << 44 | at_ms), `values` int64, `sums` and `valued` int64 (m + 1,)
-    running totals of values and of events that have one, `subjects` int64 (-1: none). `exact`: no running total can leave int64.
+    """A log in order.
+
+    `records` (n, 4) uint64: every event once, by time and id; `at_ms` (n,): their moments. The other arrays run over the
+    m entries of the streams, by stream and time: `keys` int64 (stream << 44 | at_ms), `values` int64, `sums` and `valued`
+    int64 (m + 1,): running totals of values and of events that have one, `subjects` int64 (-1: none). `exact`: no
+    running total can leave int64.
     """
 
+    records: NDArray[np.uint64]
     at_ms: NDArray[np.int64]
     keys: NDArray[np.int64]
     values: NDArray[np.int64]
@@ -62,7 +66,7 @@ def settle(log: bytes, spec: FeatureSpec) -> Settled:
     if len(flags) and not (flags & np.uint64(HAS_SUBJECT)).all():
         subjects[(flags & np.uint64(HAS_SUBJECT)) == 0] = -1
     exact = _magnitude(values) * len(values) <= _INT64.max
-    return Settled(at_ms, keys, values, _running(values), _running(has_value), subjects, exact, damaged)
+    return Settled(words, at_ms, keys, values, _running(values), _running(has_value), subjects, exact, damaged)
 
 
 def _records(log: bytes) -> tuple[NDArray[np.uint64], bool]:
@@ -185,7 +189,7 @@ def newest_ms(settled: Settled, now_ms: int) -> int | None:
 
 def _derive(out: NDArray[np.float64], spec: FeatureSpec) -> None:
     numbers = out.tolist()
-    known: dict[str, Value] = {name: numbers[place] for name, place in spec.reads if numbers[place] == numbers[place]}
+    known = Values({name: numbers[place] for name, place in spec.reads if numbers[place] == numbers[place]}, spec.fixed)
     for item in spec.derived:
         try:
             number = item.rule.number(known)
@@ -193,7 +197,7 @@ def _derive(out: NDArray[np.float64], spec: FeatureSpec) -> None:
             number = item.missing
         out[item.position] = number
         if not math.isnan(number):
-            known[f"features__{item.name}"] = number
+            known[item.variable] = number
 
 
 class _Moment:

@@ -54,7 +54,9 @@ def _once(contacts: Iterable[Contact]) -> list[Contact]:
     return list(first.values())
 
 
-def _whole(entry: dict[str, Any]) -> bool:
+def _whole(entry: object) -> bool:
+    if type(entry) is not dict:
+        return False
     texts = all(type(entry.get(name)) is str for name in ("o", "u", "c"))
     return texts and type(entry.get("a")) is int and entry["u"] in OUTCOMES
 

@@ -26,7 +26,9 @@ MAX_SOCKET_BYTES = 100  # the kernel takes 107, Redis appends to the name while 
 START_TIMEOUT_S = 120.0  # a large append-only file is read first
 STOP_TIMEOUT_S = 30.0
 _LOG = logging.getLogger(__name__)
-_KEEPERS: list[subprocess.Popen[bytes]] = []  # they may outlive the EmbeddedRedis that started them, never this process's use
+_KEEPERS: list[
+    subprocess.Popen[bytes]
+] = []  # they may outlive the EmbeddedRedis that started them, never this process's use
 
 
 class EmbeddedRedis:
@@ -201,7 +203,9 @@ def _wait_until_ready(path: Path, process: subprocess.Popen[bytes] | None, folde
         ended = process is not None and process.poll() is not None
         if ended or time.monotonic() > deadline:
             why = "ended at once" if ended else f"was not ready after {START_TIMEOUT_S:.0f} s"
-            raise UnavailableError(f"the embedded Redis {why} ({_last_words(folder, answer)}): see {folder / 'redis.log'}")
+            raise UnavailableError(
+                f"the embedded Redis {why} ({_last_words(folder, answer)}): see {folder / 'redis.log'}"
+            )
         time.sleep(0.01)
 
 

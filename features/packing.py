@@ -116,7 +116,9 @@ def _fold_all(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
     shift = np.uint64
     word = (word & shift(0x0FFF_FFFF_FFFF_FFFF)) ^ (word >> shift(60))
     word = (word ^ (word >> shift(30))) & shift(0x3FFF_FFFF)
-    folded: NDArray[np.uint64] = word ^ (word >> shift(6)) ^ (word >> shift(12)) ^ (word >> shift(18)) ^ (word >> shift(24))
+    folded: NDArray[np.uint64] = (
+        word ^ (word >> shift(6)) ^ (word >> shift(12)) ^ (word >> shift(18)) ^ (word >> shift(24))
+    )
     return folded & shift(63)
 
 

@@ -29,10 +29,12 @@ _Stream = tuple[str, tuple[str, ...], tuple[str, ...]]  # type, subjects, channe
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A feature computed from others: its place in the vector, its formula, and the value when the formula fails."""
+    """A feature computed from others: its place in the vector, the variable that others read it by, its formula, and the
+    value when the formula fails.
+    """
 
     position: int
-    name: str
+    variable: str
     rule: Rule
     missing: float
 
@@ -40,7 +42,9 @@ class Derived:
 class FeatureSpec:
     """The compiled features of a config.
 
-    `names`: all features in the order of the config, derived ones included: the order of every vector.
+    `names`: all features in the order of the config, derived ones included: the order of every vector. `reads`: which
+    variables the derived ones need of the window features, and their places. `told_codes`: types whose every event is
+    part of the story; `weighty`: those that rules look for in it.
     Raises ConfigError: two types or channels with one code, or derived features that read each other in a circle.
     """
 
@@ -51,13 +55,21 @@ class FeatureSpec:
         self.channels = frozenset(CHANNELS) | {c for f in config.features for c in f.where.get("channel", ())}
         _refuse_clashes("activity types", self.codes)
         _refuse_clashes("channels", {name: channel_code(name) for name in sorted(self.channels)})
+        self.weighty = {
+            n: k for n, k in config.activities.items() if k.opens_issue or k.closes_issue or k.bad_experience
+        }
+        self.channel_names = {channel_code(name): name for name in self.channels}
+        self.told_codes = {code: name for name, code in self.codes.items() if config.activities[name].text}
+        self.told = _table(65536, list(self.told_codes)) > 0
         windows = sorted((f for f in config.features if f.take), key=lambda f: _TAKES.index(_group(f, config)))
         self.streams = _Streams([_stream(feature) for feature in windows])
         self.windows = _Windows(windows, self.streams, config)
-        self.derived = _in_order(config.features)
-        self.reads = _reads(self.derived, self.names)
         position = {name: index for index, name in enumerate(self.names)}
         self.perm = np.array([position[f.name] for f in windows], np.intp)
+        self.derived = _in_order(config.features)
+        read = {name for item in self.derived for _, name in item.rule.reads}
+        self.reads = tuple((flat("features", f.name), position[f.name]) for f in windows if f.name in read)
+        self.fixed = frozenset(name for name, _ in self.reads) | {f"has__{name}" for name, _ in self.reads}
 
 
 def _refuse_clashes(what: str, codes: Mapping[str, int]) -> None:
@@ -136,7 +148,9 @@ class _Windows:
     def __init__(self, features: Sequence[Feature], streams: _Streams, config: FeaturesConfig) -> None:
         groups = [_group(f, config) for f in features]
         self.count = len(features)
-        self.slices = {take: slice(groups.index(take), groups.index(take) + groups.count(take)) for take in dict.fromkeys(groups)}
+        self.slices = {
+            take: slice(groups.index(take), groups.index(take) + groups.count(take)) for take in dict.fromkeys(groups)
+        }
         trends = [i for i, f in enumerate(features) if f.take == "trend"]
         self.older = {take: _older(groups, trends, take, self.count) for take in groups if take.startswith("trend")}
         self.missing = np.array([f.missing for f in features], np.float64)
@@ -183,7 +197,8 @@ def _bounds(window: Window | None, older: int) -> tuple[tuple[str, int], tuple[s
 
 def _in_order(features: Sequence[Feature]) -> tuple[Derived, ...]:
     """The derived features so that each comes after those it reads."""
-    waiting = {f.name: (i, f, Rule(str(f.derived))) for i, f in enumerate(features) if f.derived is not None}
+    names = [feature.name for feature in features]
+    waiting = {f.name: (i, f, Rule(str(f.derived), {}, names)) for i, f in enumerate(features) if f.derived is not None}
     ordered: list[Derived] = []
     while waiting:
         ready = [n for n, (_, _, rule) in waiting.items() if not any(name in waiting for _, name in rule.reads)]
@@ -191,11 +206,5 @@ def _in_order(features: Sequence[Feature]) -> tuple[Derived, ...]:
             raise ConfigError([f"features.yaml: {', '.join(sorted(waiting))} read each other in a circle: break it"])
         for name in ready:
             position, feature, rule = waiting.pop(name)
-            ordered.append(Derived(position, name, rule, feature.missing))
+            ordered.append(Derived(position, flat("features", name), rule, feature.missing))
     return tuple(ordered)
-
-
-def _reads(derived: Sequence[Derived], names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """The variables that derived features read of the vector, with their places in it."""
-    wanted = {name for item in derived for _, name in item.rule.reads}
-    return tuple((flat("features", name), place) for place, name in enumerate(names) if name in wanted)

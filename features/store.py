@@ -116,7 +116,7 @@ class Store:
         lines: dict[str, list[bytes]] = {}
         for event in events:
             logs.setdefault(event.customer_id, []).append(pack(event, self._spec.channels))
-            if thread.told(event, self._config):
+            if thread.needs_line(event, self._spec):
                 lines.setdefault(event.customer_id, []).append(thread.line(event))
         await self.append_packed([Packed(c, b"".join(log), b"".join(lines.get(c, ()))) for c, log in logs.items()])
 
@@ -128,7 +128,7 @@ class Store:
             if log_bytes > compaction.log_limit(self._config):
                 await self._shorten(keys.log, lambda raw: compaction.shorter_log(raw, self._config))
             if thread_bytes > compaction.thread_limit(self._config):
-                await self._shorten(keys.thread, lambda raw: compaction.shorter_thread(raw, self._config))
+                await self._shorten(keys.thread, lambda raw: thread.shortened(raw, self._spec))
 
     async def append_contacts(self, customer_id: str, met: Sequence[Contact]) -> None:
         """Keep contacts; one counts for each decision, offer and outcome. Raises StoreError."""
@@ -137,7 +137,7 @@ class Store:
         lines = b"".join(map(contacts.line, met))
         [(_, _, length, _)] = await self._append([(customer_id, b"", b"", lines, b"")])
         if length > contacts.SHORTEN_BYTES:
-            await self._shorten(customer_keys(customer_id).contacts, compaction.shorter_contacts)
+            await self._shorten(customer_keys(customer_id).contacts, contacts.shortened)
 
     async def _append(self, batch: Iterable[tuple[str, bytes, bytes, bytes, bytes]]) -> list[list[int]]:
         """The lengths of each customer's four values (0 where nothing was appended)."""
@@ -208,9 +208,15 @@ class Store:
 
 # From the particular to the general: the first one that fits speaks.
 _CURES: tuple[tuple[type[BaseException], str], ...] = (
-    (failed.OutOfMemoryError, "is out of memory: raise `maxmemory`, or lower retention_days or max_events in features.yaml"),
+    (
+        failed.OutOfMemoryError,
+        "is out of memory: raise `maxmemory`, or lower retention_days or max_events in features.yaml",
+    ),
     (failed.ReadOnlyError, "is read-only: point NBA_REDIS_URL at the primary, not at a replica"),
-    (failed.NoPermissionError, "lacks a permission (it needs GET, MGET, SET, DEL, EXPIRE, EVAL and what its scripts call)"),
+    (
+        failed.NoPermissionError,
+        "lacks a permission (it needs GET, MGET, SET, DEL, EXPIRE, EVAL and what its scripts call)",
+    ),
     (failed.AuthenticationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
     (failed.AuthorizationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
     (failed.BusyLoadingError, "is still loading its data: try again in a moment"),

@@ -16,7 +16,7 @@ def customer(
     settled = settle(log, spec)
     fields, profile_at_ms, profile_damaged = read_profile(profile)
     known_contacts, contacts_damaged = contacts.read_contacts(met, now_ms)
-    story = thread.read_story(told, now_ms, spec.config)
+    story = thread.read_story(told, settled.records, now_ms, spec)
     damage = (settled.damaged, profile_damaged, contacts_damaged, story.damaged)
     return Customer(
         customer_id=customer_id,
@@ -26,8 +26,10 @@ def customer(
         contacts=known_contacts,
         thread=story.entries,
         open_issues=story.open_issues,
-        closed_ms=story.closed_ms,
-        closed_in=story.closed_in,
+        closed_ms=story.closed[0],
+        closed_in=story.closed[1],
+        bad_experience_ms=story.bad_experience[0],
+        bad_experience_in=story.bad_experience[1],
         activity_at_ms=newest_ms(settled, now_ms),
         degraded=tuple(n for n, bad in zip(("activity", "profile", "contacts", "thread"), damage, strict=True) if bad),
     )

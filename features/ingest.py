@@ -1,0 +1,230 @@
+"""Files into the store: checked, packed, appended; a batch is packed while Redis takes the one before.
+
+How far a file has come is noted in the store itself after each batch, so a run that was killed goes on where it stood,
+and what it had half-sent counts once by its event ids. Refused rows go to a file with their line and the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from features.activity import FIELDS, identifier
+from features.bulk import pack_batch
+from features.files import Batch, Unreadable, expand, read_batches
+from features.spec import FeatureSpec
+from features.store import Packed, Store
+from nba.errors import InputError
+from nba.fields import typed
+from nba.rules import Value
+
+IngestKind = Literal["activity", "customers"]
+_Packed = tuple[Sequence[Packed], Sequence[tuple[str, dict[str, Value]]], Sequence[Unreadable]]
+_CUSTOMERS_AT_ONCE = 2000
+_REQUIRED = {"activity": FIELDS[:5], "customers": ("customer_id",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an ingestion is: `share` of all files read (0 … 1), rows read and refused so far, in this run and before."""
+
+    file: Path
+    share: float
+    rows: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an ingestion did. `resumed`: rows of an earlier, broken run that were not read again."""
+
+    files: int
+    rows: int
+    accepted: int
+    rejected: int
+    resumed: int
+    rejected_file: Path | None
+
+
+async def ingest(
+    paths: Sequence[Path],
+    kind: IngestKind,
+    store: Store,
+    spec: FeatureSpec,
+    *,
+    now_ms: int,
+    rejected_file: Path,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    """Load files (Parquet, CSV, JSON Lines, .gz of the last two, folders of them) into the store.
+
+    Raises DataError: a file that cannot be read or has wrong columns; StoreError. What was taken until then stays, and
+    the same call goes on from there.
+    """
+    files = expand(paths)
+    run = _Run(kind, store, spec, now_ms, rejected_file)
+    await run.begin(files)
+    for number, file in enumerate(files):
+        async for share in run.load(file):
+            progress(Progress(file, (number + share) / len(files), run.rows, run.rejected))
+    await run.end(files)
+    kept = rejected_file if run.rejected else None
+    return Report(len(files), run.rows, run.rows - run.rejected, run.rejected, run.resumed, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """How far a file has come: line of its last row that is kept, rows and refusals, and the length of the refusals' file."""
+
+    seen: int = 0
+    rows: int = 0
+    rejected: int = 0
+    rejected_bytes: int = 0
+    done: bool = False
+
+
+class _Run:
+    """One call of `ingest`: its counts, its marks, and the file of refusals."""
+
+    def __init__(self, kind: IngestKind, store: Store, spec: FeatureSpec, now_ms: int, rejected_file: Path) -> None:
+        self.kind, self.store, self.spec, self.now_ms = kind, store, spec, now_ms
+        self.rejected_file = rejected_file
+        self.rows = self.rejected = self.resumed = 0
+        self.known = FIELDS if kind == "activity" else ("customer_id", "profile", *spec.config.profile_types)
+        self._marks: dict[Path, _Mark] = {}
+
+    async def begin(self, files: Sequence[Path]) -> None:
+        """Read the marks of an earlier run and cut the refusals back to what they cover."""
+        for file in files:
+            mark = await self.store.ingest_mark(self._fingerprint(file))
+            self._marks[file] = _Mark(**orjson.loads(mark)) if mark else _Mark()
+        covered = max((mark.rejected_bytes for mark in self._marks.values()), default=0)
+        if self.rejected_file.exists():
+            with self.rejected_file.open("r+b") as rejected:
+                rejected.truncate(covered)
+
+    async def end(self, files: Sequence[Path]) -> None:
+        """All is in: the next call starts from the beginning."""
+        for file in files:
+            await self.store.set_ingest_mark(self._fingerprint(file), None)
+        if not self.rejected:
+            self.rejected_file.unlink(missing_ok=True)
+
+    def _fingerprint(self, file: Path) -> str:
+        facts = file.stat()
+        told = f"{self.kind}\0{file.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+        return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+    async def load(self, file: Path) -> AsyncIterator[float]:
+        """Load one file from its mark on; gives the share of it that is read after each batch."""
+        mark = self._marks[file]
+        self.rows += mark.rows
+        self.rejected += mark.rejected
+        self.resumed += mark.rows
+        if not mark.done:
+            batches = read_batches(file, self.known, _REQUIRED[self.kind])
+            sending: asyncio.Task[_Mark] | None = None
+            try:
+                while (packed := await asyncio.to_thread(self._next, batches, mark.seen)) is not None:
+                    mark = await sending if sending else mark
+                    sending = asyncio.create_task(self._send(file, packed, mark))
+                    yield packed.done
+                mark = await sending if sending else mark
+            except BaseException:
+                if sending:
+                    sending.cancel()
+                raise
+            await self._note(file, replace(mark, done=True))
+        yield 1.0
+
+    def _next(self, batches: Iterator[Batch], seen: int) -> _Ready | None:
+        """The next batch after line `seen`, packed; None at the end. Runs beside the event loop."""
+        for batch in batches:
+            if batch.seen > seen or (not seen and batch.unreadable):
+                rows = len(batch.lines) + len(batch.unreadable)
+                pack = self._activity if self.kind == "activity" else self._customers
+                parts, profiles, refused = pack(batch)
+                return _Ready(batch.seen, batch.done, rows, parts, profiles, refused)
+        return None
+
+    def _activity(self, batch: Batch) -> _Packed:
+        parts, refused = pack_batch(batch, self.spec, self.now_ms)
+        return [Packed(name, b"".join(log), b"".join(lines)) for name, (log, lines) in parts.items()], [], refused
+
+    def _customers(self, batch: Batch) -> _Packed:
+        profiles, refused = read_profiles(batch, self.spec)
+        return [], profiles, refused
+
+    async def _send(self, file: Path, ready: _Ready, mark: _Mark) -> _Mark:
+        for first in range(0, len(ready.parts), _CUSTOMERS_AT_ONCE):
+            await self.store.append_packed(ready.parts[first : first + _CUSTOMERS_AT_ONCE])
+        for first in range(0, len(ready.profiles), _CUSTOMERS_AT_ONCE):
+            await self.store.put_profiles(ready.profiles[first : first + _CUSTOMERS_AT_ONCE], self.now_ms)
+        self.rows += ready.rows
+        self.rejected += len(ready.refused)
+        length = self._refuse(file, ready.refused, mark)
+        mark = _Mark(ready.seen, mark.rows + ready.rows, mark.rejected + len(ready.refused), length)
+        await self._note(file, mark)
+        return mark
+
+    def _refuse(self, file: Path, refused: Sequence[Unreadable], mark: _Mark) -> int:
+        """Write refused rows down; the length of their file."""
+        if not refused:
+            return self.rejected_file.stat().st_size if self.rejected_file.exists() else mark.rejected_bytes
+        self.rejected_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.rejected_file.open("ab") as out:
+            for row in refused:
+                told = {"file": str(file), "line": row.line, "reason": row.reason}
+                out.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
+            return out.tell()
+
+    async def _note(self, file: Path, mark: _Mark) -> None:
+        self._marks[file] = mark
+        await self.store.set_ingest_mark(self._fingerprint(file), orjson.dumps(asdict(mark)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A packed batch: what to append, what to put, what is refused."""
+
+    seen: int
+    done: float
+    rows: int
+    parts: Sequence[Packed]
+    profiles: Sequence[tuple[str, dict[str, Value]]]
+    refused: Sequence[Unreadable]
+
+
+def read_profiles(batch: Batch, spec: FeatureSpec) -> tuple[list[tuple[str, dict[str, Value]]], list[Unreadable]]:
+    """Profiles by customer, from flat columns or from a `profile` object, and the rows that are refused."""
+    profiles, refused = [], list(batch.unreadable)
+    rows = batch.rows if batch.table is None else batch.table.to_pylist()
+    for line, row in zip(batch.lines, rows, strict=True):
+        try:
+            customer_id = row.pop("customer_id", None)
+            name = identifier(str(customer_id) if type(customer_id) is int else customer_id, "/customer_id")
+            given = row.pop("profile") if isinstance(row.get("profile"), dict) else row
+            fields = {key: _from_text(value, key, spec) for key, value in given.items() if value is not None}
+            profiles.append((name, typed(fields, spec.config.profile_types, "")))
+        except InputError as error:
+            refused.append(Unreadable(line, f"{error.pointer.removeprefix('/')}: {error}"))
+    return profiles, sorted(refused, key=lambda row: row.line)
+
+
+def _from_text(value: Any, name: str, spec: FeatureSpec) -> Any:
+    """A cell of a CSV file as the type that the config declares; what does not fit is left for `typed` to refuse."""
+    kind = spec.config.profile_types.get(name)
+    if isinstance(value, str) and kind == "boolean":
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
+    if isinstance(value, str) and kind == "number":
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return str(value) if kind in ("category", "text") and type(value) is int else value
