@@ -1,0 +1,113 @@
+"""A challenger on the judged rows, beside the champion where there is one: the gates of promotion and why each says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.judge import Gate, Group, against_base_rate, against_champion, groups
+from models.matrix import Matrix
+from models.metrics import Array
+from models.parity import Certificate
+from models.prepare import Prepared
+from models.registry import Registry
+from models.scorer import Scorer
+from nba.config import Config
+from nba.errors import ModelError, NotFoundError
+
+CHUNK_ROWS = 16_384
+PRIOR_ROWS = 20.0
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """The challenger's answers `p` float64 (judged rows,) with labels `y`, and the champion's, None without one."""
+
+    ready: Prepared
+    config: Config
+    scorer: Scorer
+    p: Array
+    y: Array
+    champion: Scorer | None
+    champion_p: Array | None
+    why_no_champion: str | None
+    seed: int
+
+    @property
+    def base_rate(self) -> float:
+        """The share accepted in the slices before the judged one: what one would say without a model."""
+        return float(self.ready.label[: self.ready.slices.calibrate].mean())
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The judged rows among all decisions."""
+        return self.ready.rows[self.ready.slices.judging]
+
+    def gates(self, certificate: Certificate) -> list[Gate]:
+        """Every gate, in the order in which they are explained."""
+        customers = self.ready.assembler.decisions.customer[self.rows].astype(np.int64)
+        found = [_parity(certificate), self._schema()]
+        if self.champion_p is None:
+            return found + against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
+        return found + against_champion(self.p, self.champion_p, self.y, customers, self.seed)
+
+    def _schema(self) -> Gate:
+        declared = {f"x.{column.name}" for column in self.config.features.columns}
+        lacking = sorted(n for n in self.scorer.schema.names if n.startswith("x.") and n not in declared)
+        finite = bool(np.isfinite(self.p).all())
+        says = f"{len(self.scorer.schema.columns)} columns, fingerprint {self.scorer.schema.fingerprint}"
+        return Gate("schema", finite and not lacking, says if finite else "some answers are not numbers")
+
+    def by_offer(self) -> list[Group]:
+        """Figures for each offer."""
+        return self._by(np.array([offer.id for offer in self.config.catalog.offers]))
+
+    def by_kind(self) -> list[Group]:
+        """Figures for each kind of offer."""
+        return self._by(np.array([str(offer.kind) for offer in self.config.catalog.offers]))
+
+    def _by(self, name_of_offer: NDArray[np.str_]) -> list[Group]:
+        names = name_of_offer[self.ready.assembler.decisions.offer[self.ready.rows]]
+        before, label = names[: self.ready.slices.calibrate], self.ready.label[: self.ready.slices.calibrate]
+        rates = {}
+        for name in np.unique(names):
+            hit = label[before == name]
+            rates[str(name)] = float((hit.sum() + PRIOR_ROWS * self.base_rate) / (len(hit) + PRIOR_ROWS))
+        return groups(names[self.ready.slices.judging], self.p, self.y, rates)
+
+
+def challenge(ready: Prepared, scorer: Scorer, registry: Registry, config: Config, seed: int) -> Challenge:
+    """Ask the challenger and the champion on the judged rows, each with its own schema."""
+    champion, why = load_champion(registry, config)
+    rows = ready.rows[ready.slices.judging]
+    theirs = None if champion is None else accept_of(champion, ready.assembler.matrix(champion.schema, rows))
+    p = accept_of(scorer, ready.matrix[ready.slices.judging])
+    y = ready.label[ready.slices.judging].astype(np.float64)
+    return Challenge(ready, config, scorer, p, y, champion, theirs, why, seed)
+
+
+def load_champion(registry: Registry, config: Config) -> tuple[Scorer | None, str | None]:
+    """The champion, or why there is none to compare with: nothing promoted yet, or it cannot answer for this config."""
+    try:
+        version = registry.champion()
+        if version is None:
+            return None, "no champion yet: compared with the base rate"
+        return Scorer.load(registry.path(version), config.catalog, config.features.columns), None
+    except (ModelError, NotFoundError) as error:
+        return None, f"the champion cannot answer, so this is judged as a first model: {error}"
+
+
+def accept_of(scorer: Scorer, matrix: Matrix) -> Array:
+    """Acceptance probabilities of encoded rows, float64 (n,), in bounded memory."""
+    return np.concatenate(
+        [scorer.run(matrix[i : i + CHUNK_ROWS]).accept for i in range(0, len(matrix), CHUNK_ROWS)] or [np.empty(0)]
+    )
+
+
+def _parity(certificate: Certificate) -> Gate:
+    worst = max(value for kinds in certificate.largest.values() for value in kinds.values())
+    asked = sum(certificate.rows.values())
+    says = f"largest difference {worst:.1e} over {asked:,} rows, allowed {certificate.tolerance:.0e}"
+    return Gate("parity", certificate.passed, says)

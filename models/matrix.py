@@ -1,0 +1,138 @@
+"""Rows to the float32 matrix of a model: each value in its final row, one batch of the files in memory at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.dataset import Decisions, Source, cast_column
+from models.pairs import Pairs
+from models.schema import Schema, SchemaColumn, as_float32
+from nba.config import Config
+
+Matrix = NDArray[np.float32]
+Tick = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of one source: `rows` (b,) are their places among all decisions, `targets` (b,) in the matrix."""
+
+    source: Source
+    content: pa.RecordBatch
+    rows: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+    def has(self, name: str) -> bool:
+        """Whether this source has the column."""
+        return name in self.content.schema.names
+
+    def numbers(self, column: SchemaColumn) -> NDArray[np.float64]:
+        """A number or boolean column as float64, its default or NaN where missing."""
+        if not self.has(column.name):
+            return np.full(len(self.rows), column.encode(None))
+        array = cast_column(self.source, column.name, self.content[column.name], pa.float64())
+        values: NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
+        return values if column.default is None else np.where(np.isnan(values), column.encode(None), values)
+
+    def words(self, column: SchemaColumn) -> pa.Array:
+        """A category column as text, its default or null where missing."""
+        if not self.has(column.name):
+            return pa.array([column.default] * len(self.rows), pa.large_string())
+        array = cast_column(self.source, column.name, self.content[column.name], pa.large_string())
+        return array if column.default is None else pc.fill_null(array, str(column.default))
+
+    def encoded(self, column: SchemaColumn) -> Matrix:
+        """Any column as the model takes it."""
+        if column.dtype != "category":
+            return as_float32(self.numbers(column))
+        codes = pc.index_in(self.words(column), value_set=pa.array(column.words, pa.large_string()), skip_nulls=True)
+        return as_float32(pc.add(pc.cast(codes, pa.float64()), 1.0).to_numpy(zero_copy_only=False))
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """Makes matrices of decision rows for one config. `offer`: as if this one (place in the catalog) had been shown."""
+
+    decisions: Decisions
+    config: Config
+    offer: int | None = None
+
+    def matrix(self, schema: Schema, rows: NDArray[np.int64], tick: Tick | None = None) -> Matrix:
+        """float32 (len(rows), columns), row i for decision `rows[i]`. Raises DataError for a column of a wrong type."""
+        out = np.empty((len(rows), len(schema.columns)), dtype=np.float32)
+        table = schema.offer_table(self.config.catalog)
+        x, of_offer, of_pair = (schema.places(scope) for scope in ("x", "offer", "pair"))
+        pairs = Pairs(self.config, [schema.columns[i] for i in of_pair], use_logged=self.offer is None)
+        done = 0
+        for batch in self._batches(rows, [*(schema.columns[i].name for i in x), *pairs.reads]):
+            block = np.empty((len(batch.rows), out.shape[1]), dtype=np.float32)
+            offers = self._offers(batch)
+            for place in x:
+                block[:, place] = batch.encoded(schema.columns[place])
+            block[:, of_offer] = table[offers]
+            if of_pair:
+                block[:, of_pair] = as_float32(pairs.values(batch, offers))
+            out[batch.targets] = block
+            done += len(batch.rows)
+            if tick is not None:
+                tick(done / len(rows))
+        return out
+
+    def words(self, columns: Sequence[SchemaColumn], rows: NDArray[np.int64]) -> dict[str, Counter[str]]:
+        """How often each word of each category occurs in these rows, by the column's full name."""
+        counts: dict[str, Counter[str]] = {c.name: Counter() for c in columns if c.dtype == "category"}
+        of_x = [c for c in columns if c.name in counts and c.scope == "x"]
+        for batch in self._batches(rows, [c.name for c in of_x]) if of_x else ():
+            for column in of_x:
+                found = pc.value_counts(batch.words(column).drop_null())
+                counts[column.name].update({row["values"].as_py(): row["counts"].as_py() for row in found})
+        shown = np.bincount(self.decisions.offer[rows], minlength=len(self.config.catalog.offers))
+        for offer, count in zip(self.config.catalog.offers, shown.tolist(), strict=True):
+            known = {"offer.id": offer.id, "offer.kind": offer.kind}
+            known |= {f"offer.{name}": value for name, value in offer.attributes.items() if isinstance(value, str)}
+            for name in counts.keys() & known.keys() if count else ():
+                counts[name][known[name]] += count
+        return counts
+
+    def subset(self, rows: NDArray[np.int64]) -> Assembler:
+        """The same over these rows only, held in memory, for work that goes over them many times."""
+        names = {name for source in self.decisions.sources for name in source.schema.names}
+        wanted = sorted(name for name in names if name.startswith(("x.", "pair.")))
+        found = [(batch, pa.Table.from_batches([batch.content])) for batch in self._batches(rows, wanted)]
+        order = np.argsort(np.concatenate([batch.targets for batch, _ in found]))
+        table = pa.concat_tables([t for _, t in found], promote_options="permissive").take(pa.array(order))
+        source = Source("decisions", table, table.schema, table.num_rows, 0)
+        d = self.decisions
+        return replace(self, decisions=replace(
+            d, sources=(source,), at_ms=d.at_ms[rows], offer=d.offer[rows], propensity=d.propensity[rows],
+            outcome=d.outcome[rows], rank=d.rank[rows], reward=None if d.reward is None else d.reward[rows],
+            decision=d.decision[rows], customer=d.customer[rows], backtest=d.backtest[rows],
+        ))  # fmt: skip
+
+    def _offers(self, batch: Batch) -> NDArray[np.int32]:
+        if self.offer is None:
+            return self.decisions.offer[batch.rows]
+        return np.full(len(batch.rows), self.offer, dtype=np.int32)
+
+    def _batches(self, rows: NDArray[np.int64], names: Sequence[str]) -> Iterator[Batch]:
+        target_of = np.full(len(self.decisions), -1, dtype=np.int64)
+        target_of[rows] = np.arange(len(rows))
+        for source in self.decisions.sources:
+            start = source.first
+            carrier = source.schema.names[0]  # a batch without any column would have lost its number of rows
+            for content in source.batches([*dict.fromkeys([carrier, *names])]):
+                places = np.arange(start, start + content.num_rows)
+                start += content.num_rows
+                targets = target_of[places]
+                hit = targets >= 0
+                if hit.all():
+                    yield Batch(source, content, places, targets)
+                elif hit.any():
+                    yield Batch(source, content.filter(pa.array(hit)), places[hit], targets[hit])

@@ -1,0 +1,156 @@
+"""How good and how honest probabilities are: log loss, AUC, expected calibration error, each with what noise alone does.
+
+Every function takes float64 arrays of shape (n,): `p` probabilities, `y` labels 0 or 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+BINS = 10
+DRAWS = 400
+_EDGE = 1e-12
+
+
+def log_losses(p: Array, y: Array) -> Array:
+    """The log loss of each row, in nats, (n,)."""
+    inside = np.clip(p, _EDGE, 1.0 - _EDGE)
+    return -(y * np.log(inside) + (1.0 - y) * np.log1p(-inside))
+
+
+def auc(p: Array, y: Array) -> float | None:
+    """Area under the ROC curve by ranks, ties half; None with one class only (Mann and Whitney 1947)."""
+    positives = float(y.sum())
+    negatives = len(y) - positives
+    if positives == 0.0 or negatives == 0.0:
+        return None
+    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    rank = (last - (counts - 1) / 2.0)[inverse]
+    return float((rank @ y - positives * (positives + 1.0) / 2.0) / (positives * negatives))
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """One bin of the reliability curve: rows, mean probability, share of acceptances, 95 % Wilson interval of the share."""
+
+    rows: int
+    predicted: float
+    seen: float
+    low: float
+    high: float
+
+
+def bin_places(p: Array, bins: int = BINS) -> NDArray[np.int64]:
+    """Which of up to `bins` bins of about equal size each row falls into; equal probabilities share a bin."""
+    edges = np.unique(np.quantile(p, np.linspace(0.0, 1.0, bins + 1)[1:-1]))
+    return np.searchsorted(edges, p, side="left")
+
+
+def reliability(p: Array, y: Array) -> list[Bin]:
+    """The reliability curve over bins of equal size, lowest probability first."""
+    places = bin_places(p)
+    found = []
+    for place in np.unique(places):
+        hit = places == place
+        share = float(y[hit].mean())
+        low, high = wilson(share, int(hit.sum()))
+        found.append(Bin(int(hit.sum()), float(p[hit].mean()), share, low, high))
+    return found
+
+
+def wilson(share: float, rows: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    z2 = 1.96**2
+    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
+    half = 1.96 * np.sqrt(share * (1 - share) / rows + z2 / (4 * rows**2)) / (1 + z2 / rows)
+    return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
+
+
+def calibration_error(p: Array, y: Array, places: NDArray[np.int64] | None = None) -> float:
+    """Expected calibration error: mean |share seen - mean probability| over bins of equal size, weighted by rows."""
+    places = bin_places(p) if places is None else places
+    gaps = np.bincount(places, weights=y - p)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationError:
+    """`value` with its bootstrap 95 % interval; `noise`: the 95th percentile that perfectly calibrated rows would show."""
+
+    value: float
+    low: float
+    high: float
+    noise: float
+
+
+def calibration_error_with_interval(p: Array, y: Array, seed: int) -> CalibrationError:
+    """The calibration error, its interval over resampled rows, and its size under labels drawn from `p` itself."""
+    rng = np.random.default_rng(seed)
+    places = bin_places(p)
+    gaps = y - p
+    draws = np.empty(DRAWS)
+    perfect = np.empty(DRAWS)
+    for i in range(DRAWS):
+        counts = rng.poisson(1.0, len(p)).astype(np.float64)  # the bootstrap's multinomial, without the sort
+        draws[i] = np.abs(np.bincount(places, weights=gaps * counts)).sum() / max(counts.sum(), 1.0)
+        drawn = (rng.random(len(p)) < p) - p
+        perfect[i] = np.abs(np.bincount(places, weights=drawn)).sum() / len(p)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return CalibrationError(calibration_error(p, y, places), float(low), float(high), float(np.quantile(perfect, 0.95)))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A paired difference with its bootstrap 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def paired_difference(one: Array, other: Array, groups: NDArray[np.int64], seed: int) -> Difference:
+    """mean(one - other) over rows (n,); whole groups are drawn, as rows of one customer are not independent."""
+    _, places = np.unique(groups, return_inverse=True)
+    sums = np.bincount(places, weights=one - other)
+    sizes = np.bincount(places).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    draws = np.empty(DRAWS)
+    for i in range(DRAWS):
+        counts = rng.poisson(1.0, len(sums))
+        draws[i] = (counts @ sums) / max(float(counts @ sizes), 1.0)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Difference(float((one - other).mean()), float(low), float(high))
+
+
+def calibration_difference(p: Array, other: Array, y: Array, seed: int) -> Difference:
+    """calibration_error(p) - calibration_error(other) on the same rows, resampled together."""
+    places, places_other = bin_places(p), bin_places(other)
+    rng = np.random.default_rng(seed)
+    draws = np.empty(DRAWS)
+    for i in range(DRAWS):
+        counts = rng.poisson(1.0, len(p)).astype(np.float64)
+        one = np.abs(np.bincount(places, weights=(y - p) * counts)).sum()
+        two = np.abs(np.bincount(places_other, weights=(y - other) * counts)).sum()
+        draws[i] = (one - two) / max(counts.sum(), 1.0)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    value = calibration_error(p, y, places) - calibration_error(other, y, places_other)
+    return Difference(float(value), float(low), float(high))
+
+
+def gain_curve(p: Array, y: Array, points: int = 50) -> tuple[Array, Array]:
+    """Share of rows by falling probability against share of acceptances among them, (points + 1,) each."""
+    order = np.argsort(-p, kind="stable")
+    caught = np.concatenate([[0.0], np.cumsum(y[order])]) / max(float(y.sum()), 1.0)
+    asked = np.linspace(0.0, 1.0, points + 1)
+    return asked, caught[np.round(asked * len(y)).astype(np.int64)]
+
+
+def logit(p: float) -> float:
+    """The inverse of the sigmoid, kept finite."""
+    inside = min(max(p, _EDGE), 1.0 - _EDGE)
+    return float(np.log(inside) - np.log1p(-inside))

@@ -1,0 +1,122 @@
+"""The columns that only a pair of customer and offer has, for many rows: what it costs, saves, earns, and if it covers.
+
+The journal logs them as served and then they are read. For a history without them they are computed by the same
+function that serving calls; where no offer has a formula they depend on the own plan and the offer alone: one table.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.schema import SchemaColumn
+from nba.candidates import PAIR_COLUMNS, CatalogRules, make_candidates, pair_values, rule_values
+from nba.config import Config
+from nba.domain import Column
+from nba.rules import Value, Values
+
+if TYPE_CHECKING:
+    from models.matrix import Batch
+
+_ALL = tuple(column.name for column in PAIR_COLUMNS)
+Reading = tuple[str, str]  # scope and name, as a rule writes them
+
+
+class Pairs:
+    """Computes the wanted pair columns. `reads`: the columns that it needs of a batch."""
+
+    def __init__(self, config: Config, wanted: Sequence[SchemaColumn], *, use_logged: bool) -> None:
+        self._config = config
+        self._wanted = [column.name for column in wanted]
+        self._places = [_ALL.index(name) for name in self._wanted]
+        self._logged = self._wanted if use_logged else []
+        self._rules = CatalogRules(config.catalog)
+        self._inputs = _formula_inputs(config, self._rules)
+        inputs = [column.name for column in self._inputs.values()]
+        self.reads = list(dict.fromkeys(["x.plan", *inputs, *self._logged])) if wanted else []
+
+    def values(self, batch: Batch, offers: NDArray[np.int32]) -> NDArray[np.float64]:
+        """float64 (rows, wanted columns), NaN where unknown; `offers` (rows,) are places in the catalog."""
+        logged = [name for name in self._logged if batch.has(name)]
+        out = np.empty((len(offers), len(self._wanted)))
+        if len(logged) < len(self._wanted):
+            out[:] = self._computed(batch, offers)[:, self._places]
+        for name in logged:
+            out[:, self._wanted.index(name)] = batch.numbers(SchemaColumn(name, "number"))
+        return out
+
+    def _computed(self, batch: Batch, offers: NDArray[np.int32]) -> NDArray[np.float64]:
+        owns = self._own_plans(batch)
+        if not any(rules.cost or rules.covers for rules in self._rules.offers):
+            return self._table[owns, offers]
+        inputs = [_listed(batch, column) for column in self._inputs.values()]
+        rows = zip(*inputs, strict=True) if inputs else iter([()] * len(offers))
+        pairs = zip(rows, owns.tolist(), offers.tolist(), strict=True)
+        return np.array([self._pair(row, own, offer) for row, own, offer in pairs]).reshape(-1, len(_ALL))
+
+    def _own_plans(self, batch: Batch) -> NDArray[np.int64]:
+        """The place of the own plan in the catalog, one beyond its end where there is none such."""
+        offers = self._config.catalog.offers
+        field = self._config.features.profile.get("plan")
+        column = SchemaColumn("x.plan", "category", None if field is None else field.default)
+        known = pa.array([offer.id for offer in offers], pa.large_string())
+        places = pc.index_in(batch.words(column), value_set=known)
+        return pc.fill_null(places, len(offers)).to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
+
+    def _pair(self, row: Sequence[Value], own: int, offer: int) -> tuple[float, float, float, float]:
+        given: dict[str, dict[str, Value]] = {"features": {}, "profile": {}, "context": {}}
+        for (scope, name), value in zip(self._inputs, row, strict=True):
+            given[scope][name] = value
+        plan = self._config.catalog.offers[own] if own < len(self._config.catalog.offers) else None
+        features = {name: float(value) for name, value in given["features"].items() if isinstance(value, float)}
+        values = rule_values(features, given["profile"], given["context"], plan, self._rules.fixed)
+        profile: dict[str, Value] = {} if plan is None else {"plan": plan.id}
+        return pair_values(make_candidates(self._alone[offer], values, profile)[0])
+
+    @cached_property
+    def _alone(self) -> list[CatalogRules]:
+        """The compiled catalog with one offer to compute, all of them known as own plans."""
+        views = [copy.copy(self._rules) for _ in self._rules.offers]
+        for view, rules in zip(views, self._rules.offers, strict=True):
+            view.offers = (rules,)
+        return views
+
+    @cached_property
+    def _table(self) -> NDArray[np.float64]:
+        """(own plans and none, offers, pair columns) for a catalog without formulas."""
+        plans: list[Value] = [*(offer.id for offer in self._config.catalog.offers), None]
+        profiles: list[dict[str, Value]] = [{"plan": plan} for plan in plans]
+        rows = [[pair_values(c) for c in make_candidates(self._rules, Values({}), profile)] for profile in profiles]
+        return np.array(rows, dtype=np.float64)
+
+
+def _formula_inputs(config: Config, rules: CatalogRules) -> dict[Reading, Column]:
+    """What the formulas of cost and cover read, with the typed column that holds it; text fields are not in the log."""
+    formulas = [rule for offer in rules.offers for rule in (offer.cost, offer.covers) if rule is not None]
+    read = sorted({reading for rule in formulas for reading in rule.reads})
+    columns = {column.name: column for column in config.features.columns}
+    scopes = {
+        "features": {feature.name for feature in config.features.features},
+        "profile": set(config.features.profile),
+        "context": set(config.features.context),
+    }
+    found = [(s, n) for s, n in read if n in scopes.get(s, ()) and n in columns]
+    return {(s, n): Column(f"x.{n}", columns[n].dtype, columns[n].default) for s, n in found}
+
+
+def _listed(batch: Batch, column: Column) -> list[Value]:
+    """A column as Python values, as rules see them: float, bool or str, None or NaN where missing."""
+    typed = SchemaColumn(column.name, column.dtype, column.default)
+    if column.dtype == "category":
+        return batch.words(typed).to_pylist()  # type: ignore[no-any-return]
+    numbers = batch.numbers(typed).tolist()
+    if column.dtype == "boolean":
+        return [None if number != number else bool(number) for number in numbers]
+    return numbers  # type: ignore[no-any-return]

@@ -1,0 +1,182 @@
+"""Model versions as folders under the state folder; which one is the champion is one small file, replaced atomically.
+
+models/20261123T101500-ab12cd/{model.onnx, schema.json, accept.txt, certificate.json, …, manifest.json}
+models/champion.json     {"history": [oldest, …, champion]}
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nba.errors import ModelError, NotFoundError, RefusedError, UnavailableError
+
+MANIFEST = "manifest.json"
+_VERSION = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{6}$")
+_POINTER = "champion.json"
+
+
+class Registry:
+    """The versions under `root`. Several processes may use it at once: writers wait for each other."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def versions(self) -> list[str]:
+        """Every complete version, oldest first."""
+        if not self.root.is_dir():
+            return []
+        return sorted(p.name for p in self.root.iterdir() if _VERSION.match(p.name) and (p / MANIFEST).is_file())
+
+    def path(self, version: str) -> Path:
+        """The folder of a version. Raises NotFoundError."""
+        if version not in self.versions():
+            known = ", ".join(self.versions()) or "none yet, run `nba train`"
+            raise NotFoundError(f"no model {version!r} in {self.root}: there are {known}")
+        return self.root / version
+
+    def champion(self) -> str | None:
+        """The promoted version, None before the first. Raises ModelError when the pointer cannot be read."""
+        history = self.history()
+        return history[-1] if history else None
+
+    def history(self) -> list[str]:
+        """Every promotion, the champion last. Raises ModelError when the pointer cannot be read."""
+        try:
+            history = json.loads((self.root / _POINTER).read_bytes())["history"]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise ModelError(
+                f"{self.root / _POINTER} cannot be read ({error}): `nba models promote VERSION`"
+            ) from error
+        return [str(version) for version in history]
+
+    def write(self, version: str, files: Mapping[str, bytes]) -> Path:
+        """Keep a version: all of its files are on disk under its name, or nothing is.
+
+        Raises UnavailableError when the disk does not take it. A version that is there already is left as it is.
+        """
+        with self._lock():
+            target = self.root / version
+            if version in self.versions():
+                return target
+            staging = self.root / f".{version}.{os.getpid()}"
+            try:
+                _write_all(staging, {**files, MANIFEST: _manifest(files)})
+                staging.rename(target)
+                _sync_folder(self.root)
+            except OSError as error:
+                raise UnavailableError(
+                    f"{target} could not be written ({error}): make room, then train again"
+                ) from error
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+            return target
+
+    def promote(self, version: str) -> None:
+        """Make a version the champion. Raises NotFoundError, ModelError (altered), RefusedError (no passed certificate)."""
+        with self._lock():
+            files = verified(self.path(version))
+            if not certified(files):
+                raise RefusedError(f"{version} has no passed parity certificate: train again")
+            history = self._readable_history()
+            if history[-1:] != [version]:
+                self._point([*history, version])
+
+    def rollback(self) -> str:
+        """Go back to the champion before this one and name it. Raises RefusedError when there is none."""
+        with self._lock():
+            history = self.history()
+            if len(history) < 2:
+                raise RefusedError("there is no earlier champion to go back to: promote a version by its name")
+            verified(self.path(history[-2]))
+            self._point(history[:-1])
+            return history[-2]
+
+    def _readable_history(self) -> list[str]:
+        try:
+            return self.history()
+        except ModelError:  # promoting is the way out of a broken pointer
+            return []
+
+    def _point(self, history: list[str]) -> None:
+        staging = self.root / f".{_POINTER}.{os.getpid()}"
+        try:
+            _write_file(staging, json.dumps({"history": history}, indent=1).encode())
+            staging.replace(self.root / _POINTER)
+            _sync_folder(self.root)
+        except OSError as error:
+            staging.unlink(missing_ok=True)
+            raise UnavailableError(
+                f"{self.root} could not be written ({error}): make room, then promote again"
+            ) from error
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = (self.root / ".lock").open("w")
+        except OSError as error:
+            raise UnavailableError(f"{self.root} cannot be written ({error}): set NBA_STATE_DIR") from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def verified(folder: Path) -> dict[str, bytes]:
+    """The files of a version as the manifest knows them, by name. Raises ModelError: missing, altered, foreign."""
+    try:
+        manifest: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())["sha256"]
+        files = {name: (folder / name).read_bytes() for name in sorted(manifest)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder.name}: not a whole model ({error}): roll back, or train again") from error
+    for name, content in files.items():
+        if hashlib.sha256(content).hexdigest() != manifest[name]:
+            raise ModelError(f"{folder.name}: {name} is not what was trained: roll back, or train again")
+    missing = {"model.onnx", "schema.json", "certificate.json"} - files.keys()
+    if missing:
+        raise ModelError(f"{folder.name}: {min(missing)} is missing: roll back, or train again")
+    return files
+
+
+def certified(files: Mapping[str, bytes]) -> bool:
+    """Whether the parity certificate passed, for exactly this ONNX file."""
+    certificate: dict[str, Any] = json.loads(files["certificate.json"])
+    same = certificate.get("onnx_sha256") == hashlib.sha256(files["model.onnx"]).hexdigest()
+    return same and certificate.get("passed") is True
+
+
+def _manifest(files: Mapping[str, bytes]) -> bytes:
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    return json.dumps({"sha256": sums}, indent=1).encode()
+
+
+def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    folder.mkdir()
+    for name, content in files.items():
+        _write_file(folder / name, content)
+    _sync_folder(folder)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

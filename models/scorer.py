@@ -1,0 +1,137 @@
+"""A model of the registry, loaded for serving: all candidates of a call in one run of ONNX Runtime.
+
+The only file that imports onnxruntime; it imports neither lightgbm nor pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from models.registry import verified
+from models.schema import Schema, as_float32
+from nba.candidates import PAIR_COLUMNS, Candidate, offer_columns, pair_values
+from nba.config import Catalog
+from nba.domain import Column, Scores
+from nba.errors import ModelError
+from nba.rules import Value
+
+_INPUT = "columns"
+_HEADS = (["accept"], ["accept", "stay_if_accepted", "stay_if_not"])
+_PAIR_NAMES = [column.name for column in PAIR_COLUMNS]
+
+
+class Scorer:
+    """One loaded model. Not for several threads at once: one a worker."""
+
+    def __init__(self, version: str, schema: Schema, model: bytes, catalog: Catalog) -> None:
+        self.version = version
+        self.schema = schema
+        self._session = _session(model)
+        self._outputs = _checked_outputs(self._session, schema)
+        x = [(i, column) for i, column in enumerate(schema.columns) if column.scope == "x"]
+        self._words = [(i, column) for i, column in x if column.dtype == "category"]
+        numbers = [(i, column) for i, column in x if column.dtype != "category"]
+        self._number_places = [i for i, _ in numbers]
+        self._number_keys = [column.key for _, column in numbers]
+        self._number_defaults = np.array([column.encode(None) for _, column in numbers], dtype=np.float64)
+        self._offer_places, self._pair_places = schema.places("offer"), schema.places("pair")
+        self._pair_take = [_PAIR_NAMES.index(schema.names[i]) for i in self._pair_places]
+        self._row_of = {offer.id: row for row, offer in enumerate(catalog.offers)}
+        self._rows = np.full((len(catalog.offers), len(schema.columns)), np.nan, dtype=np.float32)
+        self._rows[:, self._offer_places] = schema.offer_table(catalog)
+
+    @classmethod
+    def load(cls, folder: Path, catalog: Catalog, columns: Sequence[Column] | None = None) -> Scorer:
+        """Load a version's folder for this catalog. `columns`: what the config can give (`config.features.columns`).
+
+        Raises ModelError: files missing, altered or foreign, or a column that the model needs and the config lacks.
+        """
+        files = verified(folder)
+        schema = Schema.from_json(files["schema.json"])
+        _check_known(schema, catalog, columns)
+        return cls(folder.name, schema, files["model.onnx"], catalog)
+
+    @property
+    def has_stay(self) -> bool:
+        """Whether the model has the second head."""
+        return len(self._outputs) > 1
+
+    def score(self, x: Mapping[str, Value], candidates: Sequence[Candidate]) -> Scores:
+        """Probabilities of every candidate. `x`: customer and context values by column name; missing ones may be absent.
+
+        Raises ModelError when a value has the wrong type, or a candidate's offer was not in the catalog at load.
+        """
+        return self.run(self._matrix(x, candidates))
+
+    def run(self, matrix: NDArray[np.float32]) -> Scores:
+        """Probabilities of encoded rows, float32 (n, columns of the schema)."""
+        try:
+            found = [output.ravel() for output in self._session.run(self._outputs, {_INPUT: matrix})]
+        except Exception as error:  # the runtime has its own tree of errors, which does not start at one class
+            raise ModelError(f"{self.version}: the model does not run ({error}): roll back, or train again") from error
+        return Scores(*found)
+
+    def _matrix(self, x: Mapping[str, Value], candidates: Sequence[Candidate]) -> NDArray[np.float32]:
+        try:
+            matrix = self._rows[[self._row_of[candidate.offer.id] for candidate in candidates]]
+        except KeyError as error:
+            raise ModelError(f"offer {error} is newer than the loaded model: reload the engine") from error
+        matrix[:, self._number_places] = self._numbers(x)
+        for place, column in self._words:
+            matrix[:, place] = column.encode(x.get(column.key))
+        if self._pair_places:
+            pairs = np.array([pair_values(candidate) for candidate in candidates], dtype=np.float64)
+            matrix[:, self._pair_places] = as_float32(pairs.reshape(-1, len(_PAIR_NAMES))[:, self._pair_take])
+        return matrix
+
+    def _numbers(self, x: Mapping[str, Value]) -> NDArray[np.float32]:
+        try:
+            values = np.array([x.get(key) for key in self._number_keys], dtype=np.float64)  # None becomes NaN
+        except (TypeError, ValueError) as error:
+            wrong = next(k for k in self._number_keys if isinstance(x.get(k), str))
+            raise ModelError(f"x.{wrong}: the model takes a number, {x[wrong]!r} came: mend features.yaml") from error
+        return as_float32(np.where(np.isnan(values), self._number_defaults, values))
+
+
+def _session(model: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has its own tree of errors, which does not start at one class
+        raise ModelError(
+            f"not an ONNX model that runs here ({_first_line(error)}): roll back, or train again"
+        ) from error
+
+
+def _checked_outputs(session: ort.InferenceSession, schema: Schema) -> list[str]:
+    inputs = [(node.name, node.type, node.shape[-1:]) for node in session.get_inputs()]
+    outputs = [node.name for node in session.get_outputs()]
+    if inputs != [(_INPUT, "tensor(float)", [len(schema.columns)])] or outputs not in _HEADS:
+        raise ModelError("a foreign ONNX file: its inputs and outputs are not those of `nba train`: train again")
+    return outputs
+
+
+def _check_known(schema: Schema, catalog: Catalog, columns: Sequence[Column] | None) -> None:
+    known = {column.name: column.dtype for column in (*offer_columns(catalog), *PAIR_COLUMNS)}
+    for column in schema.columns:
+        if column.scope == "x" and columns is None:
+            continue
+        if columns is not None:
+            known |= {f"x.{c.name}": c.dtype for c in columns}
+        if known.get(column.name) != column.dtype:
+            raise ModelError(
+                f"the model needs column {column.name} ({column.dtype}) and the config has "
+                f"{known.get(column.name, 'none of that name')}: declare it again, or run `nba train`"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]

@@ -1,0 +1,85 @@
+"""The split in time: the earlier rows train, the first half of the later ones calibrates, the second half judges.
+
+No row does two of the three. Rows of one moment, so also of one decision, stay together. A random split would let a
+model look at its own future: on bank calls it turns an AUC of 0.62 into one of 0.80.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nba.clock import format_at
+from nba.errors import DataError, RefusedError
+
+MIN_ROWS = 100
+MIN_OF_CLASS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Ends of the slices among n rows in order of time: train [0, train), calibrate [train, calibrate), judge [calibrate, n)."""
+
+    train: int
+    calibrate: int
+    rows: int
+
+    @property
+    def training(self) -> slice:
+        """The rows that trees are grown on."""
+        return slice(0, self.train)
+
+    @property
+    def calibration(self) -> slice:
+        """The rows that stop the growing and calibrate."""
+        return slice(self.train, self.calibrate)
+
+    @property
+    def judging(self) -> slice:
+        """The rows that every reported figure and every gate is computed on."""
+        return slice(self.calibrate, self.rows)
+
+
+def split_in_time(at_ms: NDArray[np.int64], valid_share: float, valid_from_ms: int | None) -> Slices:
+    """Split rows (n,), sorted by time, at a moment, or so that about `valid_share` of them are later.
+
+    Raises DataError for a share outside (0, 0.9] and RefusedError when one of the three slices would be empty.
+    """
+    if not 0.0 < valid_share <= 0.9:
+        raise DataError(f"valid_share {valid_share:g} is outside (0, 0.9]: 0.2 is usual")
+    rows = len(at_ms)
+    if valid_from_ms is None:
+        train = _boundary(at_ms, round(rows * (1.0 - valid_share)), 0)
+    else:
+        train = int(np.searchsorted(at_ms, valid_from_ms, side="left"))
+    calibrate = _boundary(at_ms, train + (rows - train) // 2, train)
+    if not 0 < train < calibrate < rows:
+        raise RefusedError(
+            f"{rows} rows from {format_at(int(at_ms[0]))} to {format_at(int(at_ms[-1]))} cannot be split in time into "
+            "training, calibration and validation: give exact times, more days, or another --valid-from"
+        )
+    return Slices(train, calibrate, rows)
+
+
+def _boundary(at_ms: NDArray[np.int64], near: int, above: int) -> int:
+    """The change of moment nearest to row `near`, beyond row `above` where there is one."""
+    near = min(max(near, 1), len(at_ms) - 1)
+    down = int(np.searchsorted(at_ms, at_ms[near], side="left"))
+    up = int(np.searchsorted(at_ms, at_ms[near], side="right"))
+    return down if down > above and near - down <= up - near else up
+
+
+def check_classes(label: NDArray[np.float32], slices: Slices, head: str) -> None:
+    """Raises RefusedError when there are too few rows, or too few of one class, to learn anything from."""
+    yes = int(label[slices.training].sum())
+    no = slices.train - yes
+    if slices.rows < MIN_ROWS:
+        raise RefusedError(f"{head}: {slices.rows} usable rows: it takes {MIN_ROWS}; collect more outcomes first")
+    if min(yes, no) < MIN_OF_CLASS:
+        what = "one class only" if min(yes, no) == 0 else f"only {min(yes, no)} of one class"
+        raise RefusedError(
+            f"{head}: {what} in the training slice ({yes} yes, {no} no): it takes {MIN_OF_CLASS} of each; "
+            "log the offers that were not accepted too, or move --valid-from"
+        )
