@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import orjson
 from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from features.activity import identifier, parse_event
@@ -57,12 +58,34 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         lifespan=lifespan,
         redoc_url=None,
     )
+    app.router.route_class = StrictRoute
     app.add_middleware(Doors, keys=keys, metrics=metrics)
     _add_refusals(app)
     _add_calls(app)
     _add_customers(app)
     _add_operations(app, metrics)
     return app
+
+
+class StrictRequest(Request):
+    """Reads JSON as RFC 8259 has it: no NaN, no half of a surrogate pair, no nesting without end."""
+
+    async def json(self) -> Any:
+        """The body. Raises JSONDecodeError."""
+        return orjson.loads(await self.body())
+
+
+class StrictRoute(APIRoute):
+    """A route whose request is a StrictRequest."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's own handler, given our kind of request."""
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Response:
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strict
 
 
 def _service(request: Request) -> Service:

@@ -6,24 +6,29 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 import orjson
 
 from features.spec import FeatureSpec
 from features.store import Store
+from features.view import customer
 from models.registry import Registry
 from models.scorer import Scorer
+from nba.answer import answer
 from nba.config import Config, FieldType
 from nba.decide import Case, Decider, Request
-from nba.domain import Customer, Scores
-from nba.errors import ModelError, NbaError
+from nba.domain import Scores
+from nba.errors import ModelError, NbaError, StoreError
 from nba.load import find_config, load_config
 from serving.record import column_types
 
 log = logging.getLogger("nba.serving")
 _REST_S = 30.0
+_WARM_PLANS = 6
 
 
 class Pace:
@@ -82,12 +87,14 @@ class Engine:
             self.pace.took(time.perf_counter() - started)
 
     def warm(self, now_ms: int) -> None:
-        """Decide for nobody a few times: what is compiled on first use is compiled, and a slow model is known as slow."""
-        nobody = Customer("nobody", dict.fromkeys((f.name for f in self.config.features.features), 0.0))
-        for _ in range(5):
-            case = self.decider.case(nobody, Request("nobody", now_ms, "warm"))
+        """Decide for invented customers: what is made on first use is made, and a slow model is known to be slow."""
+        empty = customer("nobody", b"", None, b"", b"", now_ms, self.spec)
+        plans: list[str | None] = [None, *(offer.id for offer in self.config.catalog.offers if offer.is_plan)]
+        for plan, locale in product(plans[:_WARM_PLANS], self.config.policy.locales):
+            somebody = replace(empty, profile={"plan": plan}, profile_at_ms=now_ms, activity_at_ms=now_ms)
+            case = self.decider.case(somebody, Request("nobody", now_ms, "warm", locale=locale))
             scores, _ = self.score(case, 60.0, 0.0)
-            self.decider.decide(case, scores)
+            answer(self.config, case, self.decider.decide(case, scores), model=self.model)
 
 
 @dataclass(frozen=True)
@@ -134,4 +141,6 @@ async def open_engine(parts: Parts, redis_url: str, timeout_s: float, now_ms: in
     types = column_types(parts.config)
     engine = Engine(parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types)
     engine.warm(now_ms)
+    with suppress(StoreError):
+        await store.ping()
     return engine

@@ -8,7 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
 
 STAGES = ("read", "score", "decide", "journal", "whole")
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.06, 0.1, 0.25, 0.5, 1, 5)
@@ -19,6 +27,7 @@ class Metrics:
     """Every metric of one process. Children of labels are looked up once, not at each request."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         of = self.registry
         requests = Counter("nba_requests", "HTTP requests by route and status", ["route", "status"], registry=of)

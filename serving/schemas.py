@@ -54,7 +54,7 @@ class RecommendIn(_In):
     locale: (
         Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*$")] | None
     ) = None
-    max_cost_month: float | None = Field(None, ge=0, strict=False)
+    max_cost_month: float | None = Field(None, ge=0)
     agent: Agent | None = None
     explain: bool = False
     at: Moment | None = None
@@ -83,7 +83,7 @@ class DelayedOutcomeIn(_In):
     customer_id: CustomerId
     outcome: DelayedOutcome
     at: Moment
-    value: float | None = Field(None, strict=False)
+    value: float | None = None
     reason: Annotated[str, StringConstraints(max_length=1000)] | None = None
     outcome_id: Token | None = None
 

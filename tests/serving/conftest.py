@@ -1,0 +1,125 @@
+"""A real service in a thread, on a real socket, with a real Redis of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+
+from nba.clock import format_at, system_now_ms
+from nba.settings import Settings
+from serving.app import create_app
+
+_ids = count(1)
+
+
+def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> None:
+    """Return when it is so; fail when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not become so")
+        time.sleep(0.01)
+
+
+@dataclass
+class Running:
+    """A service that answers at `url`."""
+
+    url: str
+    http: httpx.Client
+    state_dir: Path
+    app: object
+
+    def customer(self, plan: str = "l-40", **profile: object) -> str:
+        """A customer nobody has used before: on a large plan, a small use in the last three months."""
+        name = f"c-{next(_ids)}"
+        fields = {"plan": plan, "family_name": "Kraus", "salutation": "Mr.", "tenure_months": 30, **profile}
+        assert self.http.put(f"/v1/customers/{name}", json=fields).status_code == 200
+        used = [event(name, "data_used", days=days, value=1500) for days in (20, 50, 80)]
+        assert self.http.post("/v1/activity", json={"events": used}).json()["accepted"] == 3
+        return name
+
+    def recommend(self, customer_id: str, **asked: object) -> dict:
+        """The answer, which has to be one."""
+        answer = self.http.post("/v1/recommend", json={"customer_id": customer_id, **asked})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def outcome(self, decision: dict, outcome: str, **more: object) -> httpx.Response:
+        """Report an outcome of the first suggestion."""
+        first = decision["suggestions"][0]["offer_id"]
+        body = {"decision_id": decision["decision_id"], "offer_id": first, "outcome": outcome, **more}
+        return self.http.post("/v1/outcomes", json=body)
+
+
+def event(customer_id: str, kind: str, *, days: float = 0.0, **fields: object) -> dict:
+    """An event so many days ago."""
+    at = format_at(system_now_ms() - int(days * 86_400_000))
+    return {
+        "event_id": f"e-{next(_ids)}",
+        "customer_id": customer_id,
+        "at": at,
+        "channel": "app",
+        "type": kind,
+        **fields,
+    }
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Running]:
+    """Start, and stop as an operator would."""
+    app = create_app(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="on"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started or not thread.is_alive())
+            assert server.started, "the service did not start"
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+                yield Running(f"http://127.0.0.1:{port}", http, settings.state_dir, app)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def nba(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One service for every test that leaves it as it was."""
+    with running(Settings(config="telco", state_dir=tmp_path_factory.mktemp("state"), budget_ms=1000)) as service:
+        yield service
+
+
+@pytest.fixture
+def make_event() -> Callable[..., dict]:
+    """See `event`."""
+    return event
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service with keys: reader (recommend), writer (write), boss (admin)."""
+    keys = SecretStr("reader=recommend,writer=write,boss=admin")
+    state_dir = tmp_path_factory.mktemp("keyed")
+    with running(Settings(config="telco", state_dir=state_dir, api_keys=keys, budget_ms=1000)) as service:
+        yield service
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts services on one state folder, `start(budget_ms=…)`; all are stopped at the end."""
+    given: dict = {"config": "telco", "state_dir": tmp_path, "budget_ms": 1000}
+    with ExitStack() as stack:
+        yield lambda **more: stack.enter_context(running(Settings(**given | more)))

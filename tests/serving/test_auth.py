@@ -1,0 +1,125 @@
+"""Who is let in, and what for."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nba.errors import InputError, RefusedError
+from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed, check_binding
+from serving.doors import needed_scope
+
+ALL = {RECOMMEND, WRITE, ADMIN}
+DIGEST = hashlib.sha256(b"k1").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "scopes"),
+    [
+        ("k1", "k1", ALL),
+        ("k1=recommend", "k1", {RECOMMEND}),
+        ("k1:recommend+write", "k1", {RECOMMEND, WRITE}),
+        ("k0=admin, k1=write\n k2", "k1", {WRITE}),
+        ("abc==", "abc==", ALL),
+        ("abc===recommend", "abc==", {RECOMMEND}),
+        (f"sha256${DIGEST}=write", "k1", {WRITE}),
+        ('{"k1": ["recommend"], "a,b c": ["write"]}', "a,b c", {WRITE}),
+        ("k1=recommend", "k1=recommend", None),
+        ("k1", "K1", None),
+        ("k1", "", None),
+    ],
+)
+def test_a_key_has_the_scopes_it_was_given(text, key, scopes):
+    """Every way of writing keys, and nothing else opens."""
+    assert Keys(text).scopes_of(b"Bearer " + key.encode()) == scopes
+
+
+@pytest.mark.parametrize(
+    "text", ["k1=recomend", "k1=recommend+x", '{"k1": ["x"]}', '{"k1": []}', '{"k1": "recommend"}', "{"]
+)
+def test_a_scope_that_does_not_exist_is_refused_without_repeating_the_key(text):
+    """A typing error must not open every door, nor put the key into a log."""
+    with pytest.raises(InputError) as refused:
+        Keys(text)
+    assert "k1" not in str(refused.value)
+
+
+@pytest.mark.parametrize("header", [None, b"", b"k1", b"Basic k1", b"Bearer", b"Bearer k1 k1", b"Bearer \xff"])
+def test_only_a_bearer_key_opens(header):
+    """Other schemes, no scheme, no key: closed."""
+    assert Keys("k1").scopes_of(header) is None
+
+
+@given(st.text(min_size=1))
+def test_no_other_text_opens(text):
+    """Whatever is offered, only the key itself is let in."""
+    offered = text.encode("utf-8", "surrogatepass")
+    assert (Keys("k1").scopes_of(b"Bearer " + offered) is not None) == (offered.strip() == b"k1")
+
+
+def test_keys_stand_nowhere_in_memory_but_as_digests():
+    """What the object holds does not contain the key."""
+    assert "very-secret-key" not in repr(vars(Keys("very-secret-key=write")))
+
+
+def test_admin_may_do_everything_and_the_others_their_own():
+    """The scopes as the contract names them."""
+    assert allowed(frozenset({ADMIN}), WRITE)
+    assert allowed(frozenset({WRITE}), ANY)
+    assert not allowed(frozenset({RECOMMEND}), WRITE)
+    assert not allowed(frozenset({RECOMMEND, WRITE}), ADMIN)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])  # noqa: S104
+def test_without_keys_only_this_machine_is_served(host):
+    """Listening to others without keys is refused; with keys it is not."""
+    with pytest.raises(RefusedError, match="NBA_API_KEYS"):
+        check_binding(host, None)
+    check_binding(host, "k1")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+def test_loopback_needs_no_keys(host):
+    """A newcomer's first start works."""
+    check_binding(host, None)
+
+
+def test_what_is_not_listed_needs_a_key():
+    """A new path is closed until somebody says otherwise."""
+    assert needed_scope("GET", "/v1/something") == ANY
+    assert needed_scope("GET", "/metrics") == ANY
+    assert needed_scope("GET", "/healthz") is None
+    assert needed_scope("DELETE", "/v1/customers/c-1") == ADMIN
+
+
+def test_doors_over_http(keyed):
+    """401 without a key, 403 with the wrong one, and health stays open."""
+    ask = {"customer_id": "c-1"}
+    refused = keyed.http.post("/v1/recommend", json=ask)
+    assert refused.status_code == 401
+    assert refused.headers["www-authenticate"].startswith("Bearer")
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert keyed.http.get("/healthz").status_code == keyed.http.get("/readyz").status_code == 200
+    assert keyed.http.get("/metrics").status_code == 401
+
+    def post(key: str, path: str, body: dict) -> int:
+        return keyed.http.post(path, json=body, headers={"authorization": f"Bearer {key}"}).status_code
+
+    assert post("reader", "/v1/recommend", ask) == 200
+    assert post("reader", "/v1/activity", {"events": []}) == 403
+    assert post("writer", "/v1/activity", {"events": []}) == 202
+    assert post("writer", "/v1/recommend", ask) == 403
+    assert post("writer", "/v1/admin/reload", {}) == 403
+
+
+def test_asking_as_of_another_moment_needs_admin(keyed):
+    """A back-test is for administrators, and its record says what it is."""
+    ask = {"customer_id": "c-1", "at": "2026-11-01T10:00:00Z"}
+    assert keyed.http.post("/v1/recommend", json=ask, headers={"authorization": "Bearer reader"}).status_code == 403
+    answer = keyed.http.post("/v1/recommend", json=ask, headers={"authorization": "Bearer boss"})
+    assert answer.json()["at"] == "2026-11-01T10:00:00.000Z"
+    record = keyed.http.get(f"/v1/decisions/{answer.json()['decision_id']}", headers={"authorization": "Bearer boss"})
+    assert record.json()["backtest"] is True

@@ -1,0 +1,295 @@
+"""Nothing answered is lost: segments, their rolling into Parquet, and what a crash leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import orjson
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nba.domain import OUTCOMES
+from nba.errors import JournalError, NotFoundError
+from serving.forget import forget_logged, forget_spooled
+from serving.journal import Folders, Journal, decision_id, find_live, place_of
+from serving.parts import STRENGTH, find_rolled, stronger
+from serving.roll import pending_table, roll
+from serving.segment import Segment, abandoned, documents, segments
+
+NOW_MS = 1_795_428_000_000  # 2026-11-23
+DAY_MS = 86_400_000
+
+
+def record(identifier: str, customer: str = "c-1", offers: tuple[str, ...] = ("a", "b"), **x: object) -> bytes:
+    """A record with what rolling needs of it."""
+    suggestion = {"propensity": 0.5, "kind": "optimize", "accept_probability": 0.1, "expected_value": 1.0}
+    answer = {
+        "source": "model",
+        "suggestions": [{**suggestion, "rank": i + 1, "offer_id": o} for i, o in enumerate(offers)],
+    }
+    pair = {"cost_month": 1.0, "saving_month": None, "margin_delta_month": 2.0, "covers": True}
+    return orjson.dumps(
+        {
+            "decision_id": identifier, "customer_id": customer, "at_ms": NOW_MS, "made_ms": NOW_MS, "backtest": False,
+            "request": {"channel": "call", "interaction_id": None},
+            "x": {"n": 1.5, "plan": "s", **x}, "types": {"plan": "category"},
+            "shown": [{"offer_id": o, **pair} for o in offers], "answer": answer, "model": "m", "policy": "p", "experiment": None,
+            "arm": None,
+        }
+    )  # fmt: skip
+
+
+def write(journal: Journal, customer: str = "c-1", now_ms: int = NOW_MS, **x: object) -> str:
+    """One decision; its id."""
+    identifier = journal.next_id(now_ms)
+    journal.write(record(identifier, customer, **x))
+    return identifier
+
+
+def report(journal: Journal, identifier: str, offer: str, outcome: str, customer: str = "c-1") -> None:
+    """One outcome, durably."""
+    row = {
+        "outcome_id": f"{identifier}{offer}{outcome}",
+        "decision_id": identifier,
+        "offer_id": offer,
+        "customer_id": customer,
+    }
+    asyncio.run(journal.write_outcome({**row, "outcome": outcome, "at_ms": NOW_MS, "received_ms": NOW_MS}))
+
+
+def rows(state: Path, table: str) -> list[dict]:
+    """Every row of a rolled table."""
+    return [row for path in Folders(state).parts(table) for row in pq.ParquetFile(path).read().to_pylist()]
+
+
+@given(st.dates(min_value=date(2000, 1, 1)), st.integers(0, 2**40 - 1))
+def test_an_id_says_where_its_record_stands(day, offset):
+    """There and back for every place."""
+    segment = "d" + "0" * 21
+    if day.year < 2100:
+        place = place_of(decision_id(day.isoformat(), segment, offset))
+        assert (place.day, place.segment, place.offset) == (day.isoformat(), segment, offset)
+
+
+@given(st.text())
+def test_other_text_is_no_place(text):
+    """No text but an id of ours leads to a file."""
+    with pytest.raises(NotFoundError):
+        place_of(text)
+
+
+def test_a_decision_is_found_while_written_and_after_rolling(tmp_path):
+    """The id leads to the record wherever it has gone."""
+    journal = Journal(tmp_path, NOW_MS)
+    ids = [write(journal, f"c-{i}") for i in range(1200)]
+    for identifier in (ids[0], ids[700], ids[-1]):
+        assert find_live(journal.folders, identifier)["decision_id"] == identifier
+    journal.close()
+    assert roll(tmp_path) == {"outcomes": 0, "decisions": 1}
+    for identifier in (ids[0], ids[700], ids[-1]):
+        assert find_live(journal.folders, identifier) is None
+        assert find_rolled(journal.folders, identifier)["decision_id"] == identifier
+    assert len(rows(tmp_path, "decisions")) == 2400
+
+
+def test_rows_are_what_the_contract_says(tmp_path):
+    """One row a shown candidate, required columns typed, the vector as x.NAME."""
+    journal = Journal(tmp_path, NOW_MS)
+    identifier = write(journal)
+    write(journal, n=None, plan=None, late=2.0)
+    journal.close()
+    roll(tmp_path)
+    [path] = Folders(tmp_path).parts("decisions")
+    assert path.parent.name == "day=2026-11-23"
+    schema = pq.read_schema(path)
+    assert str(schema.field("at").type) == "timestamp[us, tz=UTC]"
+    wanted = {
+        "decision_id": "string",
+        "offer_id": "string",
+        "propensity": "double",
+        "x.n": "double",
+        "x.plan": "string",
+    }
+    assert {name: str(schema.field(name).type) for name in wanted} == wanted
+    first, _, third, _ = rows(tmp_path, "decisions")
+    assert (first["decision_id"], first["offer_id"], first["rank"], first["x.n"]) == (identifier, "a", 1, 1.5)
+    assert (third["x.n"], third["x.plan"], third["x.late"], first["x.late"]) == (None, None, 2.0, None)
+
+
+@pytest.mark.parametrize("order", ["outcome first", "roll first", "both live"])
+def test_the_strongest_outcome_stands_in_the_row(tmp_path, order):
+    """Whenever it is reported: before the decision is rolled, after, or while both are being written."""
+    journal = Journal(tmp_path, NOW_MS)
+    identifier = write(journal)
+    report(journal, identifier, "b", "shown")
+    if order == "roll first":
+        journal.rotate(NOW_MS)
+        roll(tmp_path)
+    report(journal, identifier, "b", "accepted")
+    report(journal, identifier, "b", "later")
+    if order == "both live":
+        assert pending_table(tmp_path).to_pylist()[1]["outcome"] == "accepted"
+    journal.close()
+    roll(tmp_path)
+    assert [row["outcome"] for row in rows(tmp_path, "decisions")] == [None, "accepted"]
+    assert len(rows(tmp_path, "outcomes")) == 3
+    assert segments(tmp_path / "live", "d") == segments(tmp_path / "live", "o") == []
+
+
+def test_every_outcome_has_its_strength():
+    """The order is total, so the sequence of reports does not matter."""
+    assert set(STRENGTH) == set(OUTCOMES)
+    assert stronger(None, "shown") == "shown"
+    assert stronger("declined", "accepted") == stronger("accepted", "declined") == "accepted"
+
+
+def test_a_living_segment_is_left_alone(tmp_path):
+    """Rolling beside a running service takes nothing from it."""
+    journal = Journal(tmp_path, NOW_MS)
+    write(journal)
+    assert roll(tmp_path) == {"outcomes": 0, "decisions": 0}
+    assert len(pending_table(tmp_path)) == 2
+    journal.close()
+
+
+def test_rolling_again_after_a_crash_ends_in_the_same_files(tmp_path):
+    """Killed after a part was written and before the segment was removed: the second roll writes the same part."""
+    journal = Journal(tmp_path, NOW_MS)
+    identifier = write(journal)
+    report(journal, identifier, "a", "accepted")
+    kept = {path: path.read_bytes() for kind in "do" for path in segments(tmp_path / "live", kind)}
+    journal.close()
+    roll(tmp_path)
+    before = rows(tmp_path, "decisions"), rows(tmp_path, "records"), rows(tmp_path, "outcomes")
+    for path, content in kept.items():
+        path.write_bytes(content)
+    roll(tmp_path)
+    assert (rows(tmp_path, "decisions"), rows(tmp_path, "records"), rows(tmp_path, "outcomes")) == before
+    assert not list(tmp_path.rglob(".part*"))
+
+
+def test_a_line_cut_off_by_a_crash_is_left_out_and_the_rest_is_kept(tmp_path):
+    """Half a line, an empty file and foreign bytes do not stop a roll."""
+    journal = Journal(tmp_path, NOW_MS)
+    write(journal)
+    path = journal.decisions.path
+    journal.close()
+    with path.open("ab") as handle:
+        handle.write(b"\xff\xfe\n" + record("x")[:50])
+    (tmp_path / "live" / f"d{'1' * 21}.jsonl").touch()
+    assert roll(tmp_path)["decisions"] == 2
+    assert len(rows(tmp_path, "records")) == 1
+
+
+def test_a_new_day_gets_a_segment_of_its_own(tmp_path):
+    """A segment holds the decisions of one UTC day, which its part is filed under."""
+    journal = Journal(tmp_path, NOW_MS)
+    today, tomorrow = write(journal), write(journal, now_ms=NOW_MS + DAY_MS)
+    journal.close()
+    roll(tmp_path)
+    assert place_of(today).segment != place_of(tomorrow).segment
+    assert {path.parent.name for path in Folders(tmp_path).parts("records")} == {"day=2026-11-23", "day=2026-11-24"}
+
+
+def test_what_is_due_is_full_or_old(tmp_path):
+    """Empty segments are never due; full or old ones are."""
+    journal = Journal(tmp_path, NOW_MS, max_bytes=10_000, max_age_ms=1000)
+    assert not journal.due(NOW_MS + 5000)
+    write(journal)
+    assert not journal.due(NOW_MS)
+    assert journal.due(NOW_MS + 1000)
+    asyncio.run(journal.rotate_full(NOW_MS + 1000))
+    assert not journal.due(NOW_MS + 5000)
+    journal.close()
+
+
+def test_a_full_disk_is_refused_and_leaves_no_half_line(tmp_path):
+    """The write that does not fit raises, the file ends in whole lines, and it goes on when there is room."""
+    code = f"""
+import resource, signal, sys
+from datetime import date
+from pathlib import Path
+from serving.segment import Segment
+from nba.errors import JournalError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+segment = Segment(Path({str(tmp_path)!r}), "d", 1)
+segment.append(b'{{"a": 1}}')
+resource.setrlimit(resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))
+try:
+    segment.append(b'{{"b": "' + b"x" * 100 + b'"}}')
+except JournalError as error:
+    print("refused", segment.size)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+segment.append(b'{{"c": 1}}')
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "refused 9\n"
+    [path] = segments(tmp_path, "d")
+    assert list(documents(path)) == [{"a": 1}, {"c": 1}]
+
+
+def test_what_a_killed_process_wrote_is_there(tmp_path):
+    """kill -9 between two writes: every write that returned is in the file, and the file is free to be rolled."""
+    code = f"""
+import sys
+from datetime import date
+from pathlib import Path
+from serving.segment import Segment
+segment = Segment(Path({str(tmp_path)!r}), "d", 1)
+while True:
+    segment.append(b'{{"n": 1}}')
+    print(1, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        seen = sum(1 for _ in zip(range(500), child.stdout, strict=False))
+        [path] = segments(tmp_path, "d")
+        with abandoned(path) as handle:
+            assert handle is None
+        os.kill(child.pid, signal.SIGKILL)
+    with abandoned(path) as handle:
+        assert handle is not None
+    assert len(list(documents(path))) >= seen == 500
+
+
+def test_forgetting_reaches_the_log_wherever_it_is(tmp_path):
+    """Lines of living segments, rolled rows, outcomes; other customers keep theirs at their places."""
+    journal = Journal(tmp_path, NOW_MS)
+    gone, kept = write(journal, "gone"), write(journal, "kept")
+    report(journal, gone, "a", "accepted", "gone")
+    journal.rotate(NOW_MS)
+    roll(tmp_path)
+    live_gone, live_kept = write(journal, "gone"), write(journal, "kept")
+    removed = forget_logged("gone", tmp_path)
+    assert removed == {"live": 2, "decisions": 2, "records": 1, "outcomes": 0, "outcomes_delayed": 0}
+    assert find_live(journal.folders, live_gone) is None
+    assert find_live(journal.folders, live_kept)["customer_id"] == "kept"
+    assert find_rolled(journal.folders, gone) is None
+    assert find_rolled(journal.folders, kept)["customer_id"] == "kept"
+    assert forget_logged("gone", tmp_path)["live"] == 0
+    journal.close()
+    assert not any(b"gone" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_forgetting_reaches_the_spool_and_spares_the_others(tmp_path):
+    """A batch that waits for Redis loses this customer's events only."""
+    segment = Segment(tmp_path / "spool", "s", NOW_MS)
+    segment.append(orjson.dumps({"events": [{"customer_id": "gone"}, {"customer_id": "kept"}]}))
+    segment.append(orjson.dumps({"customer_id": "gone", "contacts": []}))
+    assert forget_spooled("gone", tmp_path) == 2
+    assert list(documents(segment.path)) == [{"events": [{"customer_id": "kept"}]}]
+    segment.close()
+
+
+def test_the_disk_that_cannot_be_written_is_named(tmp_path):
+    """Where a folder cannot be made, the error says which and what to do."""
+    (tmp_path / "live").touch()
+    with pytest.raises(JournalError, match="live"):
+        Journal(tmp_path, NOW_MS)

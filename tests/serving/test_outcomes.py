@@ -1,0 +1,105 @@
+"""What came of a suggestion, over real HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def test_a_declined_offer_is_not_suggested_again(nba):
+    """The outcome is a contact, and the contact rests the offer."""
+    customer = nba.customer()
+    first = nba.recommend(customer)
+    offer = first["suggestions"][0]["offer_id"]
+    assert nba.outcome(first, "declined", reason="too dear").json()["duplicate"] is False
+    again = nba.recommend(customer, explain=True)
+    assert offer not in {s["offer_id"] for s in again["suggestions"]}
+    assert {"offer_id": offer, "stage": "contact"}.items() <= next(
+        w for w in again["withheld"] if w["offer_id"] == offer
+    ).items()
+
+
+def test_repeating_an_outcome_changes_nothing(nba):
+    """By its own id, or by decision, offer and outcome."""
+    customer = nba.customer()
+    decision = nba.recommend(customer)
+    first = nba.outcome(decision, "shown")
+    again = nba.outcome(decision, "shown")
+    assert first.json()["outcome_id"] == again.json()["outcome_id"]
+    assert (first.json()["duplicate"], again.json()["duplicate"]) == (False, True)
+    named = [nba.outcome(decision, "spoken", outcome_id=f"o-{customer}").json()["duplicate"] for _ in range(2)]
+    assert named == [False, True]
+    contacts = nba.http.get(f"/v1/customers/{customer}").json()["contacts"]
+    assert [contact["outcome"] for contact in contacts] == ["shown", "spoken"]
+
+
+def test_an_outcome_id_belongs_to_one_outcome(nba):
+    """Using it for another one is refused, not swallowed."""
+    customer = nba.customer()
+    decision = nba.recommend(customer)
+    assert nba.outcome(decision, "shown", outcome_id=f"one-{customer}").status_code == 200
+    assert nba.outcome(decision, "declined", outcome_id=f"one-{customer}").status_code == 409
+
+
+def test_a_skipped_offer_met_nobody(nba):
+    """It is kept for learning, and is no contact."""
+    customer = nba.customer()
+    assert nba.outcome(nba.recommend(customer), "skipped").status_code == 200
+    assert nba.http.get(f"/v1/customers/{customer}").json()["contacts"] == []
+
+
+def test_an_offer_that_was_not_suggested_is_refused_with_its_place(nba):
+    """Nobody can report what was never said."""
+    decision = nba.recommend(nba.customer())
+    answer = nba.outcome(decision, "shown", offer_id="no-such-offer")
+    assert answer.status_code == 422
+    assert answer.json()["pointer"] == "#/offer_id"
+
+
+@pytest.mark.parametrize(
+    "decision_id",
+    [
+        "x",
+        "20261123-d" + "0" * 21 + "-0000000000",
+        "../../etc/passwd",
+        "20261123-d" + "0" * 21 + "-0000000001",
+        "a" * 64,
+        "٢٠٢٦",
+    ],
+)
+def test_an_unknown_decision_is_not_found(nba, decision_id):
+    """Ids come from outside: whatever they are, they lead to a decision of ours or nowhere."""
+    body = {"decision_id": decision_id, "offer_id": "flex-3", "outcome": "shown"}
+    assert nba.http.post("/v1/outcomes", json=body).status_code in (404, 422)
+    assert nba.http.get(f"/v1/decisions/{decision_id}").status_code == 404
+
+
+def test_an_offset_into_the_middle_of_a_record_is_not_found(nba):
+    """A forged place inside another customer's record gives nothing away."""
+    identifier = nba.recommend(nba.customer())["decision_id"]
+    stem, _, offset = identifier.rpartition("-")
+    assert nba.http.get(f"/v1/decisions/{stem}-{int(offset, 16) + 1:010x}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"outcome": "accepted"}, "#/decision_id"),
+        ({"outcome": "churned"}, "#/customer_id"),
+        ({"outcome": "nonsense"}, "#/decision_id"),
+        ({"customer_id": "c", "outcome": "churned", "at": "soon"}, "#/at"),
+        ({"customer_id": "c", "outcome": "churned", "at": "2026-11-22T10:00:00Z", "offer_id": "x"}, "#/offer_id"),
+        ({"customer_id": "c", "outcome": "survey", "at": "2026-11-22T10:00:00Z", "value": "9"}, "#/value"),
+    ],
+)
+def test_a_wrong_outcome_is_named(nba, body, pointer):
+    """The complaint is about the shape that was meant."""
+    answer = nba.http.post("/v1/outcomes", json=body)
+    assert answer.status_code == 422
+    assert pointer in [entry["pointer"] for entry in answer.json()["errors"]]
+
+
+def test_a_delayed_outcome_is_taken(nba):
+    """What became of the customer later, for the stay head."""
+    body = {"customer_id": "c-late", "outcome": "churned", "at": "2026-11-22T10:00:00Z"}
+    assert nba.http.post("/v1/outcomes", json=body).json()["duplicate"] is False
+    assert nba.http.post("/v1/outcomes", json=body).json()["duplicate"] is True

@@ -1,0 +1,37 @@
+"""The one place where an error gets an HTTP status."""
+
+from __future__ import annotations
+
+import json
+
+from nba import errors
+from serving.problems import STATUS, of_error, pointer_of
+
+
+def _tree(root: type) -> set[type]:
+    return {root}.union(*(_tree(child) for child in root.__subclasses__()))
+
+
+def test_every_error_of_ours_has_a_status():
+    """The map names each class of the tree itself, so that a new one cannot slip in as its parent."""
+    ours = {kind for kind in _tree(errors.NbaError) if kind.__module__ == "nba.errors"}
+    assert ours == set(STATUS)
+
+
+def test_input_is_never_our_fault_and_absence_is_not_theirs():
+    """Wrong input is 4xx, something away is 503."""
+    assert all(400 <= STATUS[kind] < 500 for kind in _tree(errors.InputError))
+    assert all(STATUS[kind] == 503 for kind in _tree(errors.UnavailableError))
+
+
+def test_a_pointer_is_escaped_as_rfc_6901_says():
+    """Slashes and tildes of a name do not look like levels."""
+    assert pointer_of(("body", "context", "a/b~c d")) == "#/context/a~1b~0c%20d"
+
+
+def test_what_nobody_foresaw_is_not_told_to_the_caller():
+    """The text of an internal error stays in the log."""
+    status, body = of_error(errors.RuleError("profile.secret is 5"), "r-1")
+    assert status == 500
+    assert "secret" not in body.decode()
+    assert json.loads(body)["request_id"] == "r-1"
