@@ -6,7 +6,7 @@ them without bias. Nothing here is real; whoever shows these rows calls them sim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,6 +22,7 @@ from nba.simulate.population import Life, Tariff, World, day_of_ms, populate, pr
 
 BEFORE_DAYS = 130  # three whole calendar months before the first call, and four bills
 OVER_DAYS = 90
+PLAIN = World()
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,18 @@ class History:
 
 
 def history(
-    config: Config, customers: int, seed: int, now_ms: int, memory: Memory, *, calls: int = 3, world: World = World()
+    config: Config, customers: int, seed: int, now_ms: int, memory: Memory, *, calls: int = 3, world: World = PLAIN
 ) -> History:
     """Customers who lived up to `now_ms` and called `calls` times each in the last 90 days.
 
-    `memory`: an empty one; afterwards it knows all of them. The same arguments give the same history.
+    `memory`: an empty one; afterwards it knows all of them. `progress` hears how many are done. The same arguments give the same history.
     """
     made = History()
     decider = Decider(config)
     plans = tariffs(config.catalog)
     start = day_of_ms(now_ms) - OVER_DAYS - BEFORE_DAYS
-    for life in populate(plans, customers, seed, start):
+    for number, life in enumerate(populate(plans, customers, seed, start)):
+        progress(number)
         days = sorted(
             int(day) for day in life.rng.integers(start + BEFORE_DAYS, start + BEFORE_DAYS + OVER_DAYS, calls)
         )
