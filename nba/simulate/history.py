@@ -43,7 +43,15 @@ class History:
 
 
 def history(
-    config: Config, customers: int, seed: int, now_ms: int, memory: Memory, *, calls: int = 3, world: World = PLAIN
+    config: Config,
+    customers: int,
+    seed: int,
+    now_ms: int,
+    memory: Memory,
+    *,
+    calls: int = 3,
+    world: World = World(),  # noqa: B008  # frozen
+    progress: Callable[[int], None] = lambda done: None,
 ) -> History:
     """Customers who lived up to `now_ms` and called `calls` times each in the last 90 days.
 
