@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from features import thread
 from features.activity import FIELDS, MAX_ID_BYTES, MAX_SUBJECT, parse_event
 from features.files import Batch, Unreadable
-from features.packing import EVENT, HAS_SUBJECT, HAS_VALUE, channel_code, pack, seal, subject_hash
+from features.packing import EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
 from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS
 from nba.errors import ActivityError
@@ -197,7 +197,6 @@ def _records(columns: _Columns, chosen: NDArray[np.intp], spec: FeatureSpec) -> 
     if "subject" in columns.text:
         subjects = columns.text["subject"].take(rows)
         records["subject"] = _coded(subjects, subject_hash)
-        records["flags"] |= (_bools(pc.is_valid(subjects)) * HAS_SUBJECT).astype(np.uint8)
     return seal(records), columns.text["customer_id"].take(rows)
 
 

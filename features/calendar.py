@@ -5,6 +5,7 @@ A month runs from the first instant whose local date lies in it to the first ins
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -64,3 +65,15 @@ def local_days(at_ms: NDArray[np.int64], zone: str) -> NDArray[np.int64]:
     """The local calendar day of each moment, as days since 1970-01-01; same shape."""
     starts, offsets = _offsets(zone)
     return (at_ms + offsets[starts.searchsorted(at_ms, side="right") - 1]) // DAY_MS
+
+
+def local_day(at_ms: int, zone: str) -> int:
+    """The local calendar day of one moment."""
+    starts, offsets = _offset_lists(zone)
+    return (at_ms + offsets[bisect_right(starts, at_ms) - 1]) // DAY_MS
+
+
+@lru_cache(maxsize=16)
+def _offset_lists(zone: str) -> tuple[list[int], list[int]]:
+    starts, offsets = _offsets(zone)
+    return starts.tolist(), offsets.tolist()

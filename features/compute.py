@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.calendar import local_days
-from features.packing import CHECK, EVENT_BYTES, HAS_SUBJECT, HAS_VALUE, LAST_MS, fold, readable
-from features.spec import STREAM_SHIFT, FeatureSpec
-from nba.clock import YEAR_2000_MS
+from features.calendar import local_day, local_days
+from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, fold, readable
+from features.spec import FeatureSpec
+from nba.clock import HOUR_MS, YEAR_2000_MS
 from nba.errors import RuleError
 from nba.rules import Values
 
-HOUR_MS = 3_600_000.0
-_Found = tuple[NDArray[Any], NDArray[np.bool_]]  # the numbers of one take, and where there was data
+_TYPE = 14  # of the 16 two-byte words of a record
+_SUBJECT = 6  # of its 8 four-byte words
+_FLAGS = 31  # of its bytes
+_Bools = NDArray[np.bool_]  # where a feature has data; a take narrows its own part
 _INT64 = np.iinfo(np.int64)
 _SORT_BELOW = 600  # events; from there on the table of `_repeated` is quicker than sorting the ids
 
@@ -32,41 +35,41 @@ _SORT_BELOW = 600  # events; from there on the table of `_repeated` is quicker t
 class Settled:
     """A log in order.
 
-    `records` (n, 4) uint64: every event once, by time and id; `at_ms` (n,): their moments. The other arrays run over the
-    m entries of the streams, by stream and time: `keys` int64 (stream << 44 | at_ms), `values` int64, `sums` and `valued`
-    int64 (m + 1,): running totals of values and of events that have one, `subjects` int64 (-1: none). `exact`: no
-    running total can leave int64.
+    `records` (n, 4) uint64: every event once, by time and id. The other arrays run over the m entries of the streams, by
+    stream and time: `entries` (m, 4) uint64, their records; `keys` (m,) int64: stream << 44 | at_ms; `sums` (m + 1,) int64:
+    running totals of the values; `valued` (m + 1,) int64: running count of those that have one, None where none that is
+    asked for a value lacks it. `exact`: no running total can leave int64.
     """
 
     records: NDArray[np.uint64]
-    at_ms: NDArray[np.int64]
+    entries: NDArray[np.uint64]
     keys: NDArray[np.int64]
-    values: NDArray[np.int64]
     sums: NDArray[np.int64]
-    valued: NDArray[np.int64]
-    subjects: NDArray[np.int64]
+    valued: NDArray[np.int64] | None
     exact: bool
     damaged: bool
 
 
 def settle(log: bytes, spec: FeatureSpec) -> Settled:
     """Bring a customer's log into order; see the module for the rules."""
-    words, damaged = _records(log)
-    if not _clean(words):
-        words = in_order(words)
-    at_ms = words[:, 0].view(np.int64)
-    values = words[:, 2].view(np.int64)
-    tail = words[:, 3]
-    keys, rows = _streams(at_ms, tail, spec)
-    values = values[rows]
-    tail = tail[rows]
-    subjects = (tail & np.uint64(0xFFFF_FFFF)).view(np.int64)
-    flags = tail >> np.uint64(56)
-    has_value = (flags & np.uint64(HAS_VALUE)).view(np.int64)
-    if len(flags) and not (flags & np.uint64(HAS_SUBJECT)).all():
-        subjects[(flags & np.uint64(HAS_SUBJECT)) == 0] = -1
-    exact = _magnitude(values) * len(values) <= _INT64.max
-    return Settled(words, at_ms, keys, values, _running(values), _running(has_value), subjects, exact, damaged)
+    records, damaged = _records(log)
+    if not _clean(records):
+        records = in_order(records)
+    numbers, rows = _streams(records, spec)
+    order = numbers.argsort(kind="stable")  # stable: inside a stream the order stays that of time and id
+    numbers = numbers.take(order)
+    entries = records.take(order if rows is None else rows.take(order), axis=0)
+    values = entries[:, 2].view(np.int64)
+    largest = int(np.abs(values).view(np.uint64).max(initial=0))  # |-2^63| is 2^63 as uint64
+    return Settled(
+        records=records,
+        entries=entries,
+        keys=spec.streams.bases.take(numbers) + entries[:, 0].view(np.int64),
+        sums=_running(values),
+        valued=_valued(entries, int(numbers.searchsorted(spec.streams.valued))),
+        exact=largest * len(values) <= _INT64.max,
+        damaged=damaged,
+    )
 
 
 def _records(log: bytes) -> tuple[NDArray[np.uint64], bool]:
@@ -120,51 +123,32 @@ def in_order(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(kept[np.lexsort((kept[:, 1], kept[:, 0]))])
 
 
-def _streams(
-    at_ms: NDArray[np.int64], tail: NDArray[np.uint64], spec: FeatureSpec
-) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Sorted keys of all stream entries, and which record each of them is."""
+def _streams(records: NDArray[np.uint64], spec: FeatureSpec) -> tuple[NDArray[np.int16], NDArray[np.intp] | None]:
+    """The stream of each entry, and the record that it is; None: entry i is record i."""
     streams = spec.streams
-    place = streams.of_type[(tail >> np.uint64(32)) & np.uint64(0xFFFF)]
-    if streams.has_where:
-        place = _narrowed(place, tail, spec)
-    layers = streams.layers.reshape(len(streams.layers), -1)
-    rows: NDArray[np.intp] = np.arange(len(at_ms))
-    numbers = layers[0][place] if len(layers) else np.full(len(at_ms), -1, np.int16)
-    if len(layers) > 1:
-        more = [(np.flatnonzero(n >= 0), n) for n in (layer[place] for layer in layers[1:])]
-        numbers = np.concatenate([numbers, *(n[found] for found, n in more)])
-        rows = np.concatenate([rows, *(found for found, _ in more)])
-    order = np.argsort(numbers, kind="stable")  # stable: inside a stream the order stays that of time and id
-    numbers = numbers[order]
-    unread = int(numbers.searchsorted(0))  # events of no stream stand first, as -1
-    rows = rows[order[unread:]]
-    return (numbers[unread:].astype(np.int64) << STREAM_SHIFT) + at_ms[rows], rows
+    numbers = streams.of_type.take(records.view(np.uint16)[:, _TYPE])
+    more = []
+    for layer in streams.layers:
+        word = records[:, 3] & layer.mask
+        place = layer.words.searchsorted(word)
+        found = (layer.words.take(place) == word).nonzero()[0]
+        if len(found):
+            more.append((layer.numbers.take(place.take(found)), found))
+    if not more:
+        return numbers, None
+    rows = np.concatenate([np.arange(len(records)), *(found for _, found in more)])
+    return np.concatenate([numbers, *(number for number, _ in more)]), rows
 
 
-def _narrowed(place: NDArray[np.intp], tail: NDArray[np.uint64], spec: FeatureSpec) -> NDArray[np.intp]:
-    """The flat place of (type, subject, channel) in a layer."""
-    streams = spec.streams
-    _, _, subjects, channels = streams.layers.shape
-    if subjects > 1:
-        named = tail & np.uint64(0xFFFF_FFFF)
-        row = streams.subjects.searchsorted(named)
-        hit = streams.subjects.take(row, mode="clip") == named
-        hit &= (tail & np.uint64(HAS_SUBJECT << 56)) != 0
-        place = place * subjects + (row + 1) * hit
-    if channels > 1:
-        place = place * channels + streams.of_channel[(tail >> np.uint64(48)) & np.uint64(0xFF)]
-    return place
+def _valued(entries: NDArray[np.uint64], asked: int) -> NDArray[np.int64] | None:
+    """Running count of entries with a value; None when the first `asked`, those of streams asked for values, all have one."""
+    has_value = entries.view(np.uint8)[:, _FLAGS] & HAS_VALUE
+    return None if has_value[:asked].all() else _running(has_value)
 
 
-def _magnitude(values: NDArray[np.int64]) -> int:
-    """At least the largest absolute value, as a Python integer; x ^ (x >> 63) is x or -x - 1."""
-    return int(np.bitwise_or.reduce(values ^ (values >> 63), initial=0)) + 1
-
-
-def _running(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def _running(numbers: NDArray[Any]) -> NDArray[np.int64]:
     totals = np.zeros(len(numbers) + 1, np.int64)
-    np.cumsum(numbers, out=totals[1:])
+    numbers.cumsum(out=totals[1:])
     return totals
 
 
@@ -173,9 +157,10 @@ def vector(settled: Settled, now_ms: int, spec: FeatureSpec) -> NDArray[np.float
 
     Sums are exact integers before their one conversion to float64, whatever the values.
     """
-    out = np.full(len(spec.names), np.nan)
-    if len(spec.perm):
-        out[spec.perm] = _Moment(settled, now_ms, spec).values()
+    if not spec.names:
+        return np.empty(0)
+    grouped = _Moment(settled, now_ms, spec).values() if spec.windows.count else spec.windows.missing
+    out = grouped.take(spec.place, mode="clip") if len(grouped) else np.empty(len(spec.names))
     if spec.derived:
         _derive(out, spec)
     return out
@@ -183,13 +168,16 @@ def vector(settled: Settled, now_ms: int, spec: FeatureSpec) -> NDArray[np.float
 
 def newest_ms(settled: Settled, now_ms: int) -> int | None:
     """The newest event at or before `now_ms`, of any type."""
-    count = int(settled.at_ms.searchsorted(now_ms, side="right"))
-    return int(settled.at_ms[count - 1]) if count else None
+    at_ms = settled.records[:, 0]
+    count = len(at_ms)
+    if count and at_ms[-1] > now_ms:
+        count = int(at_ms.searchsorted(np.uint64(max(now_ms, 0)), side="right"))
+    return int(at_ms[count - 1]) if count else None
 
 
 def _derive(out: NDArray[np.float64], spec: FeatureSpec) -> None:
     numbers = out.tolist()
-    known = Values({name: numbers[place] for name, place in spec.reads if numbers[place] == numbers[place]}, spec.fixed)
+    known = Values({name: numbers[place] for name, place in spec.reads if numbers[place] == numbers[place]})
     for item in spec.derived:
         try:
             number = item.rule.number(known)
@@ -207,96 +195,122 @@ class _Moment:
         self.settled = settled
         self.now_ms = now_ms
         self.windows = spec.windows
-        found = settled.keys.searchsorted(spec.windows.keys(min(now_ms, LAST_MS)), side="right")
-        half = len(found) // 2
-        self.low, self.high = found[:half], found[half:]
+        self.found = settled.keys.searchsorted(spec.windows.keys(min(now_ms, LAST_MS)), side="right")
+        half = len(self.found) // 2
+        self.low, self.high = self.found[:half], self.found[half:]
+        self.events = self.high - self.low
+        self.with_value = self.events if settled.valued is None else self._between(settled.valued)
+
+    def _between(self, running: NDArray[np.int64]) -> NDArray[np.int64]:
+        bounds = running.take(self.found)
+        return np.asarray(bounds[len(self.low) :] - bounds[: len(self.low)])
 
     def values(self) -> NDArray[np.float64]:
         """The window features, grouped by take."""
-        out = self.windows.missing.copy()
-        if len(self.settled.keys):
-            for take, part in self.windows.slices.items():
-                found, some = getattr(self, f"_{take}")(part)
-                np.copyto(out[part], found, where=some, casting="unsafe")
+        if not len(self.settled.keys):
+            return self.windows.missing
+        out = np.empty(self.windows.count)
+        some = self.events[: self.windows.count] != 0
+        for take, part in self.windows.slices.items():
+            out[part] = getattr(self, f"_{take}")(part, some[part])
+        np.copyto(out, self.windows.missing, where=~some)
         return out
 
-    def _events(self, part: slice) -> NDArray[np.int64]:
-        return np.asarray(self.high[part] - self.low[part])
-
-    def _with_value(self, part: slice) -> NDArray[np.int64]:
-        return np.asarray(self.settled.valued[self.high[part]] - self.settled.valued[self.low[part]])
-
-    def _totals(self, part: slice) -> NDArray[Any]:
+    @cached_property
+    def totals(self) -> NDArray[Any]:
+        """The sum of the values in each segment; Python integers where int64 might not do."""
         if self.settled.exact:
-            return np.asarray(self.settled.sums[self.high[part]] - self.settled.sums[self.low[part]])
-        pairs = zip(self.low[part].tolist(), self.high[part].tolist(), strict=True)
-        return np.array([sum(self.settled.values[low:high].tolist()) for low, high in pairs], object)
+            return self._between(self.settled.sums)
+        pairs = zip(self.low.tolist(), self.high.tolist(), strict=True)
+        return np.array([sum(self._numbers[low:high].tolist()) for low, high in pairs], object)
 
-    def _count(self, part: slice) -> _Found:
-        events = self._events(part)
-        return events, events > 0
+    @property
+    def _numbers(self) -> NDArray[np.int64]:
+        return self.settled.entries[:, 2].view(np.int64)
 
-    def _trend_count(self, part: slice) -> _Found:
-        newer, older = self._events(part), self._events(self.windows.older["trend_count"])
-        return newer - older, (newer > 0) | (older > 0)
+    def _only_valued(self, part: slice, some: _Bools) -> None:
+        if self.settled.valued is not None:
+            np.not_equal(self.with_value[part], 0, out=some)
 
-    def _sum(self, part: slice) -> _Found:
-        return self._totals(part), self._with_value(part) > 0
+    def _count(self, part: slice, _: _Bools) -> NDArray[Any]:
+        return self.events[part]
 
-    def _trend_sum(self, part: slice) -> _Found:
+    def _trend_count(self, part: slice, some: _Bools) -> NDArray[Any]:
+        older = self.events[self.windows.older["trend_count"]]
+        np.logical_or(some, older, out=some)
+        return np.asarray(self.events[part] - older)
+
+    def _sum(self, part: slice, some: _Bools) -> NDArray[Any]:
+        self._only_valued(part, some)
+        return self.totals[part]
+
+    def _trend_sum(self, part: slice, some: _Bools) -> NDArray[Any]:
         older = self.windows.older["trend_sum"]
-        some = (self._with_value(part) > 0) | (self._with_value(older) > 0)
-        return self._totals(part) - self._totals(older), some
+        self._only_valued(part, some)
+        np.logical_or(some, self.with_value[older], out=some)
+        return np.asarray(self.totals[part] - self.totals[older])
 
-    def _mean(self, part: slice) -> _Found:
-        events = self._with_value(part)
-        return self._totals(part).astype(np.float64) / np.maximum(events, 1), events > 0
+    def _mean(self, part: slice, some: _Bools) -> NDArray[Any]:
+        self._only_valued(part, some)
+        totals = self.totals[part].astype(np.float64)
+        np.divide(totals, self.with_value[part], out=totals, where=some)
+        return totals
 
-    def _min(self, part: slice) -> _Found:
-        return self._extreme(part, np.minimum, _INT64.max)
+    def _min(self, part: slice, some: _Bools) -> NDArray[Any]:
+        return self._extreme(part, some, np.minimum, _INT64.max)
 
-    def _max(self, part: slice) -> _Found:
-        return self._extreme(part, np.maximum, _INT64.min)
+    def _max(self, part: slice, some: _Bools) -> NDArray[Any]:
+        return self._extreme(part, some, np.maximum, _INT64.min)
 
-    def _extreme(self, part: slice, ufunc: np.ufunc, neutral: int) -> _Found:
-        values = np.append(self.settled.values, neutral)
-        if self.settled.valued[-1] < len(values) - 1:
+    def _extreme(self, part: slice, some: _Bools, ufunc: np.ufunc, neutral: int) -> NDArray[Any]:
+        self._only_valued(part, some)
+        values = np.append(self._numbers, neutral)  # a bound may be the end, where reduceat wants an element
+        if self.settled.valued is not None:
             values[:-1][np.diff(self.settled.valued) == 0] = neutral
-        bounds = np.stack((self.low[part], self.high[part]), axis=1).ravel()
-        return ufunc.reduceat(values, bounds)[::2], self._with_value(part) > 0
+        bounds = self.found.take(self.windows.interleaved[2 * part.start : 2 * part.stop])
+        return np.asarray(ufunc.reduceat(values, bounds)[::2])
 
-    def _last(self, part: slice) -> _Found:
-        count = self.settled.valued[self.high[part]]  # the newest event with a value is the count-th one that has one
-        place = self.settled.valued.searchsorted(count, side="left") - 1
-        return self.settled.values[np.maximum(place, 0)], self._with_value(part) > 0
+    def _last(self, part: slice, some: _Bools) -> NDArray[Any]:
+        self._only_valued(part, some)
+        place = self.high[part] - 1
+        if self.settled.valued is not None:  # the newest event with a value is the count-th one that has one
+            count = self.settled.valued.take(self.high[part])
+            place = self.settled.valued.searchsorted(count, side="left") - 1
+        return self._numbers.take(place, mode="clip")
 
-    def _hours_since(self, part: slice) -> _Found:
-        newest = self.settled.keys[np.maximum(self.high[part] - 1, 0)] & ((1 << STREAM_SHIFT) - 1)
-        return (self.now_ms - newest) / HOUR_MS, self._events(part) > 0
+    def _hours_since(self, part: slice, _: _Bools) -> NDArray[Any]:
+        newest = self.settled.entries[:, 0].view(np.int64).take(self.high[part] - 1, mode="clip")
+        return np.asarray((self.now_ms - newest) / HOUR_MS)
 
-    def _distinct(self, part: slice) -> _Found:
+    def _distinct(self, part: slice, some: _Bools) -> NDArray[Any]:
+        subjects = self.settled.entries.view(np.uint32)[:, _SUBJECT]
         pairs = zip(self.low[part].tolist(), self.high[part].tolist(), strict=True)
-        found = np.array([_distinct(self.settled.subjects[low:high]) for low, high in pairs], np.int64)
-        return found, found > 0
+        found = np.array([_distinct(subjects[low:high]) for low, high in pairs], np.int64)
+        np.not_equal(found, 0, out=some)
+        return found
 
-    def _streak(self, part: slice) -> _Found:
+    def _streak(self, part: slice, some: _Bools) -> NDArray[Any]:
         zone = self.windows.zone
-        today = int(local_days(np.array([self.now_ms], np.int64), zone)[0])
+        today = local_day(self.now_ms, zone)
+        at_ms = self.settled.entries[:, 0].view(np.int64)
         pairs = zip(self.low[part].tolist(), self.high[part].tolist(), strict=True)
-        moments = (self.settled.keys[low:high] & ((1 << STREAM_SHIFT) - 1) for low, high in pairs)
-        found = np.array([_streak(local_days(at_ms, zone), today) for at_ms in moments], np.int64)
-        return found, found > 0
+        found = np.array([_streak(local_days(at_ms[low:high], zone), today) for low, high in pairs], np.int64)
+        np.not_equal(found, 0, out=some)
+        return found
 
 
-def _distinct(subjects: NDArray[np.int64]) -> int:
-    ordered = np.sort(subjects[subjects >= 0])
-    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(len(ordered))
+def _distinct(subjects: NDArray[np.uint32]) -> int:
+    """Different subjects; 0 stands for none."""
+    if not len(subjects):
+        return 0
+    ordered = np.sort(subjects)
+    return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(ordered[0])
 
 
 def _streak(days: NDArray[np.int64], today: int) -> int:
-    """Days in a row up to today or yesterday. `days` ascends; a day may come back after a clock was set back over midnight."""
-    distinct = np.unique(days)
-    if not len(distinct) or distinct[-1] < today - 1:
+    """Days in a row up to today or yesterday. `days` ascends, but for a clock set back over midnight."""
+    if not len(days) or days[-1] < today - 1:
         return 0
-    breaks = np.flatnonzero(np.diff(distinct) != 1)
-    return len(distinct) - (int(breaks[-1]) + 1 if len(breaks) else 0)
+    breaks = (days[1:] - days[:-1] > 1).nonzero()[0]
+    first = days[breaks[-1] + 1] if len(breaks) else days[0]
+    return int(days[-1]) - int(first) + 1

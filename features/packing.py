@@ -3,7 +3,7 @@
     at_ms int64 · event uint64 (hash of the event's id) · value int64 · subject uint32 (hash) · type uint16 (hash)
     · channel uint8 · flags uint8
 
-The two low bits of `flags` say whether there is a value and a subject. The six high bits are a check: the XOR of the
+The lowest bit of `flags` says whether there is a value. The six high bits are a check: the XOR of the
 record's four words, folded to six bits, is `CHECK`. The fold is linear, so one XOR over a whole log tests every record
 in it in about two microseconds, and a read that meets damaged bytes knows it.
 
@@ -27,7 +27,6 @@ from nba.domain import Activity
 
 EVENT_BYTES = 32
 HAS_VALUE = 1
-HAS_SUBJECT = 2
 CHECK = 0b101101
 LAST_MS = 1 << 43  # the year 2248: a time beyond it is damage
 CHANNELS = ("app", "web", "ivr", "chat", "store", "call", "email", "sms", "letter", "social")
@@ -54,8 +53,8 @@ def event_hash(event_id: str) -> int:
 
 @lru_cache(maxsize=65536)
 def subject_hash(subject: str) -> int:
-    """A subject as 32 bits: BLAKE2b, four bytes."""
-    return int.from_bytes(blake2b(subject.encode(), digest_size=4).digest(), "little")
+    """A subject as 32 bits: BLAKE2b, four bytes; never 0, which stands for none."""
+    return int.from_bytes(blake2b(subject.encode(), digest_size=4).digest(), "little") or 1
 
 
 @lru_cache(maxsize=4096)
@@ -81,13 +80,12 @@ def fold(word: int) -> int:
 
 def pack(event: Activity, channels: frozenset[str]) -> bytes:
     """One event as 32 bytes. `channels`: those with a code; an event of another one is kept with channel 0."""
-    has_value = 0 if event.value is None else HAS_VALUE
-    has_subject = 0 if event.subject is None else HAS_SUBJECT
+    flags = 0 if event.value is None else HAS_VALUE
     channel = channel_code(event.channel) if event.channel in channels else 0
     subject = 0 if event.subject is None else subject_hash(event.subject)
     fields = (event.at_ms, event_hash(event.event_id), event.value or 0, subject, type_code(event.type), channel)
-    first, second, third, fourth = _WORDS.unpack(_RECORD.pack(*fields, has_value | has_subject))
-    return _RECORD.pack(*fields, has_value | has_subject | _check_bits(fold(first ^ second ^ third ^ fourth)))
+    first, second, third, fourth = _WORDS.unpack(_RECORD.pack(*fields, flags))
+    return _RECORD.pack(*fields, flags | _check_bits(fold(first ^ second ^ third ^ fourth)))
 
 
 def _check_bits(folded: int) -> int:

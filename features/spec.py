@@ -3,7 +3,7 @@
 A *stream* is the events of one type, narrowed by one `where`. A *segment* is a window over a stream; a feature is one
 segment, a trend two. All segments are found by one binary search over keys `stream << 44 | at_ms`, so a hundred
 features cost little more than one. Features stand grouped by their `take` here (`Group`), which makes every group a
-slice; `perm` brings them back into the order of the config.
+slice; `place` says where each feature of the config stands in that order.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.calendar import month_starts
+from features.calendar import local_days, month_starts
 from features.packing import CHANNELS, channel_code, subject_hash, type_code
 from nba.config import Feature, FeaturesConfig, Window
 from nba.errors import ConfigError
 from nba.rules import Rule, flat
 
 STREAM_SHIFT = 44  # milliseconds since 1970 need 43 bits until the year 2248
-_TAKES = ("count", "trend_count", "sum", "trend_sum", "mean", "min", "max", "last", "distinct", "streak", "hours_since")
+_OF_VALUES = ("sum", "trend", "mean", "min", "max", "last")
+_TAKES = ("sum", "trend_sum", "mean", "min", "max", "last", "count", "trend_count", "distinct", "streak", "hours_since")
 _Stream = tuple[str, tuple[str, ...], tuple[str, ...]]  # type, subjects, channels; empty: any
 
 
@@ -60,16 +60,18 @@ class FeatureSpec:
         }
         self.channel_names = {channel_code(name): name for name in self.channels}
         self.told_codes = {code: name for name, code in self.codes.items() if config.activities[name].text}
-        self.told = _table(65536, list(self.told_codes)) > 0
+        self.told = np.isin(np.arange(65536), list(self.told_codes))
         windows = sorted((f for f in config.features if f.take), key=lambda f: _TAKES.index(_group(f, config)))
-        self.streams = _Streams([_stream(feature) for feature in windows])
+        self.streams = _Streams(windows)
         self.windows = _Windows(windows, self.streams, config)
         position = {name: index for index, name in enumerate(self.names)}
-        self.perm = np.array([position[f.name] for f in windows], np.intp)
+        grouped = {feature.name: index for index, feature in enumerate(windows)}
+        self.place = np.array([grouped.get(name, 0) for name in self.names], np.intp)
+        if any(f.take == "streak" for f in windows):
+            local_days(np.zeros(1, np.int64), config.timezone)  # makes the zone's table now, not within the first call
         self.derived = _in_order(config.features)
         read = {name for item in self.derived for _, name in item.rule.reads}
         self.reads = tuple((flat("features", f.name), position[f.name]) for f in windows if f.name in read)
-        self.fixed = frozenset(name for name, _ in self.reads) | {f"has__{name}" for name, _ in self.reads}
 
 
 def _refuse_clashes(what: str, codes: Mapping[str, int]) -> None:
@@ -92,92 +94,109 @@ def _stream(feature: Feature) -> _Stream:
     return str(feature.of), tuple(sorted(set(subjects))), tuple(sorted(set(channels)))
 
 
-class _Streams:
-    """Tables from an event's (type, subject, channel) to the streams it belongs to.
-
-    `of_type` (65536,) and `of_channel` (256,): small numbers for the codes that features tell apart, 0 for the others;
-    `subjects`: the hashes that features name, ascending. `layers[k][type, subject, channel]`: a stream of such an event,
-    -1 for none; an event of several streams finds them in several layers, most configs need one or two.
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Streams with a `where` on the same fields. `words` (k + 1,) ascending: what the masked last word of an event is for
+    the stream `numbers[i]`; one word that no event has stands at the end.
     """
 
-    def __init__(self, wanted: Sequence[_Stream]) -> None:
-        self.all: tuple[_Stream, ...] = tuple(dict.fromkeys(wanted))
-        types = sorted({s[0] for s in self.all})
-        subjects = sorted({subject_hash(name) for s in self.all for name in s[1]})
-        channels = sorted({name for s in self.all for name in s[2]})
-        self.of_type = _table(65536, [type_code(name) for name in types])
-        self.of_channel = _table(256, [channel_code(name) for name in channels])
-        self.subjects = np.array(subjects, np.uint64)
-        self.has_where = bool(subjects or channels)
-        shape = (len(types) + 1, len(subjects) + 1, len(channels) + 1)
-        layers: list[NDArray[np.int16]] = []
-        for number, (kind, named_subjects, named_channels) in enumerate(self.all):
-            rows = _numbers([subjects.index(subject_hash(n)) for n in named_subjects], len(subjects))
-            places = _numbers([channels.index(n) for n in named_channels], len(channels))
-            _enter(layers, np.ix_([types.index(kind) + 1], rows, places), number, shape)
-        self.layers = np.stack(layers) if layers else np.empty((0, *shape), np.int16)
+    mask: np.uint64
+    words: NDArray[np.uint64]
+    numbers: NDArray[np.int16]
 
 
-def _enter(layers: list[NDArray[np.int16]], where: tuple[Any, ...], number: int, shape: tuple[int, ...]) -> None:
-    """Write a stream into the first layer where all its places are free: in one layer its events keep their order."""
-    for layer in layers:
-        if (layer[where] < 0).all():
-            layer[where] = number
+class _Streams:
+    """From an event to the streams it belongs to.
+
+    `of_type` (65536,): the stream of all events of a type, `unread` where no feature asks for them. `layers`: the narrowed
+    streams; a stream lies in one layer only, so its events keep their order. Streams that are asked for values come
+    first: numbers below `valued`. `bases`: what each stream adds to a moment to make its key.
+    """
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        valued = list(dict.fromkeys(_stream(f) for f in features if f.take in _OF_VALUES))
+        self.valued = len(valued)
+        self.all: tuple[_Stream, ...] = tuple(dict.fromkeys([*valued, *map(_stream, features)]))
+        self.unread = len(self.all)
+        self.bases = np.arange(self.unread + 1, dtype=np.int64) << STREAM_SHIFT
+        self.of_type = np.full(65536, self.unread, np.int16)
+        layers: dict[int, list[dict[int, int]]] = {}
+        for number, (kind, subjects, channels) in enumerate(self.all):
+            if not subjects and not channels:
+                self.of_type[type_code(kind)] = number
+                continue
+            mask = 0xFFFF << 32 | (0xFFFF_FFFF if subjects else 0) | (0xFF << 48 if channels else 0)
+            _enter(layers.setdefault(mask, []), _words(kind, subjects, channels), number)
+        self.layers = tuple(_layer(mask, entries) for mask, several in layers.items() for entries in several)
+
+
+def _words(kind: str, subjects: Sequence[str], channels: Sequence[str]) -> list[int]:
+    hashes = [subject_hash(name) for name in subjects] or [0]
+    codes = [channel_code(name) for name in channels] or [0]
+    return [code << 48 | type_code(kind) << 32 | subject for code in codes for subject in hashes]
+
+
+def _enter(layers: list[dict[int, int]], words: Sequence[int], number: int) -> None:
+    """Put a stream into the first layer in which all its words are free."""
+    for entries in layers:
+        if entries.keys().isdisjoint(words):
+            entries.update(dict.fromkeys(words, number))
             return
-    layers.append(np.full(shape, -1, np.int16))
-    layers[-1][where] = number
+    layers.append(dict.fromkeys(words, number))
 
 
-def _table(size: int, codes: Sequence[int]) -> NDArray[np.intp]:
-    table = np.zeros(size, np.intp)
-    table[list(codes)] = np.arange(1, len(codes) + 1)
-    return table
-
-
-def _numbers(named: Sequence[int], count: int) -> list[int]:
-    return [index + 1 for index in named] if named else list(range(count + 1))
+def _layer(mask: int, entries: Mapping[int, int]) -> Layer:
+    words = sorted(entries)
+    numbers = np.array([*(entries[word] for word in words), -1], np.int16)
+    return Layer(np.uint64(mask), np.array([*words, 2**64 - 1], np.uint64), numbers)
 
 
 class _Windows:
-    """The segments: `edges` say which moment bounds them, `base` in which stream they lie.
+    """The segments: which moments bound them, and in which stream they lie.
 
-    Arrays of 2 * segments entries, lower bounds first, then upper ones; an event counts when lower < at <= upper.
-    A feature's segment stands at the feature's own place; the older halves of the trends follow after all features.
+    Arrays of 2 * segments entries, lower bounds first, then upper ones; an event counts when lower < at <= upper. A
+    feature's segment stands at the feature's own place; the older halves of the trends follow after all features.
+    `slices`: the features of each take; `older`: the older halves.
     """
 
     def __init__(self, features: Sequence[Feature], streams: _Streams, config: FeaturesConfig) -> None:
         groups = [_group(f, config) for f in features]
         self.count = len(features)
-        self.slices = {
-            take: slice(groups.index(take), groups.index(take) + groups.count(take)) for take in dict.fromkeys(groups)
-        }
+        self.slices = {t: slice(groups.index(t), groups.index(t) + groups.count(t)) for t in dict.fromkeys(groups)}
         trends = [i for i, f in enumerate(features) if f.take == "trend"]
         self.older = {take: _older(groups, trends, take, self.count) for take in groups if take.startswith("trend")}
         self.missing = np.array([f.missing for f in features], np.float64)
         self.zone = config.timezone
         segments = [_bounds(f.window, 0) for f in features] + [_bounds(features[i].window, 1) for i in trends]
-        unique = sorted({edge for pair in segments for edge in pair})
-        self._spans = np.array([-amount for kind, amount in unique if kind == "ago"], np.int64)
-        self._backs = np.array([amount for kind, amount in unique if kind == "month"], np.int64)
-        self._months = month_starts(self.zone) - 1  # lower bounds are exclusive: a month's first instant counts
-        self._month_list: list[int] = (self._months + 1).tolist()
-        self._longest = -int(self._spans.min(initial=0))
+        self._edges = [pair[side] for side in (0, 1) for pair in segments]
         number = [streams.all.index(_stream(f)) for f in features]
         number += [number[i] for i in trends]
-        self.edges = np.array([unique.index(pair[side]) for side in (0, 1) for pair in segments], np.intp)
-        self.base = np.array(number * 2, np.int64) << STREAM_SHIFT
+        self._bases = np.array(number * 2, np.int64) << STREAM_SHIFT
+        self._relative = np.array([kind == "ago" for kind, _ in self._edges], np.int64)
+        self._longest = max((amount for kind, amount in self._edges if kind == "ago"), default=0)
+        self._starts: list[int] = month_starts(self.zone).tolist()
+        self._of_month: tuple[int, NDArray[np.int64]] = (-1, self._fixed(0))
+        self.interleaved = np.arange(2 * len(segments)).reshape(2, -1).T.ravel()
 
     def keys(self, now_ms: int) -> NDArray[np.int64]:
         """The composite keys to search for at this moment, shape (2 * segments,), to be searched from the right."""
-        moments = np.empty(len(self._spans) + len(self._backs) + 1, np.int64)
-        np.add(self._spans, now_ms, out=moments[: len(self._spans)])
-        if len(self._backs):
-            month = bisect_right(self._month_list, now_ms) - 1
-            moments[len(self._spans) : -1] = self._months[np.clip(month - self._backs, 0, len(self._months) - 1)]
-        moments[-1] = 0
-        if now_ms < self._longest:
-            np.maximum(moments, 0, out=moments)  # below 0 a bound would reach into the stream before
-        return moments[self.edges] + self.base
+        month = bisect_right(self._starts, now_ms) - 1
+        if self._of_month[0] != month:
+            self._of_month = (month, self._fixed(month))
+        fixed = self._of_month[1]
+        if now_ms >= self._longest:
+            return np.asarray(fixed + self._relative * now_ms)
+        # Below 0 a bound would reach into the stream before.
+        return np.asarray(np.maximum(fixed - self._bases + self._relative * now_ms, 0) + self._bases)
+
+    def _fixed(self, month: int) -> NDArray[np.int64]:
+        """The part of the keys that stays the same during a month."""
+        return self._bases + np.array([self._moment(kind, amount, month) for kind, amount in self._edges], np.int64)
+
+    def _moment(self, kind: str, amount: int, month: int) -> int:
+        if kind == "month":  # lower bounds are exclusive: a month's first instant counts
+            return self._starts[min(max(month - amount, 0), len(self._starts) - 1)] - 1
+        return -amount if kind == "ago" else 0
 
 
 def _older(groups: Sequence[str], trends: Sequence[int], take: str, count: int) -> slice:
@@ -186,7 +205,7 @@ def _older(groups: Sequence[str], trends: Sequence[int], take: str, count: int) 
 
 
 def _bounds(window: Window | None, older: int) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Lower and upper edge; sorted as "ago" < "month" < "never", the order in which `keys` lays the moments out."""
+    """Lower and upper edge: so long ago, the first instant of so many months back, or since ever."""
     if window is None:
         return ("never", 0), ("ago", 0)
     if window.span_ms is not None:
