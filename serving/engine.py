@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -32,25 +33,26 @@ _WARM_PLANS = 6
 
 
 class Pace:
-    """Whether a model keeps up. One that was too slow several times in a row rests, and is tried again after 30 s."""
+    """Whether a model keeps up. One that needs more than a whole budget rests, and is tried again after 30 s.
 
-    def __init__(self) -> None:
+    What it needs is the fastest of its last five runs, so that one slow run among them changes nothing.
+    """
+
+    def __init__(self, budget_s: float) -> None:
+        self._budget_s = budget_s
         self._last: deque[float] = deque(maxlen=5)
         self._resting_until = 0.0
 
-    def took(self, seconds: float) -> None:
+    def took(self, seconds: float, now_s: float) -> None:
         """Remember how long one scoring took."""
         self._last.append(seconds)
-
-    def fits(self, left_s: float, now_s: float) -> bool:
-        """Whether a scoring is likely to end within `left_s`; the fastest of the last five is what it needs."""
-        if now_s < self._resting_until:
-            return False
-        if len(self._last) == self._last.maxlen and min(self._last) > left_s:
+        if len(self._last) == self._last.maxlen and min(self._last) > self._budget_s:
             self._resting_until = now_s + _REST_S
             self._last.pop()
-            return False
-        return True
+
+    def fits(self, left_s: float, now_s: float) -> bool:
+        """Whether a scoring is likely to end within `left_s`."""
+        return now_s >= self._resting_until and (not self._last or min(self._last) <= left_s)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Engine:
     scorer: Scorer | None
     context_types: Mapping[str, FieldType]
     types: orjson.Fragment
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace
 
     @property
     def model(self) -> str | None:
@@ -84,7 +86,7 @@ class Engine:
             log.warning("the model did not score", extra={"error": str(error)})
             return None, ["model"]
         finally:
-            self.pace.took(time.perf_counter() - started)
+            self.pace.took(time.perf_counter() - started, now_s)
 
     def warm(self, now_ms: int) -> None:
         """Decide for invented customers: what is made on first use is made, and a slow model is known to be slow."""
@@ -93,7 +95,7 @@ class Engine:
         for plan, locale in product(plans[:_WARM_PLANS], self.config.policy.locales):
             somebody = replace(empty, profile={"plan": plan}, profile_at_ms=now_ms, activity_at_ms=now_ms)
             case = self.decider.case(somebody, Request("nobody", now_ms, "warm", locale=locale))
-            scores, _ = self.score(case, 60.0, 0.0)
+            scores, _ = self.score(case, math.inf, time.monotonic())
             answer(self.config, case, self.decider.decide(case, scores), model=self.model)
 
 
@@ -134,12 +136,12 @@ def _champion(state_dir: Path, config: Config, strict: bool) -> Scorer | None:
         return None
 
 
-async def open_engine(parts: Parts, redis_url: str, timeout_s: float, now_ms: int) -> Engine:
+async def open_engine(parts: Parts, redis_url: str, *, timeout_s: float, budget_s: float, now_ms: int) -> Engine:
     """Connect and warm. Raises nothing when Redis is away: the store connects again by itself."""
     store = await Store.open(redis_url, parts.spec, timeout_s=timeout_s)
     context_types = {name: declared.type for name, declared in parts.config.features.context.items()}
     types = column_types(parts.config)
-    engine = Engine(parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types)
+    engine = Engine(parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types, Pace(budget_s))
     engine.warm(now_ms)
     with suppress(StoreError):
         await store.ping()

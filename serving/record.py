@@ -14,6 +14,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from nba.answer import THREAD_SHOWN
 from nba.config import Config
 from nba.decide import Case, Decision, Request
 from nba.domain import Contact, Customer, OpenIssue, Scores, ThreadEntry
@@ -59,7 +60,7 @@ def to_line(
         "customer": {
             "profile": customer.profile,
             "contacts": customer.contacts,
-            "thread": customer.thread,
+            "thread": customer.thread[-THREAD_SHOWN:],  # what an answer can show
             "open_issues": customer.open_issues,
             "degraded": customer.degraded,
             **{name: getattr(customer, name) for name in _CUSTOMER_MOMENTS},

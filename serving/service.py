@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from features.embedded import EmbeddedRedis
 from features.store import Store
 from nba.errors import JournalError, NbaError, StoreError
 from nba.settings import Settings
-from serving.engine import load_parts, open_engine
+from serving.engine import Engine, Parts, load_parts, open_engine
 from serving.journal import Folders, Journal
 from serving.metrics import Metrics
 from serving.outcomes import Outcomes
@@ -48,7 +49,7 @@ class Service:
     @property
     def write_timeout_s(self) -> float:
         """How long Redis may take for a write before the spool takes it."""
-        return self.settings.budget_ms * _WRITE_BUDGETS / 1000
+        return _write_timeout_s(self.settings)
 
     async def dependencies(self) -> dict[str, str]:
         """Each by name: `ok`, or what is wrong."""
@@ -74,7 +75,7 @@ class Service:
         """
         try:
             parts = await asyncio.to_thread(load_parts, self.settings.config, self.settings.state_dir, strict=True)
-            engine = await open_engine(parts, self.redis_url, self.write_timeout_s, self.clock())
+            engine = await _engine(parts, self.redis_url, self.settings, self.clock())
         except NbaError:
             self.metrics.reloads.labels("refused").inc()
             raise
@@ -97,8 +98,7 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
     async with AsyncExitStack() as stack:
         redis_url = settings.redis_url or await _own_redis(settings, stack)
         parts = await asyncio.to_thread(load_parts, settings.config, settings.state_dir)
-        timeout_s = settings.budget_ms * _WRITE_BUDGETS / 1000
-        engine = await open_engine(parts, redis_url, timeout_s, clock())
+        engine = await _engine(parts, redis_url, settings, clock())
         journal = Journal(settings.state_dir, clock())
         stack.push_async_callback(_roll, settings, metrics)
         stack.callback(journal.close)
@@ -107,12 +107,30 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         recommender = Recommender(engine, journal, metrics, budget_s=settings.budget_ms / 1000, clock=clock)
         recommender.stale = spool.holds
         stack.push_async_callback(_close_store, recommender)
+        timeout_s = _write_timeout_s(settings)
         outcomes = Outcomes(journal, spool, metrics, clock=clock, timeout_s=timeout_s)
         service = Service(settings, clock, redis_url, metrics, journal, spool, recommender, outcomes)
         metrics.version(engine.model, engine.config.fingerprint)
         stack.push_async_callback(_stop, asyncio.create_task(_keep_house(service)))
+        _quiet_collector()
         log.info("serving", extra={"model": engine.model, "policy": engine.config.fingerprint})
         yield service
+
+
+def _quiet_collector() -> None:
+    """What is loaded stays loaded: the cycle collector need not look at it again, nor run after every few calls."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def _write_timeout_s(settings: Settings) -> float:
+    return settings.budget_ms * _WRITE_BUDGETS / 1000
+
+
+async def _engine(parts: Parts, redis_url: str, settings: Settings, now_ms: int) -> Engine:
+    budget_s = settings.budget_ms / 1000
+    return await open_engine(parts, redis_url, timeout_s=_write_timeout_s(settings), budget_s=budget_s, now_ms=now_ms)
 
 
 async def _own_redis(settings: Settings, stack: AsyncExitStack) -> str:
