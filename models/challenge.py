@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.judge import Gate, Group, against_base_rate, against_champion, groups
 from models.matrix import Matrix
 from models.metrics import Array
+from models.offpolicy import explored_log, off_policy_gate
 from models.parity import Certificate
 from models.prepare import Prepared
 from models.registry import Registry
@@ -50,8 +51,11 @@ class Challenge:
         customers = self.ready.assembler.decisions.customer[self.rows].astype(np.int64)
         found = [_parity(certificate), self._schema()]
         if self.champion_p is None:
-            return found + against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
-        return found + against_champion(self.p, self.champion_p, self.y, customers, self.seed)
+            found += against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
+        else:
+            found += against_champion(self.p, self.champion_p, self.y, customers, self.seed)
+        log = explored_log(self.ready.assembler, self.rows, self.y)
+        return [*found, off_policy_gate(log, self.scorer, self.champion, self.seed)]
 
     def _schema(self) -> Gate:
         declared = {f"x.{column.name}" for column in self.config.features.columns}

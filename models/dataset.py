@@ -6,52 +6,25 @@ offer, outcome, propensity), then `models.matrix` fetches the wide ones batch by
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from models.sources import Rows, Source, cast_column, moments, open_sources, place
 from nba.clock import HOUR_MS
 from nba.config import Catalog
 from nba.domain import OUTCOMES
 from nba.errors import DataError
 
-Rows: TypeAlias = Path | str | Any  # Any: a pyarrow Table
 REQUIRED = ("decision_id", "at", "customer_id", "offer_id", "propensity")
 OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest", "arm")
-BATCH_ROWS = 16_384
 DEFAULT_WINDOW_MS = HOUR_MS
 _SETTLED_AT_ONCE = {"accepted": 1.0, "declined": 0.0}
 _SETTLED_BY_TIME = ("shown", "spoken", "later")
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One Parquet file or table; `first` is the place of its first row among all rows."""
-
-    name: str
-    content: Any
-    schema: pa.Schema
-    rows: int
-    first: int
-
-    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Its rows in order, those of `columns` that it has. Raises DataError when the file breaks off."""
-        names = [name for name in columns if name in self.schema.names]
-        try:
-            if isinstance(self.content, pa.Table):
-                yield from self.content.select(names).to_batches(max_chunksize=BATCH_ROWS)
-            else:
-                with pq.ParquetFile(self.content) as file:
-                    yield from file.iter_batches(BATCH_ROWS, columns=names)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.name}: breaks off ({error}): write the file again") from error
 
 
 @dataclass(frozen=True)
@@ -83,7 +56,7 @@ class Decisions:
 
     def place(self, row: int) -> str:
         """`part-0.parquet: row 17`, counted from 1, of one row of the whole."""
-        return _place(self.sources, row)
+        return place(self.sources, row)
 
 
 def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog) -> Decisions:
@@ -92,7 +65,7 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog) -> Decisions:
     Raises DataError naming row and column: a required column missing, null or of a wrong type, a propensity outside
     (0, 1], an offer that the catalog does not have, an outcome that is none or lies before its decision.
     """
-    sources = _open(rows)
+    sources = open_sources(rows, REQUIRED, "decision")
     narrow = [_narrow(source) for source in sources]
     table = pa.concat_tables(narrow, promote_options="default").combine_chunks()
     offers = _offers(table, catalog, sources)
@@ -160,45 +133,6 @@ def _repeated(decisions: Decisions) -> NDArray[np.bool_]:
     return repeated
 
 
-def _open(rows: Rows | Sequence[Rows]) -> tuple[Source, ...]:
-    given = [rows] if isinstance(rows, (str, Path, pa.Table)) else list(rows)
-    sources: list[Source] = []
-    for name, content in (pair for item in given for pair in _contents(item)):
-        first = sources[-1].first + sources[-1].rows if sources else 0
-        schema, count = _shape(name, content)
-        missing = [column for column in REQUIRED if column not in schema.names]
-        if missing:
-            raise DataError(f"{name}: column {missing[0]!r} is missing: decision rows need {', '.join(REQUIRED)}")
-        sources.append(Source(name, content, schema, count, first))
-    if not sources or sources[-1].first + sources[-1].rows == 0:
-        raise DataError("no decision rows: give a Parquet file, or a folder that holds some")
-    return tuple(source for source in sources if source.rows)
-
-
-def _contents(item: Rows) -> Iterator[tuple[str, Any]]:
-    if isinstance(item, pa.Table):
-        yield "table", item
-        return
-    path = Path(item)
-    if path.is_file():
-        yield path.name, path
-    elif path.is_dir():
-        for file in sorted(path.rglob("*.parquet")):
-            yield str(file.relative_to(path)), file
-    else:
-        raise DataError(f"{path}: no such file or folder: give the Parquet of the decision log")
-
-
-def _shape(name: str, content: Any) -> tuple[pa.Schema, int]:
-    if isinstance(content, pa.Table):
-        return content.schema, content.num_rows
-    try:
-        with pq.ParquetFile(content) as file:
-            return file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{name}: not a Parquet file ({error}): write it again, or leave it out") from error
-
-
 def _narrow(source: Source) -> pa.Table:
     """The narrow columns of one source in the types of Decisions."""
     names = [name for name in (*REQUIRED, *OPTIONAL) if name in source.schema.names]
@@ -213,43 +147,9 @@ def _narrow(source: Source) -> pa.Table:
 
 def _typed(source: Source, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     if name in ("at", "outcome_at"):
-        return _moments(source, name, column)
+        return moments(source, name, column)
     wanted = {"propensity": pa.float64(), "reward": pa.float64(), "rank": pa.int32(), "backtest": pa.int32()}
     return cast_column(source, name, column, wanted.get(name, pa.large_string()))
-
-
-def cast_column(source: Source, name: str, column: Any, wanted: pa.DataType) -> Any:
-    """A column in the wanted type, dictionaries unpacked. Raises DataError naming the column."""
-    if pa.types.is_dictionary(column.type):
-        column = pc.cast(column, column.type.value_type)
-    textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    if textual != pa.types.is_large_string(wanted) and not _plain_code(column.type, wanted):
-        raise DataError(f"{source.name}: column {name!r} is {column.type}, it has to be {_in_words(wanted)}")
-    try:
-        return pc.cast(column, wanted)
-    except pa.ArrowException as error:
-        raise DataError(f"{source.name}: column {name!r} is no {_in_words(wanted)} ({error}): convert it") from error
-
-
-def _plain_code(given: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whole numbers and booleans may stand for words; a column without any value fits everything."""
-    codes = pa.types.is_integer(given) or pa.types.is_boolean(given)
-    return bool(pa.types.is_null(given) or (codes and pa.types.is_large_string(wanted)))
-
-
-def _in_words(wanted: pa.DataType) -> str:
-    return "text" if pa.types.is_large_string(wanted) else "a number"
-
-
-def _moments(source: Source, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not pa.types.is_timestamp(column.type):
-        raise DataError(f"{source.name}: column {name!r} is {column.type}, it has to be a timestamp in UTC")
-    per_ms = {"s": 1000, "ms": 1, "us": 1000, "ns": 1_000_000}[column.type.unit]
-    whole = pc.cast(column, pa.int64())
-    if column.type.unit == "s":
-        return pc.multiply(whole, per_ms)
-    valid = pc.fill_null(whole, 0).to_numpy() // per_ms  # floors, also before 1970
-    return pa.chunked_array([pa.array(valid, mask=pc.is_null(whole).to_numpy())])
 
 
 def _offers(table: pa.Table, catalog: Catalog, sources: tuple[Source, ...]) -> NDArray[np.int32]:
@@ -259,7 +159,7 @@ def _offers(table: pa.Table, catalog: Catalog, sources: tuple[Source, ...]) -> N
         row = int(np.flatnonzero(places.is_null().to_numpy())[0])
         offer = table["offer_id"][row].as_py()
         raise DataError(
-            f"{_place(sources, row)}: column 'offer_id': {offer!r} is not in the catalog: "
+            f"{place(sources, row)}: column 'offer_id': {offer!r} is not in the catalog: "
             "add it there (with `eligible: false` when it is no longer sold), or leave its rows out"
         )
     return places.to_numpy().astype(np.int32)  # type: ignore[no-any-return]
@@ -270,7 +170,7 @@ def _check_propensity(propensity: NDArray[np.float64], sources: tuple[Source, ..
     if len(bad):
         row = int(bad[0])
         raise DataError(
-            f"{_place(sources, row)}: column 'propensity': {propensity[row]:g} is outside (0, 1]: "
+            f"{place(sources, row)}: column 'propensity': {propensity[row]:g} is outside (0, 1]: "
             "log the probability with which the offer was chosen, 1.0 for a fixed rule"
         )
 
@@ -282,7 +182,7 @@ def _check_outcome_at(table: pa.Table, at_ms: NDArray[np.int64], sources: tuple[
     early = np.flatnonzero(outcome_ms < at_ms)
     if len(early):
         raise DataError(
-            f"{_place(sources, int(early[0]))}: column 'outcome_at': the outcome lies before its decision: "
+            f"{place(sources, int(early[0]))}: column 'outcome_at': the outcome lies before its decision: "
             "bring both clocks to UTC"
         )
 
@@ -296,9 +196,7 @@ def _outcomes(table: pa.Table, sources: tuple[Source, ...]) -> NDArray[np.int8]:
     if len(wrong):
         row = int(wrong[0])
         word = column[row].as_py()
-        raise DataError(
-            f"{_place(sources, row)}: column 'outcome': {word!r} is none of {', '.join(OUTCOMES)}, or empty"
-        )
+        raise DataError(f"{place(sources, row)}: column 'outcome': {word!r} is none of {', '.join(OUTCOMES)}, or empty")
     return pc.fill_null(places, -1).to_numpy().astype(np.int8)  # type: ignore[no-any-return]
 
 
@@ -317,8 +215,3 @@ def _prefixed(sources: tuple[Source, ...], prefix: str, cut: int) -> tuple[str, 
     for source in sources:
         names.update({name[cut:]: None for name in source.schema.names if name.startswith(prefix)})
     return tuple(names)
-
-
-def _place(sources: tuple[Source, ...], row: int) -> str:
-    source = next(s for s in reversed(sources) if s.first <= row)
-    return f"{source.name}: row {row - source.first + 1}"

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.dataset import Decisions, Source, cast_column
+from models.dataset import Decisions
 from models.pairs import Pairs
 from models.schema import Schema, SchemaColumn, as_float32
+from models.sources import Source, cast_column
 from nba.config import Config
 
 Matrix = NDArray[np.float32]
@@ -64,22 +65,25 @@ class Assembler:
     config: Config
     offer: int | None = None
 
-    def matrix(self, schema: Schema, rows: NDArray[np.int64], tick: Tick | None = None) -> Matrix:
-        """float32 (len(rows), columns), row i for decision `rows[i]`. Raises DataError for a column of a wrong type."""
-        out = np.empty((len(rows), len(schema.columns)), dtype=np.float32)
+    def matrix(self, schema: Schema, rows: NDArray[np.int64], tick: Tick | None = None, spare: int = 0) -> Matrix:
+        """float32 (len(rows), columns + spare), row i for decision `rows[i]`; spare columns are left for the caller.
+
+        Raises DataError for a column of a wrong type.
+        """
+        out = np.empty((len(rows), len(schema.columns) + spare), dtype=np.float32)
         table = schema.offer_table(self.config.catalog)
         x, of_offer, of_pair = (schema.places(scope) for scope in ("x", "offer", "pair"))
         pairs = Pairs(self.config, [schema.columns[i] for i in of_pair], use_logged=self.offer is None)
         done = 0
         for batch in self._batches(rows, [*(schema.columns[i].name for i in x), *pairs.reads]):
-            block = np.empty((len(batch.rows), out.shape[1]), dtype=np.float32)
+            block = np.empty((len(batch.rows), len(schema.columns)), dtype=np.float32)
             offers = self._offers(batch)
             for place in x:
                 block[:, place] = batch.encoded(schema.columns[place])
             block[:, of_offer] = table[offers]
             if of_pair:
                 block[:, of_pair] = as_float32(pairs.values(batch, offers))
-            out[batch.targets] = block
+            out[batch.targets, : block.shape[1]] = block
             done += len(batch.rows)
             if tick is not None:
                 tick(done / len(rows))

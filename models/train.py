@@ -8,10 +8,10 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import metadata
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -19,56 +19,31 @@ from numpy.typing import NDArray
 
 from models.calibrate import fit_calibration
 from models.challenge import Challenge, challenge
-from models.dataset import DEFAULT_WINDOW_MS, Decisions, Rows, Settled, read_decisions, settle
+from models.dataset import Decisions, read_decisions, settle
+from models.delayed import horizon, read_delayed
+from models.describe import describe
 from models.export import Head, to_onnx
 from models.forest import parse_forest
-from models.judge import figures
-from models.metrics import Array
+from models.learned import Learned, Options, Stay
+from models.matrix import Matrix
+from models.metrics import Array, log_losses
 from models.parity import Certificate, Pair, certify
 from models.prepare import Prepared, importance_weights, prepare
 from models.registry import Registry
+from models.report import page
 from models.scorer import Scorer
 from models.slices import Slices
-from models.summary import Counts, HeadSummary, TrainReport, kept_json
+from models.sources import Rows
+from models.stay import ACCEPTED, stay_rows
+from models.summary import TrainReport, kept_json
+from models.tune import search
 from nba.config import Config
-from nba.errors import DataError
+from nba.errors import DataError, RefusedError
 
-Matrix = NDArray[np.float32]
 Progress = Callable[[float, str], None]
 PARITY_ROWS = 2_000
 MAX_ROUNDS, PATIENCE, CAUTIOUS_ROUNDS, ENOUGH_TO_STOP = 2000, 50, 60, 30
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to train.
-
-    `valid_share` or `valid_from_ms`: the split in time. `window_ms`: how long a silent outcome may still turn.
-    `monotone`: full column name to +1 or -1, such as `pair.saving_month: 1`. `weights`: "propensity" weighs each row
-    with 1 / propensity. `threads` 0: all that this process may use (it changes no byte of the result).
-    """
-
-    seed: int = 0
-    valid_share: float = 0.2
-    valid_from_ms: int | None = None
-    window_ms: int = DEFAULT_WINDOW_MS
-    monotone: Mapping[str, int] = field(default_factory=dict)
-    weights: Literal["none", "propensity"] = "none"
-    threads: int = 0
-    promote: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """One trained head: LightGBM's own model and text, and what is exported of it."""
-
-    booster: lgb.Booster
-    text: str
-    head: Head
-
-    def probability(self, matrix: Matrix) -> Array:
-        """What LightGBM says, calibrated: float64 (n,)."""
-        return self.head.calibration.apply(raw_scores(self.booster, matrix))
+_DEFAULTS = Options()
 
 
 def train(
@@ -77,13 +52,15 @@ def train(
     registry: Registry,
     *,
     now_ms: int,
-    options: Options = Options(),
+    delayed: Rows | Sequence[Rows] | None = None,
+    options: Options = _DEFAULTS,
     progress: Progress = lambda fraction, text: None,
 ) -> TrainReport:
     """Read, learn, calibrate, export, prove, keep, and promote when every gate says yes.
 
-    Raises DataError (rows or options that are wrong), RefusedError (nothing can be learnt from them: one class, too few
-    rows, no split), UnavailableError (the disk does not take it); the champion is then untouched.
+    `delayed`: Parquet of delayed outcomes, for the stay head. Raises DataError (rows or options that are wrong),
+    RefusedError (nothing can be learnt from them: one class, too few rows, no split), UnavailableError (the disk does
+    not take it); the champion is then untouched.
     """
     clock = _Clock(progress)
     clock.step(0.0, "reading decisions")
@@ -93,16 +70,24 @@ def train(
     clock.step(0.25, "training")
     weight = importance_weights(decisions.propensity[ready.rows]) if options.weights == "propensity" else None
     names, categorical = ready.schema.names, ready.schema.categorical
-    accept = learn(ready.matrix, ready.label, weight, ready.slices, categorical, names, options)
+    options = _tuned(ready, weight, options, clock)
+    accept = learn(
+        ready.matrix, ready.label, weight, ready.slices, categorical, names, options, clock.within(0.25, 0.6)
+    )
+    clock.step(0.6, "training the stay head")
+    stay, why_not = _stay(ready, delayed, options)
     clock.step(0.75, "proving parity")
-    files = _files(ready, accept)
-    version = _version(now_ms, files)
-    scorer = Scorer(version, ready.schema, files["model.onnx"], config.catalog)
-    certificate = _certificate(files["model.onnx"], ready, accept, scorer)
-    clock.step(0.9, "judging")
+    files = _files(ready, accept, stay)
+    scorer = Scorer(_version(now_ms, files), ready.schema, files["model.onnx"], config.catalog)
+    certificate = _certificate(files["model.onnx"], ready, accept, stay, scorer)
+    clock.step(0.85, "judging")
     found = challenge(ready, scorer, registry, config, options.seed)
-    report = _report(version, registry, settled, found, accept, certificate, options)
-    return _kept(report, files, registry, options, clock)
+    report = describe(registry, settled, found, accept, stay, certificate, options)
+    report = replace(report, stay_says=why_not or report.stay_says)
+    clock.step(0.95, "writing")
+    promoted = _kept(found, report, files, registry, options.promote)
+    clock.step(1.0, "done")
+    return replace(report, promoted=promoted, seconds=clock.seconds)
 
 
 def learn(
@@ -113,29 +98,49 @@ def learn(
     categorical: Sequence[int],
     names: Sequence[str],
     options: Options,
+    tick: Callable[[float], None] = lambda share: None,
 ) -> Learned:
-    """Grow trees on the training rows, stop and calibrate on the rows after them. Same bytes for the same input."""
+    """Grow trees on the training rows, stop and calibrate on the rows after them. Same bytes for the same input.
+
+    With fewer than 30 rows of a class to stop on, a fixed and cautious number of trees is grown.
+    """
     training, later = slices.training, slices.calibration
-    few = min(label[later].sum(), len(label[later]) - label[later].sum()) < ENOUGH_TO_STOP
-    given = {"categorical_feature": list(categorical), "feature_name": list(names), "free_raw_data": True}
+    yes = label[later].sum()
+    few = min(yes, len(label[later]) - yes) < ENOUGH_TO_STOP
+    given = {"categorical_feature": list(categorical), "feature_name": list(names)}
     parameters = _parameters(slices.train, names, options)
     data = lgb.Dataset(matrix[training], label[training], weight=_part(weight, training), params=parameters, **given)
     if few:
         booster = lgb.train(parameters, data, CAUTIOUS_ROUNDS)
     else:
         judge = lgb.Dataset(matrix[later], label[later], weight=_part(weight, later), reference=data, params=parameters)
-        stop = lgb.early_stopping(PATIENCE, verbose=False)
-        booster = lgb.train(parameters, data, MAX_ROUNDS, valid_sets=[judge], callbacks=[stop])
-    text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", booster.model_to_string(booster.best_iteration or None))
-    kept = lgb.Booster(model_str=text)
-    raw = raw_scores(kept, matrix[later])
-    calibration = fit_calibration(raw, label[later].astype(np.float64), _wide(_part(weight, later)))
-    return Learned(kept, text, Head(parse_forest(text), calibration))
+        callbacks = [lgb.early_stopping(PATIENCE, verbose=False), partial(_ticked, tick)]
+        booster = lgb.train(parameters, data, MAX_ROUNDS, valid_sets=[judge], callbacks=callbacks)
+    text = booster.model_to_string(num_iteration=booster.best_iteration or None)
+    text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", text)  # it changes no tree
+    return _learned(text, matrix[later], label[later], _part(weight, later))
 
 
-def raw_scores(booster: lgb.Booster, matrix: Matrix) -> Array:
-    """LightGBM's raw score of each row, float64 (n,)."""
-    return np.asarray(booster.predict(matrix, raw_score=True), dtype=np.float64)
+def _ticked(tick: Callable[[float], None], env: Any) -> None:
+    tick(1.0 - 1.0 / (1.0 + env.iteration / 100.0))  # nobody knows how many rounds it will take
+
+
+def _learned(text: str, matrix: Matrix, label: NDArray[np.float32], weight: NDArray[np.float32] | None) -> Learned:
+    booster = lgb.Booster(model_str=text)
+    raw = partial(_asked, booster, raw_score=True)
+    weights = None if weight is None else weight.astype(np.float64)
+    head = Head(parse_forest(text), fit_calibration(raw(matrix), label.astype(np.float64), weights))
+    return Learned(text, head, _importance(booster), raw, partial(_asked, booster, pred_contrib=True))
+
+
+def _asked(booster: lgb.Booster, matrix: Matrix, **how: bool) -> Array:
+    return np.asarray(booster.predict(matrix, **how), dtype=np.float64)
+
+
+def _importance(booster: lgb.Booster) -> dict[str, float]:
+    gain = booster.feature_importance("gain")
+    shares = zip(booster.feature_name(), (gain / max(gain.sum(), 1e-12)).tolist(), strict=True)
+    return dict(sorted(shares, key=lambda pair: -pair[1]))
 
 
 def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, Any]:
@@ -158,92 +163,67 @@ def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, 
         "num_threads": options.threads or len(os.sched_getaffinity(0)),
         "seed": options.seed,
         "verbosity": -1,
+        **options.parameters,
         **({"monotone_constraints": monotone, "monotone_constraints_method": "advanced"} if any(monotone) else {}),
     }
 
 
-def _files(ready: Prepared, accept: Learned) -> dict[str, bytes]:
-    return {
-        "model.onnx": to_onnx(len(ready.schema.columns), accept.head, None),
-        "schema.json": _json(ready.schema.as_json()),
-        "accept.txt": accept.text.encode(),
-    }
+def _stay(ready: Prepared, delayed: Rows | Sequence[Rows] | None, options: Options) -> tuple[Stay | None, str]:
+    """The second head, or why there is none: a first head without it is still worth serving."""
+    if delayed is None:
+        return None, "no stay head: no churn outcomes were given"
+    try:
+        rows = stay_rows(ready, read_delayed(delayed), horizon(options.stay_after_days), options.valid_share)
+    except RefusedError as error:
+        return None, f"no stay head: {error}"
+    names = [*ready.schema.names, ACCEPTED]
+    plain = replace(options, monotone={}, parameters={})
+    return Stay(learn(rows.matrix, rows.label, None, rows.slices, ready.schema.categorical, names, plain), rows), ""
 
 
-def _certificate(model: bytes, ready: Prepared, accept: Learned, scorer: Scorer) -> Certificate:
-    pairs = [Pair("accept", accept.probability, lambda matrix: scorer.run(matrix).accept, accept.head.forest)]
+def _tuned(ready: Prepared, weight: NDArray[np.float32] | None, options: Options, clock: _Clock) -> Options:
+    """Options with the parameters that a search inside the training rows found."""
+    if options.tune_minutes <= 0.0:
+        return options
+    inner = Slices(int(ready.slices.train * 0.8), ready.slices.train, ready.slices.train)
+    label = ready.label[inner.calibration].astype(np.float64)
+
+    def loss(parameters: Mapping[str, Any]) -> float:
+        given = replace(options, parameters=parameters)
+        tried = learn(ready.matrix, ready.label, weight, inner, ready.schema.categorical, ready.schema.names, given)
+        return float(log_losses(tried.probability(ready.matrix[inner.calibration]), label).mean())
+
+    return replace(options, parameters=search(loss, options.tune_minutes, options.seed, clock.within(0.25, 0.3)))
+
+
+def _files(ready: Prepared, accept: Learned, stay: Stay | None) -> dict[str, bytes]:
+    model = to_onnx(len(ready.schema.columns), accept.head, None if stay is None else stay.learned.head)
+    files = {"model.onnx": model, "schema.json": _json(ready.schema.as_json()), "accept.txt": accept.text.encode()}
+    return files if stay is None else {**files, "stay.txt": stay.learned.text.encode()}
+
+
+def _certificate(model: bytes, ready: Prepared, accept: Learned, stay: Stay | None, scorer: Scorer) -> Certificate:
+    pairs = [Pair("accept", accept.probability, partial(_output, scorer, "accept"), accept.head.forest)]
+    if stay is not None:
+        for name, accepted in (("stay_if_accepted", 1.0), ("stay_if_not", 0.0)):
+            pairs.append(Pair(name, stay.answer(accepted), partial(_output, scorer, name), stay.forest(accepted)))
     return certify(model, ready.schema, pairs, ready.matrix[ready.slices.judging][:PARITY_ROWS])
 
 
-def _report(
-    version: str, registry: Registry, settled: Settled, found: Challenge, accept: Learned, certificate: Certificate,
-    options: Options,
-) -> TrainReport:  # fmt: skip
-    ready = found.ready
-    return TrainReport(
-        version=version,
-        folder=registry.root / version,
-        promoted=False,
-        champion=None if found.champion is None else found.champion.version,
-        counts=_counts(ready, settled),
-        accept=_summary(accept, found.p, found.y, found.base_rate, options.seed),
-        stay=None,
-        stay_says="no churn outcomes were given",
-        gates=tuple(found.gates(certificate)),
-        certificate=certificate,
-        by_offer=tuple(found.by_offer()),
-        by_kind=tuple(found.by_kind()),
-        drift=(),
-        drivers=(),
-        notes=(*ready.notes, *([found.why_no_champion] if found.why_no_champion else [])),
-        facts=_facts(ready, options),
-        seconds={},
-    )
+def _output(scorer: Scorer, name: str, matrix: Matrix) -> Array:
+    found: Array = getattr(scorer.run(matrix), name)
+    return found
 
 
-def _counts(ready: Prepared, settled: Settled) -> Counts:
-    at_ms = ready.assembler.decisions.at_ms[ready.rows]
-    s = ready.slices
-    starts = (int(at_ms[0]), int(at_ms[s.train]), int(at_ms[s.calibrate]))
-    return Counts(
-        len(settled.label),
-        s.rows,
-        settled.left_out,
-        s.train,
-        s.calibrate - s.train,
-        s.rows - s.calibrate,
-        starts,
-        int(at_ms[-1]),
-    )
-
-
-def _facts(ready: Prepared, options: Options) -> dict[str, Any]:
-    """What the version was made of: options, libraries, fingerprints of data, schema and config."""
-    digest = hashlib.sha256(ready.label.tobytes())
-    for start in range(0, len(ready.matrix), 65_536):
-        digest.update(ready.matrix[start : start + 65_536].tobytes())
-    versions = {name: metadata.version(name) for name in ("lightgbm", "numpy", "onnx", "onnxruntime", "pyarrow")}
-    return {
-        "options": {k: v for k, v in asdict(options).items() if k not in ("threads", "promote")},
-        "libraries": versions,
-        "data_fingerprint": digest.hexdigest()[:16],
-        "schema_fingerprint": ready.schema.fingerprint,
-        "config_fingerprint": ready.assembler.config.fingerprint,
-    }
-
-
-def _kept(
-    report: TrainReport, files: dict[str, bytes], registry: Registry, options: Options, clock: _Clock
-) -> TrainReport:
-    clock.step(0.95, "writing")
+def _kept(found: Challenge, report: TrainReport, files: dict[str, bytes], registry: Registry, promote: bool) -> bool:
     files["certificate.json"] = _json(report.certificate.as_json())
     files["metrics.json"] = _json(kept_json(report))
+    files["report.html"] = page(report, found).encode()
     registry.write(report.version, files)
-    promoted = options.promote and not report.stopped_by
-    if promoted:
+    if promote and not report.stopped_by:
         registry.promote(report.version)
-    clock.step(1.0, "done")
-    return replace(report, promoted=promoted, seconds=clock.seconds)
+        return True
+    return False
 
 
 def _json(data: Any) -> bytes:
@@ -271,20 +251,6 @@ class _Clock:
         return lambda share: self._progress(start + (end - start) * share, self._name)
 
 
-def _summary(learned: Learned, p: Array, y: Array, base_rate: float, seed: int) -> HeadSummary:
-    gain = learned.booster.feature_importance("gain")
-    shares = (gain / max(gain.sum(), 1e-12)).tolist()
-    ranked = sorted(zip(learned.booster.feature_name(), shares, strict=True), key=lambda pair: -pair[1])
-    head = learned.head
-    return HeadSummary(
-        figures(p, y, base_rate, seed),
-        len(head.forest.trees),
-        head.calibration.slope,
-        head.calibration.intercept,
-        dict(ranked),
-    )
-
-
 def _version(now_ms: int, files: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256(b"".join(files[name] for name in ("model.onnx", "schema.json"))).hexdigest()
     return f"{datetime.fromtimestamp(now_ms // 1000, UTC):%Y%m%dT%H%M%S}-{digest[:6]}"
@@ -292,7 +258,3 @@ def _version(now_ms: int, files: Mapping[str, bytes]) -> str:
 
 def _part(array: NDArray[np.float32] | None, part: slice) -> NDArray[np.float32] | None:
     return None if array is None else array[part]
-
-
-def _wide(array: NDArray[np.float32] | None) -> Array | None:
-    return None if array is None else array.astype(np.float64)

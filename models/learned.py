@@ -1,0 +1,82 @@
+"""How to train, and what training gives: heads that can be asked, whoever grew them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from models.dataset import DEFAULT_WINDOW_MS
+from models.export import Head
+from models.forest import Forest, with_fixed
+from models.matrix import Matrix
+from models.metrics import Array
+from models.stay import StayRows
+
+Ask = Callable[[Matrix], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to train.
+
+    `valid_share` or `valid_from_ms`: the split in time. `window_ms`: how long a silent outcome may still turn.
+    `monotone`: full column name to +1 or -1, such as `pair.saving_month: 1`. `weights`: "propensity" weighs each row
+    with 1 / propensity. `stay_after_days`: the horizon of the stay head. `tune_minutes`: search parameters first.
+    `parameters`: of LightGBM, over the defaults. `threads` 0: all that this process may use (it changes no byte of the result).
+    """
+
+    seed: int = 0
+    valid_share: float = 0.2
+    valid_from_ms: int | None = None
+    window_ms: int = DEFAULT_WINDOW_MS
+    monotone: Mapping[str, int] = field(default_factory=dict)
+    weights: Literal["none", "propensity"] = "none"
+    stay_after_days: int = 90
+    tune_minutes: float = 0.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    threads: int = 0
+    promote: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One trained head: LightGBM's text, what is exported of it, the gain of each column (sums to 1).
+
+    `raw` gives LightGBM's raw scores (n,), `pushes` its SHAP values (n, columns + 1), of float32 rows.
+    """
+
+    text: str
+    head: Head
+    importance: Mapping[str, float]
+    raw: Ask
+    pushes: Ask
+
+    def probability(self, matrix: Matrix) -> Array:
+        """What LightGBM says, calibrated: float64 (n,)."""
+        return self.head.calibration.apply(self.raw(matrix))
+
+
+@dataclass(frozen=True)
+class Stay:
+    """The second head with the rows it was learnt from."""
+
+    learned: Learned
+    rows: StayRows
+
+    def answer(self, accepted: float) -> Callable[[Matrix], Array]:
+        """What LightGBM says of rows without the last column, had they accepted (1.0) or not (0.0)."""
+
+        def ask(matrix: Matrix) -> Array:
+            given = np.full((len(matrix), 1), accepted, dtype=np.float32)
+            return self.learned.probability(np.hstack([matrix, given]))
+
+        return ask
+
+    def forest(self, accepted: float) -> Forest:
+        """Its trees with that decided."""
+        forest = self.learned.head.forest
+        last = len(forest.features) - 1
+        return Forest(forest.features[:-1], tuple(with_fixed(tree, last, accepted) for tree in forest.trees))

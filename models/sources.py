@@ -1,0 +1,124 @@
+"""Parquet files, folders and tables as one stream of batches in which every row keeps its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nba.errors import DataError
+
+Rows: TypeAlias = Path | str | Any  # Any: a pyarrow Table
+BATCH_ROWS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One Parquet file or table; `first` is the place of its first row among all rows."""
+
+    name: str
+    content: Any
+    schema: pa.Schema
+    rows: int
+    first: int
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Its rows in order, those of `columns` that it has. Raises DataError when the file breaks off."""
+        names = [name for name in columns if name in self.schema.names]
+        try:
+            if isinstance(self.content, pa.Table):
+                yield from self.content.select(names).to_batches(max_chunksize=BATCH_ROWS)
+            else:
+                with pq.ParquetFile(self.content) as file:
+                    yield from file.iter_batches(BATCH_ROWS, columns=names)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.name}: breaks off ({error}): write the file again") from error
+
+
+def open_sources(rows: Rows | Sequence[Rows], required: Sequence[str], what: str) -> tuple[Source, ...]:
+    """Files, folders (every Parquet under them) and tables, those without rows left out.
+
+    Raises DataError: nothing there, not Parquet, or a required column missing. `what`: of what rows, for the message.
+    """
+    given = [rows] if isinstance(rows, (str, Path, pa.Table)) else list(rows)
+    sources: list[Source] = []
+    for name, content in (pair for item in given for pair in _contents(item)):
+        first = sources[-1].first + sources[-1].rows if sources else 0
+        schema, count = _shape(name, content)
+        missing = [column for column in required if column not in schema.names]
+        if missing:
+            raise DataError(f"{name}: column {missing[0]!r} is missing: {what} rows need {', '.join(required)}")
+        sources.append(Source(name, content, schema, count, first))
+    if not sources or sources[-1].first + sources[-1].rows == 0:
+        raise DataError(f"no {what} rows: give a Parquet file, or a folder that holds some")
+    return tuple(source for source in sources if source.rows)
+
+
+def _contents(item: Rows) -> Iterator[tuple[str, Any]]:
+    if isinstance(item, pa.Table):
+        yield "table", item
+        return
+    path = Path(item)
+    if path.is_file():
+        yield path.name, path
+    elif path.is_dir():
+        for file in sorted(path.rglob("*.parquet")):
+            yield str(file.relative_to(path)), file
+    else:
+        raise DataError(f"{path}: no such file or folder: give a Parquet file, or a folder that holds some")
+
+
+def _shape(name: str, content: Any) -> tuple[pa.Schema, int]:
+    if isinstance(content, pa.Table):
+        return content.schema, content.num_rows
+    try:
+        with pq.ParquetFile(content) as file:
+            return file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{name}: not a Parquet file ({error}): write it again, or leave it out") from error
+
+
+def cast_column(source: Source, name: str, column: Any, wanted: pa.DataType) -> Any:
+    """A column in the wanted type, dictionaries unpacked. Raises DataError naming the column."""
+    if pa.types.is_dictionary(column.type):
+        column = pc.cast(column, column.type.value_type)
+    textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if textual != pa.types.is_large_string(wanted) and not _plain_code(column.type, wanted):
+        raise DataError(f"{source.name}: column {name!r} is {column.type}, it has to be {_in_words(wanted)}")
+    try:
+        return pc.cast(column, wanted)
+    except pa.ArrowException as error:
+        raise DataError(f"{source.name}: column {name!r} is no {_in_words(wanted)} ({error}): convert it") from error
+
+
+def _plain_code(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whole numbers and booleans may stand for words; a column without any value fits everything."""
+    codes = pa.types.is_integer(given) or pa.types.is_boolean(given)
+    return bool(pa.types.is_null(given) or (codes and pa.types.is_large_string(wanted)))
+
+
+def _in_words(wanted: pa.DataType) -> str:
+    return "text" if pa.types.is_large_string(wanted) else "a number"
+
+
+def moments(source: Source, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A timestamp of any unit, with a zone or in UTC without one, as int64 milliseconds. Raises DataError."""
+    if not pa.types.is_timestamp(column.type):
+        raise DataError(f"{source.name}: column {name!r} is {column.type}, it has to be a timestamp in UTC")
+    per_ms = {"s": 1000, "ms": 1, "us": 1000, "ns": 1_000_000}[column.type.unit]
+    whole = pc.cast(column, pa.int64())
+    if column.type.unit == "s":
+        return pc.multiply(whole, per_ms)
+    valid = pc.fill_null(whole, 0).to_numpy() // per_ms  # floors, also before 1970
+    return pa.chunked_array([pa.array(valid, mask=pc.is_null(whole).to_numpy())])
+
+
+def place(sources: tuple[Source, ...], row: int) -> str:
+    """`part-0.parquet: row 17`, counted from 1 inside its file, of one row of the whole."""
+    source = next(s for s in reversed(sources) if s.first <= row)
+    return f"{source.name}: row {row - source.first + 1}"
