@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import orjson
-from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi import Body, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -20,9 +20,9 @@ from nba.clock import system_now_ms
 from nba.domain import Activity
 from nba.fields import typed
 from nba.settings import Settings
-from serving import schemas
-from serving.auth import ADMIN, Keys, allowed
-from serving.doors import Doors
+from serving import lane, schemas
+from serving.auth import Keys
+from serving.doors import RECOMMEND_PATH, Doors, Scope
 from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.outcomes import find
@@ -59,7 +59,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         redoc_url=None,
     )
     app.router.route_class = StrictRoute
-    app.add_middleware(Doors, keys=keys, metrics=metrics)
+    app.add_middleware(Doors, keys=keys, metrics=metrics, lane=_lane)
     _add_refusals(app)
     _add_calls(app)
     _add_customers(app)
@@ -88,6 +88,10 @@ class StrictRoute(APIRoute):
         return strict
 
 
+async def _lane(scope: Scope, body: bytes, kind: bytes, scopes: frozenset[str] | None, request_id: str) -> lane.Answer:
+    return await lane.recommend(scope["app"].state.service.recommender, body, kind, scopes, request_id)
+
+
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
@@ -98,15 +102,13 @@ def _json(content: object, status: int = 200) -> Response:
 
 
 def _add_calls(app: FastAPI) -> None:
-    @app.post("/v1/recommend", responses=_answers(schemas.RecommendOut))
+    @app.post(RECOMMEND_PATH, responses=_answers(schemas.RecommendOut))
     async def recommend(asked: schemas.RecommendIn, request: Request) -> Response:
         """The next best action for this customer, now. With `at`: as of that moment (a back-test; needs `admin`)."""
-        scopes = request.scope["state"]["scopes"]
-        if asked.at is not None and scopes is not None and not allowed(scopes, ADMIN):
-            raise HTTPException(
-                403, "this key may not ask as of another moment: leave `at` out, or use a key with the scope admin"
-            )
-        return Response(await _service(request).recommender.recommend(asked), media_type="application/json")
+        state = request.scope["state"]
+        body, kind = await request.body(), request.headers["content-type"].encode()
+        status, answer, media = await _lane(request.scope, body, kind, state["scopes"], state["request_id"])
+        return Response(answer, status, media_type=media)
 
     @app.post("/v1/activity", status_code=202, responses=_answers(schemas.ActivityOut, status=202))
     async def activity(batch: schemas.ActivityIn, request: Request) -> Response:

@@ -10,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import HTTPException
@@ -18,12 +19,18 @@ from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed
 from serving.metrics import Metrics
 from serving.problems import MEDIA_TYPE, problem
 
+Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
+Headers = list[tuple[bytes, bytes]]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Scope, body, content type, scopes of the key, request id -> status, body, media type.
+Lane = Callable[[Scope, bytes, bytes, frozenset[str] | None, str], Awaitable[tuple[int, bytes, str]]]
 
 MAX_BODY_BYTES = 1 << 20
+RECOMMEND_PATH = "/v1/recommend"
+_CLOSE: Headers = [(b"connection", b"close")]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop"})
 _NEEDS = (
@@ -37,7 +44,7 @@ _NEEDS = (
     ("GET", "/v1/interactions/", RECOMMEND),
     ("POST", "/v1/admin/", ADMIN),
 )
-_SAFE_HEADERS = [
+_SAFE_HEADERS: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
@@ -58,51 +65,74 @@ def needed_scope(method: str, path: str) -> str | None:
 
 
 class Doors:
-    """The layer. `keys` empty: the service listens on this machine only (auth.check_binding) and lets every call in."""
+    """The layer. `keys` empty: the service listens on this machine only (auth.check_binding) and lets every call in.
 
-    def __init__(self, app: App, *, keys: Keys, metrics: Metrics, max_body: int = MAX_BODY_BYTES) -> None:
-        self._app, self._keys, self._metrics, self._max_body = app, keys, metrics, max_body
+    `lane` answers POST /v1/recommend from its body; everything else goes through the framework.
+    """
+
+    def __init__(self, app: App, *, keys: Keys, metrics: Metrics, lane: Lane, max_body: int = MAX_BODY_BYTES) -> None:
+        self._app, self._keys, self._metrics, self._lane, self._max_body = app, keys, metrics, lane, max_body
         self._prefix = secrets.token_hex(6).encode()
         self._count = itertools.count(1)
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request through, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id, key, length = _looked_at(scope["headers"])
-        request_id = request_id or b"%s-%x" % (self._prefix, next(self._count))
+        seen = _seen(scope["headers"])
+        if seen.request_id is None:
+            seen.request_id = b"%s-%x" % (self._prefix, next(self._count))
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id.decode()
-        state["scopes"] = None
-        status = 0
+        state["request_id"], state["scopes"] = seen.request_id.decode(), None
+        fast = scope["path"] == RECOMMEND_PATH and scope["method"] == "POST"
+        route, status = (RECOMMEND_PATH, 500) if fast else ("other", 500)
+        try:
+            refusal = self._refusal(scope, seen)
+            if refusal is not None:
+                status = refusal[0]
+                await _refuse(send, scope, seen.request_id, *refusal)
+            elif fast:
+                status = await self._fast(scope, receive, send, seen)
+            else:
+                status = await self._through(scope, receive, send, seen)
+                route = getattr(scope.get("route"), "path", route)
+        finally:
+            self._metrics.request(route, status)
+            self._metrics.request_seconds.observe(time.perf_counter() - started)
+
+    async def _fast(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> int:
+        body = await _whole_body(receive, self._max_body)
+        if body is None:
+            await _refuse(send, scope, seen.request_id, 413, _too_large(self._max_body), _CLOSE)
+            return 413
+        state = scope["state"]
+        status, answer, media = await self._lane(scope, body, seen.content_type, state["scopes"], state["request_id"])
+        headers = _headers(scope["path"], seen.request_id, media.encode(), len(answer))
+        if status == 503:
+            headers.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+        return status
+
+    async def _through(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> int:
+        status = 500
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_added(scope["path"], request_id)]
+                message["headers"] = [*message.get("headers", ()), *_added(scope["path"], seen.request_id)]
             await send(message)
 
-        try:
-            refusal = self._refusal(scope, key, length)
-            if refusal is not None:
-                await _refuse(answer, *refusal, request_id=state["request_id"])
-                return
-            bounded = receive if length is not None else _bounded(receive, self._max_body)
-            await self._app(scope, bounded, answer)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.request(route, status or 500)
-            self._metrics.request_seconds.observe(time.perf_counter() - started)
+        await self._app(scope, receive if seen.length is not None else _bounded(receive, self._max_body), answer)
+        return status
 
-    def _refusal(
-        self, scope: MutableMapping[str, Any], key: bytes | None, length: int | None
-    ) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+    def _refusal(self, scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
         if self._keys:
             needed = needed_scope(scope["method"], scope["path"])
-            scopes = self._keys.scopes_of(key) if needed else None
+            scopes = self._keys.scopes_of(seen.key) if needed else None
             if needed and scopes is None:
                 detail = "a key is needed: send Authorization: Bearer KEY, with a key of NBA_API_KEYS"
                 return 401, detail, [(b"www-authenticate", b'Bearer realm="nba"')]
@@ -110,30 +140,61 @@ class Doors:
                 detail = f"this key may not do that: it needs the scope {needed}"
                 return 403, detail, [(b"www-authenticate", b'Bearer realm="nba", error="insufficient_scope"')]
             scope["state"]["scopes"] = scopes
-        if length is not None and length > self._max_body:
-            return 413, _too_large(self._max_body), [(b"connection", b"close")]
+        if seen.length is not None and seen.length > self._max_body:
+            return 413, _too_large(self._max_body), _CLOSE
         return None
 
 
-def _looked_at(headers: list[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None, int | None]:
-    """Request id, Authorization and Content-Length (None when it is chunked) in one pass."""
-    request_id = key = length = None
+@dataclass(slots=True)
+class Seen:
+    """What the headers say. `length` is None for a body that comes in chunks."""
+
+    request_id: bytes | None = None
+    key: bytes | None = None
+    content_type: bytes = b""
+    length: int | None = None
+
+
+def _seen(headers: Headers) -> Seen:
+    seen = Seen()
     chunked = False
     for name, value in headers:
         if name == b"content-length":
-            length = int(value) if value.isdigit() else None
+            seen.length = int(value) if value.isdigit() else None
+        elif name == b"content-type":
+            seen.content_type = value
         elif name == b"authorization":
-            key = value
+            seen.key = value
         elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            request_id = value
+            seen.request_id = value
         elif name == b"transfer-encoding":
             chunked = True
-    return request_id, key, None if chunked else length
+    if chunked:
+        seen.length = None
+    return seen
 
 
-def _added(path: str, request_id: bytes) -> list[tuple[bytes, bytes]]:
+async def _whole_body(receive: Receive, most: int) -> bytes | None:
+    """The body; None when it is too large."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body"):
+        return body if len(body) <= most else None
+    parts, size = [body], len(body)
+    while message.get("more_body") and size <= most:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+    return b"".join(parts) if size <= most else None
+
+
+def _headers(path: str, request_id: bytes | None, media: bytes, length: int) -> Headers:
+    return [(b"content-type", media), (b"content-length", b"%d" % length), *_added(path, request_id)]
+
+
+def _added(path: str, request_id: bytes | None) -> Headers:
     safe = _SAFE_HEADERS[:-1] if path.startswith(_PAGES) else _SAFE_HEADERS
-    return [(b"x-request-id", request_id), *safe]
+    return [(b"x-request-id", request_id or b""), *safe]
 
 
 def _too_large(most: int) -> str:
@@ -155,8 +216,8 @@ def _bounded(receive: Receive, most: int) -> Receive:
     return counted
 
 
-async def _refuse(send: Send, status: int, detail: str, headers: list[tuple[bytes, bytes]], *, request_id: str) -> None:
-    body = problem(status, detail, request_id=request_id)
-    fixed = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+async def _refuse(send: Send, scope: Scope, request_id: bytes | None, status: int, detail: str, more: Headers) -> None:
+    body = problem(status, detail, request_id=scope["state"]["request_id"])
+    headers = [*_headers(scope["path"], request_id, MEDIA_TYPE.encode(), len(body)), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
