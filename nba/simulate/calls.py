@@ -36,11 +36,13 @@ class Memory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ringing:
-    """One call: when, why, and its ids."""
+    """One call: when, why, its ids, and the luck of it: `pick` for a policy that draws, `mind` for the customer's answer."""
 
     now_ms: int
     interaction_id: str
     occasion: Occasion
+    pick: float
+    mind: float
 
     def request(self, customer_id: str) -> Request:
         """What the agent's desktop asks the engine."""
@@ -54,18 +56,14 @@ class Ringing:
         )
 
 
-def call_of(life: Life, minute: int = 0) -> Ringing:
-    """A call of this customer this evening (18:00 UTC and later); draws the reason from how they stand."""
-    number = life.next_id()
-    now_ms = life.day * DAY_MS + 18 * HOUR_MS + minute * 60_000
-    return Ringing(now_ms, f"call-{number}", occasion_of(life))
-
-
-def occasion_of(life: Life) -> Occasion:
-    """Why they call now."""
-    point = float(life.rng.random())
-    mood = float(life.rng.normal(0.25, 0.3)) - 0.35 * min(life.bother, 3.0) - 0.2 * (life.fault is not None)
-    return Occasion(_intent(life, point), round(min(1.0, max(-1.0, mood)), 2))
+def call_of(life: Life) -> Ringing:
+    """A call of this customer this evening (18:00 UTC); draws the reason from how they stand."""
+    life.called_day = life.day
+    rng = life.dice()
+    mood = float(rng.normal(0.25, 0.3)) - 0.35 * min(life.bother, 3.0) - 0.2 * (life.fault is not None)
+    occasion = Occasion(_intent(life, float(rng.random())), round(min(1.0, max(-1.0, mood)), 2))
+    now_ms = life.day * DAY_MS + 18 * HOUR_MS
+    return Ringing(now_ms, f"call-{life.customer_id}-{life.day}", occasion, float(rng.random()), float(rng.random()))
 
 
 def _intent(life: Life, point: float) -> str:
@@ -91,7 +89,7 @@ def answer(
     life: Life, offered: Candidate, call: Ringing, plans: Mapping[str, Tariff], world: World
 ) -> tuple[bool, list[Activity], Contact]:
     """The customer hears the offer: accepted or not, what that sets off, and the contact to remember."""
-    accepted = bool(life.rng.random() < accept_probability(life, offered, call.occasion, plans, world))
+    accepted = call.mind < accept_probability(life, offered, call.occasion, plans, world)
     fixed = accepted and is_fixed_by(life, offered.offer)
     after_call(life, offered.offer, call.occasion, accepted)
     events = support_contact(life, call)

@@ -50,12 +50,13 @@ def history(
     memory: Memory,
     *,
     calls: int = 3,
-    world: World = World(),  # noqa: B008  # frozen
+    world: World = PLAIN,
     progress: Callable[[int], None] = lambda done: None,
 ) -> History:
     """Customers who lived up to `now_ms` and called `calls` times each in the last 90 days.
 
-    `memory`: an empty one; afterwards it knows all of them. `progress` hears how many are done. The same arguments give the same history.
+    `memory`: an empty one; afterwards it knows all of them. `progress` hears how many are done. The same arguments give
+    the same history.
     """
     made = History()
     decider = Decider(config)
@@ -63,10 +64,7 @@ def history(
     start = day_of_ms(now_ms) - OVER_DAYS - BEFORE_DAYS
     for number, life in enumerate(populate(plans, customers, seed, start)):
         progress(number)
-        days = sorted(
-            int(day) for day in life.rng.integers(start + BEFORE_DAYS, start + BEFORE_DAYS + OVER_DAYS, calls)
-        )
-        for day in dict.fromkeys(days):
+        for day in _call_days(life, start + BEFORE_DAYS, calls):
             _remember(made, memory, life, live(life, day, plans, world))
             _one_call(made, memory, life, decider, plans, world)
         _remember(made, memory, life, live(life, day_of_ms(now_ms) - 1, plans, world))
@@ -74,6 +72,11 @@ def history(
         memory.put_profile(life.customer_id, made.profiles[life.customer_id], now_ms)
     made.rows.sort(key=lambda row: (str(row["at"]), str(row["decision_id"])))
     return made
+
+
+def _call_days(life: Life, first: int, calls: int) -> list[int]:
+    days = life.dice().integers(first, first + OVER_DAYS, calls).tolist()
+    return sorted(set(days))
 
 
 def _remember(made: History, memory: Memory, life: Life, events: Iterable[Activity]) -> None:
@@ -91,7 +94,7 @@ def _one_call(
     sayable = may_be_said(decider, case)
     if not sayable:
         return
-    offered = sayable[int(life.rng.integers(len(sayable)))]
+    offered = sayable[int(call.pick * len(sayable))]
     accepted, events, contact = answer(life, offered, call, plans, world)
     memory.append_contacts(life.customer_id, [contact])
     _remember(made, memory, life, events)
@@ -110,7 +113,7 @@ def may_be_said(decider: Decider, case: Case) -> list[Candidate]:
 
 
 def row_of(
-    case: Case, call: Ringing, offered: Candidate, propensity: float, accepted: bool
+    case: Case, call: Ringing, offered: Candidate, propensity: float, accepted: bool, policy: str = "simulated-random"
 ) -> dict[str, Value | datetime | int]:
     """One row of the decision log."""
     head: Mapping[str, Value | datetime | int] = {
@@ -121,6 +124,6 @@ def row_of(
         "propensity": propensity,
         "rank": 1,
         "outcome": "accepted" if accepted else "declined",
-        "policy": "simulated-random",
+        "policy": policy,
     }
     return {**head, **{f"x.{name}": value for name, value in case.columns.items()}}

@@ -6,7 +6,7 @@ to the service (17:59 and later) come after what happened that day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from math import ceil, cos, pi
 
@@ -19,21 +19,41 @@ ROAMING_FEE = 590  # cents for each day outside the EU without a pass
 _GB = 1024
 
 
-def live(life: Life, until_day: int, plans: dict[str, Tariff], world: World) -> list[Activity]:
-    """Let a customer live through `until_day`; changes `life` and gives what they did, in order of time."""
-    days = until_day - life.day
-    if days <= 0 or life.gone:
-        return []
-    chances = life.rng.random((days, 10)).tolist()
-    amounts = life.rng.gamma(4.0, 0.25, days).tolist()  # mean 1: how much of the usual on that day
+def live(
+    life: Life, until_day: int, plans: Mapping[str, Tariff], world: World, until_call: bool = False
+) -> list[Activity]:
+    """Let a customer live through `until_day`; changes `life` and gives what they did, in order of time.
+
+    `until_call`: stop on the evening of a day on which they call; `life.calling` says so.
+    """
     events: list[Activity] = []
-    for chance, amount in zip(chances, amounts, strict=True):
+    life.calling = False
+    while life.day < until_day and not life.gone and not life.calling:
         life.day += 1
         life.tenure_days += 1
         life.bother *= 0.985
+        chance, amount = life.luck()
         events += _Day(life, plans[life.plan], world, chance, amount).events(plans)
+        life.calling = until_call and chance[10] < call_rate(life, world)
     events.sort(key=_moment)
     return events
+
+
+def call_rate(life: Life, world: World) -> float:
+    """Chance that they call the service today."""
+    if life.day - life.called_day < 2:
+        return 0.0
+    rate = world.calls_a_year / 365
+    if life.fault is not None and life.day - life.fault_since > 1:
+        rate += 0.07 if life.issue is None else 0.12
+    bills = life.last_bills
+    if len(bills) > 1 and bills[-1] > bills[-2] + 800 and day_of_month(life.day) < 7:
+        rate += 0.06
+    if 0 < life.trip_day - life.day < 14:
+        rate += 0.02
+    if life.contract_end_day - life.day < 60 and life.bother > life.traits.patience:
+        rate += 0.03
+    return rate
 
 
 def _moment(event: Activity) -> int:
@@ -71,11 +91,11 @@ class _Day:
         self.chance, self.amount = chance, amount
         self.drawn = 0
 
-    def events(self, plans: dict[str, Tariff]) -> Iterator[Activity]:
+    def events(self, plans: Mapping[str, Tariff]) -> Iterator[Activity]:
         """Everything that happens today."""
         date = day_of_month(self.life.day)
         if date == 1:
-            yield from self._month_begins()
+            yield from self._month_begins(plans)
         yield from self._use(plans)
         yield from self._travel()
         yield from self._browse()
@@ -94,7 +114,7 @@ class _Day:
         at_ms = life.day * DAY_MS + 6 * HOUR_MS + int(spread * 11.5 * HOUR_MS)
         return Activity(life.next_id(), life.customer_id, at_ms, channel, kind, value, subject)
 
-    def _month_begins(self) -> Iterator[Activity]:
+    def _month_begins(self, plans: Mapping[str, Tariff]) -> Iterator[Activity]:
         life = self.life
         talk = (
             0
@@ -104,10 +124,12 @@ class _Day:
         total = self.plan.price + addons_cents(life) + life.month_cents + talk + life.bill_error
         total -= 800 if life.credit_until > life.day else 0
         life.last_bills = [*life.last_bills[-5:], total]
+        use = (life.month_mb / _GB, life.month_minutes)
+        life.saved += (plans[life.first_plan].charge(*use) - self.plan.charge(*use, extra_gb(life, plans))) / 100
         life.month_mb = life.month_minutes = life.month_cents = life.month_top_ups = life.bill_error = 0
         yield self._event("bill_issued", "app", value=max(total, 0))
 
-    def _use(self, plans: dict[str, Tariff]) -> Iterator[Activity]:
+    def _use(self, plans: Mapping[str, Tariff]) -> Iterator[Activity]:
         life, traits = self.life, self.life.traits
         if life.day % 3 == 0:
             months = (life.day - life.since_day) / 30

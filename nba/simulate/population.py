@@ -1,12 +1,12 @@
 """Who the simulated customers are: what anyone may know of them, and the needs that stay hidden from every model.
 
-Everything is drawn from `numpy.random.Generator`s seeded by (seed, customer), so customer 17 of seed 3 is the same person in a
-population of 100 and of 10,000.
+Everything is drawn from `numpy.random.Generator`s seeded by (seed, customer, day), so customer 17 of seed 3 is the same
+person in a population of 100 and of 10,000, and has the same good and bad luck under every policy that is tried on them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,6 +24,7 @@ _FAMILY = (
     "Novak", "Otto", "Petersen", "Quandt", "Reuter", "Schubert", "Thiel", "Ulrich", "Vogt", "Weber", "Yildiz", "Ziegler",
 )  # fmt: skip
 _GERMAN = {"Mr.": "Herr", "Ms.": "Frau"}
+_BLOCK_DAYS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +88,16 @@ class Life:
     """One customer as they stand at the end of day `day` (UTC days since 1970). Changed by living and by accepting.
 
     `bother`: what has gone wrong for them and is not forgotten, in "complaints"; halves in a month and a half.
+    `earned`, `saved`: euros so far: margin for the operator, and bills below those of the plan they began on.
     """
 
     customer_id: str
     names: dict[str, Value]
     traits: Traits
-    rng: np.random.Generator
+    seed: int
+    number: int
     plan: str
+    first_plan: str
     day: int
     since_day: int
     tenure_days: int
@@ -119,7 +123,28 @@ class Life:
     bother: float = 0.0
     last_bills: list[int] = field(default_factory=list)
     declined: dict[str, int] = field(default_factory=dict)
+    called_day: int = 0
+    calling: bool = False
     gone: bool = False
+    earned: float = 0.0
+    saved: float = 0.0
+    block: int = -1
+    chances: list[list[float]] = field(default_factory=list)
+    amounts: list[float] = field(default_factory=list)
+
+    def luck(self) -> tuple[list[float], float]:
+        """Today's twelve uniform numbers and today's share of the usual use (mean 1): the same whatever happened before."""
+        block, place = divmod(self.day, _BLOCK_DAYS)
+        if block != self.block:
+            rng = np.random.default_rng([self.seed, self.number, 1, block])
+            self.block = block
+            self.chances = rng.random((_BLOCK_DAYS, 12)).tolist()
+            self.amounts = rng.gamma(4.0, 0.25, _BLOCK_DAYS).tolist()
+        return self.chances[place], self.amounts[place]
+
+    def dice(self) -> np.random.Generator:
+        """What a call today is drawn from, apart from everything else."""
+        return np.random.default_rng([self.seed, self.number, 2, self.day])
 
     def next_id(self) -> str:
         """A fresh event id."""
@@ -150,15 +175,17 @@ def populate(plans: dict[str, Tariff], count: int, seed: int, day: int) -> list[
 
 
 def _born(plans: dict[str, Tariff], number: int, seed: int, day: int) -> Life:
-    rng = np.random.default_rng([seed, number])
+    rng = np.random.default_rng([seed, number, 0])
     traits = _traits(rng)
     tenure = int(rng.exponential(900)) + 40
     life = Life(
         customer_id=f"sim-{seed}-{number}",
         names=_names(rng),
         traits=traits,
-        rng=rng,
-        plan=_first_plan(list(plans.values()), traits, rng),
+        seed=seed,
+        number=number,
+        plan=(plan := _first_plan(list(plans.values()), traits, rng)),
+        first_plan=plan,
         day=day,
         since_day=day,
         tenure_days=tenure,
@@ -212,7 +239,7 @@ def _until_trip(rng: np.random.Generator, travel: float) -> int:
     return int(rng.exponential(365.0 / travel)) + 12 if travel > 0.05 else 10**6
 
 
-def profile_of(life: Life, plans: dict[str, Tariff]) -> dict[str, Value]:
+def profile_of(life: Life, plans: Mapping[str, Tariff]) -> dict[str, Value]:
     """The profile that the operator keeps of this customer, as PUT /v1/customers takes it."""
     return {
         **life.names,
@@ -235,7 +262,7 @@ def addons_cents(life: Life) -> int:
     return 990 * life.world_pass + 1290 * (life.lines > 1) + 600 * life.data_plus + 1200 * life.phone
 
 
-def extra_gb(life: Life, plans: dict[str, Tariff]) -> float:
+def extra_gb(life: Life, plans: Mapping[str, Tariff]) -> float:
     """Gigabytes a month beyond the plan: the add-on, and double data while it lasts."""
     gift = plans[life.plan].data_gb if life.gift_until > life.day else 0.0
     return 10.0 * life.data_plus + gift

@@ -1,0 +1,183 @@
+"""Who decides in a simulated world: the engine, what others do, and the oracle that knows the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from nba.candidates import Candidate
+from nba.decide import Case, Decider
+from nba.domain import Scores
+from nba.simulate.calls import Ringing
+from nba.simulate.population import Life, World
+from nba.simulate.value import Market, gain
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the customer hears first; `propensity`: the policy's own probability of it."""
+
+    offered: Candidate
+    propensity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """One call as the world knows it. `sayable`: what passes the funnel; `life` is for the oracle only."""
+
+    case: Case
+    sayable: Sequence[Candidate]
+    call: Ringing
+    life: Life
+
+
+class Policy(Protocol):
+    """Chooses in each call, and may learn from its own log between two rounds."""
+
+    name: str
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """The offer to make; None says nothing."""
+
+    def learn(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of the decision log of the round that just ended."""
+
+
+class Teacher(Protocol):
+    """The engine's training, handed in by the roof: learns from decision rows, then scores cases."""
+
+    def learn(self, rows: list[dict[str, Any]]) -> None:
+        """Add these rows to the log and train anew."""
+
+    def score(self, case: Case) -> Scores | None:
+        """What the newest model says; None while there is none."""
+
+
+class _Fixed:
+    """A policy that learns nothing."""
+
+    name = "fixed"
+
+    def learn(self, rows: list[dict[str, Any]]) -> None:
+        """Nothing to learn."""
+
+
+class Nothing(_Fixed):
+    """Makes no offer at all."""
+
+    name = "nothing"
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """Always None."""
+        return None
+
+
+class RandomEligible(_Fixed):
+    """Any offer that may be said, each with the same chance."""
+
+    name = "random eligible"
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """Uniform over the sayable ones."""
+        count = len(situation.sayable)
+        return Choice(situation.sayable[int(situation.call.pick * count)], 1.0 / count) if count else None
+
+
+class HighestMargin(_Fixed):
+    """The offer that earns most if taken; the catalog's order decides a tie."""
+
+    name = "highest margin first"
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """Greedy on the margin difference."""
+        best = max(situation.sayable, key=lambda candidate: candidate.margin_delta_month, default=None)
+        return Choice(best, 1.0) if best else None
+
+
+class HighestMarginUnruled(HighestMargin):
+    """The same without service first, contact limits or dominated offers: what sells when nothing holds it back."""
+
+    name = "highest margin, no rules"
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """Greedy on the margin over all plans and add-ons that the customer does not have."""
+        own = situation.case.own
+        free = [c for c in situation.case.candidates if c.failed is None and (own is None or c.offer.id != own.id)]
+        return super().choose(replace(situation, sayable=free))
+
+
+class HighestAcceptance:
+    """The offer most likely to be taken by the engine's own kind of model, whatever it is worth."""
+
+    name = "highest acceptance first"
+
+    def __init__(self, teacher: Teacher, decider: Decider) -> None:
+        self._teacher = teacher
+        self._base = {o.id: decider.config.policy.base_accept.get(o.kind, 0.1) for o in decider.config.catalog.offers}
+        self._places = {offer.id: place for place, offer in enumerate(decider.config.catalog.offers)}
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """Greedy on P(accept); one call in ten at random, so that the model has something to learn from."""
+        sayable = situation.sayable
+        if not sayable:
+            return None
+        scores = self._teacher.score(situation.case)
+        best = max(range(len(sayable)), key=lambda index: self._accept(scores, sayable[index]))
+        tried = int(situation.call.pick * 10 * len(sayable))
+        index = tried if tried < len(sayable) else best
+        return Choice(sayable[index], 0.1 / len(sayable) + (0.9 if index == best else 0.0))
+
+    def _accept(self, scores: Scores | None, candidate: Candidate) -> float:
+        offer_id = candidate.offer.id
+        return self._base[offer_id] if scores is None else float(scores.accept[self._places[offer_id]])
+
+    def learn(self, rows: list[dict[str, Any]]) -> None:
+        """Train on what it said itself."""
+        self._teacher.learn(rows)
+
+
+class Engine:
+    """This project: funnel, evidence, arbitration, exploration, with a model trained on its own log."""
+
+    name = "this engine"
+
+    def __init__(self, decider: Decider, teacher: Teacher) -> None:
+        self._decider, self._teacher = decider, teacher
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """The suggestion at the first rank, with the exact probability the engine states."""
+        decision = self._decider.decide(situation.case, self._teacher.score(situation.case))
+        if not decision.suggestions:
+            return None
+        first = decision.suggestions[0]
+        offered = next(c for c in situation.case.candidates if c.offer.id == first.offer_id)
+        return Choice(offered, first.propensity)
+
+    def learn(self, rows: list[dict[str, Any]]) -> None:
+        """Retrain."""
+        self._teacher.learn(rows)
+
+
+class Oracle(_Fixed):
+    """Knows every customer's true chance to accept and to leave, and takes what adds most over the years to come."""
+
+    name = "oracle"
+
+    def __init__(self, market: Market, world: World) -> None:
+        self._market, self._world = market, world
+
+    def choose(self, situation: Situation) -> Choice | None:
+        """Greedy on the true gain; nothing where nothing gains."""
+        found = [(self.gain(situation, candidate), index) for index, candidate in enumerate(situation.sayable)]
+        best = max(found, default=(0.0, 0))
+        return Choice(situation.sayable[best[1]], 1.0) if best[0] > 0 else None
+
+    def gain(self, situation: Situation, candidate: Candidate | None) -> float:
+        """The true gain of one choice; 0 for saying nothing."""
+        if candidate is None:
+            return 0.0
+        return gain(situation.life, candidate, situation.call, self._market, self._world)
+
+
+Progress = Callable[[int], None]

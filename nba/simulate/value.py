@@ -1,0 +1,87 @@
+"""What a customer is worth in truth: the margin they bring until they leave, looked at over the three years to come.
+
+Margins are those of the catalog. Money for gigabytes beyond the plan is left out: it pays for the network. A call costs
+`CALL_COST`, so a fault that is put right saves the calls it would have caused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+
+from nba.candidates import Candidate
+from nba.config import Catalog
+from nba.simulate.calls import Ringing
+from nba.simulate.population import Life, Tariff, World, tariffs
+from nba.simulate.truth import accept_probability, after_call, is_fixed_by, leaving_rate
+
+CALL_COST = 4.0  # euros
+YEARS = 3  # how far ahead a customer's worth is counted
+FAULT_COST = 2.5 * CALL_COST  # calls that an open fault still causes
+_MONTH = 365 / 12
+_ADDONS = (
+    "world-pass", "family-line", "data-plus-10", "renewal-phone", "loyalty-credit", "double-data", "autopay", "wifi-calling",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Market:
+    """The plans and margins of a catalog."""
+
+    plans: dict[str, Tariff]
+    margins: Mapping[str, float]
+
+    def margin_month(self, life: Life) -> float:
+        """Euros a month that this customer brings as they stand."""
+        has = (
+            life.world_pass, life.lines > 1, life.data_plus, life.phone,
+            life.credit_until > life.day, life.gift_until > life.day, life.autopay, life.wifi_calling,
+        )  # fmt: skip
+        extra = sum(self.margins.get(offer, 0.0) for offer, holds in zip(_ADDONS, has, strict=True) if holds)
+        return self.margins[life.plan] + extra
+
+
+def market_of(catalog: Catalog) -> Market:
+    """The market that a catalog makes."""
+    return Market(tariffs(catalog), {offer.id: offer.margin_month for offer in catalog.offers})
+
+
+def worth(life: Life, market: Market, world: World) -> float:
+    """Expected euros of the `YEARS` ahead: each month's margin times the chance to be still here.
+
+    The first year month by month, while bother fades and gifts end; after it nothing changes any more.
+    """
+    if life.gone:
+        return 0.0
+    ahead = copy(life)
+    stays, total, monthly = 1.0, 0.0, 1.0
+    for _ in range(12):
+        monthly = max(0.0, 1.0 - _MONTH * leaving_rate(ahead, market.plans, world))
+        stays *= monthly
+        total += stays * market.margin_month(ahead)
+        ahead.bother *= 0.63
+        ahead.day += 30
+    later = 12 * (YEARS - 1) if monthly >= 1.0 else monthly * (1 - monthly ** (12 * (YEARS - 1))) / (1 - monthly)
+    return total + stays * later * market.margin_month(ahead) - (FAULT_COST if life.fault else 0.0)
+
+
+def gain(life: Life, offered: Candidate, call: Ringing, market: Market, world: World) -> float:
+    """What making this offer now adds to `worth`, whether they take it or not; saying nothing adds 0."""
+    chance = accept_probability(life, offered, call.occasion, market.plans, world)
+    after = [_after(life, offered, call, accepted) for accepted in (True, False)]
+    return (
+        chance * worth(after[0], market, world)
+        + (1 - chance) * worth(after[1], market, world)
+        - worth(life, market, world)
+    )
+
+
+def _after(life: Life, offered: Candidate, call: Ringing, accepted: bool) -> Life:
+    changed = copy(life)
+    changed.declined = dict(life.declined)
+    fixed = accepted and is_fixed_by(life, offered.offer)
+    after_call(changed, offered.offer, call.occasion, accepted)
+    if fixed:
+        changed.fault = changed.issue = None
+    return changed

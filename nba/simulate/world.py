@@ -1,0 +1,175 @@
+"""A world in which a policy lives with its customers for a year: they use, call, hear an offer, take it or not, stay or leave.
+
+Every call goes through the engine's own memory, features and funnel; only who chooses differs. Each customer's luck is
+the same under every policy (see `population.Life.luck`), so differences come from the choices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from nba.candidates import Candidate
+from nba.config import Config
+from nba.decide import Decider
+from nba.simulate.calls import Memory, answer, call_of, support_contact
+from nba.simulate.history import BEFORE_DAYS, PLAIN, may_be_said, row_of
+from nba.simulate.life import live
+from nba.simulate.policies import Choice, Oracle, Policy, Situation
+from nba.simulate.population import Life, World, day_of_ms, populate, profile_of
+from nba.simulate.truth import is_tone_deaf, leaving_rate, overpays
+from nba.simulate.value import CALL_COST, Market, market_of, worth
+
+_STEP_DAYS = 7  # how often margin is booked and leaving is drawn
+
+
+@dataclass
+class Result:
+    """What came of one policy. Money in euros over the whole population.
+
+    `value`: margin earned, less the cost of calls, plus what the customers who stayed are worth for the years ahead (`value.YEARS`).
+    `saved`: bills below those of the plan each customer began on. `regret`: what the oracle would have added in the
+    same calls beyond what was chosen. `violations`: sales into an open issue, and plans with a cheaper one that covers.
+    """
+
+    policy: str
+    customers: int
+    calls: int = 0
+    offers: int = 0
+    accepted: int = 0
+    kept: int = 0
+    value: float = 0.0
+    saved: float = 0.0
+    overpaid_month: float = 0.0
+    regret: float = 0.0
+    regret_by_round: list[float] = field(default_factory=list)
+    by_offer: dict[str, int] = field(default_factory=dict)
+    share_of_catalog: float = 0.0
+    violations: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return asdict(self)
+
+
+def run(
+    config: Config,
+    policy: Policy,
+    memory: Memory,
+    *,
+    customers: int,
+    seed: int,
+    start_ms: int,
+    days: int = 365,
+    rounds: int = 6,
+    world: World = PLAIN,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Result:
+    """Let `policy` live with `customers` for `days`; after each of the `rounds` but the last it may learn from its log.
+
+    `memory`: an empty one. `progress` hears how many customer-rounds are done, of customers * rounds.
+    """
+    play = _Play(config, policy, memory, world, Result(policy.name, customers))
+    first = day_of_ms(start_ms)
+    lives = populate(play.market.plans, customers, seed, first - BEFORE_DAYS)
+    for life in lives:
+        memory.append(life.customer_id, live(life, first, play.market.plans, world))
+        life.saved = 0.0
+    for number in range(rounds):
+        until = first + days * (number + 1) // rounds
+        for index, life in enumerate(lives):
+            play.round(life, until)
+            progress(number * customers + index + 1)
+        play.end_round(last=number == rounds - 1)
+    return play.end(lives)
+
+
+class _Play:
+    """One run: the rules, the truth, and what has been counted."""
+
+    def __init__(self, config: Config, policy: Policy, memory: Memory, world: World, result: Result) -> None:
+        self.config, self.policy, self.memory, self.world, self.result = config, policy, memory, world, result
+        self.market: Market = market_of(config.catalog)
+        self.decider = Decider(config)
+        self.oracle = Oracle(self.market, world)
+        self.rows: list[dict[str, Any]] = []
+        self.regret = 0.0
+        self.used: Counter[str] = Counter()
+
+    def round(self, life: Life, until: int) -> None:
+        """One customer until the end of the round."""
+        while life.day < until and not life.gone:
+            next_step = min(until, (life.day // _STEP_DAYS + 1) * _STEP_DAYS)
+            began = life.day
+            self.memory.append(life.customer_id, live(life, next_step, self.market.plans, self.world, until_call=True))
+            life.earned += self.market.margin_month(life) * (life.day - began) * 12 / 365
+            if life.calling:
+                self._call(life)
+            if life.day % _STEP_DAYS == 0:
+                self._may_leave(life)
+
+    def _may_leave(self, life: Life) -> None:
+        chance, _ = life.luck()
+        life.gone = chance[11] < _STEP_DAYS * leaving_rate(life, self.market.plans, self.world)
+
+    def _call(self, life: Life) -> None:
+        call = call_of(life)
+        self.result.calls += 1
+        life.earned -= CALL_COST
+        self.memory.put_profile(life.customer_id, profile_of(life, self.market.plans), call.now_ms)
+        case = self.decider.case(self.memory.read(life.customer_id, call.now_ms), call.request(life.customer_id))
+        situation = Situation(case, may_be_said(self.decider, case), call, life)
+        choice = self.policy.choose(situation)
+        self._judge(situation, choice)
+        if choice is None:
+            self.memory.append(life.customer_id, support_contact(life, call))
+            return
+        accepted, events, contact = answer(life, choice.offered, call, self.market.plans, self.world)
+        self.memory.append_contacts(life.customer_id, [contact])
+        self.memory.append(life.customer_id, events)
+        self.result.accepted += accepted
+        self.rows.append(row_of(case, call, choice.offered, choice.propensity, accepted, self.policy.name))
+
+    def _judge(self, situation: Situation, choice: Choice | None) -> None:
+        best = self.oracle.choose(situation)
+        chosen = choice.offered if choice else None
+        self.regret += self.oracle.gain(situation, best.offered if best else None) - self.oracle.gain(situation, chosen)
+        if chosen is None:
+            return
+        self.result.offers += 1
+        self.used[chosen.offer.id] += 1
+        self.result.violations += self._breaks_a_rule(situation, chosen)
+
+    def _breaks_a_rule(self, situation: Situation, chosen: Candidate) -> bool:
+        """Counted apart from the funnel: from the customer's true state and from the costs of all plans."""
+        if is_tone_deaf(situation.life, chosen.offer, situation.call.occasion):
+            return True
+        if not chosen.offer.is_plan or chosen.cost_month is None:
+            return False
+        cheaper = (c.cost_month for c in situation.sayable if c.offer.is_plan and c.covers and c.cost_month is not None)
+        return any(cost < chosen.cost_month for cost in cheaper)
+
+    def end_round(self, last: bool) -> None:
+        """Book the round's regret and let the policy learn."""
+        self.result.regret_by_round.append(round(self.regret, 2))
+        self.result.regret += self.regret
+        self.regret = 0.0
+        if not last:
+            self.policy.learn(self.rows)
+        self.rows = []
+
+    def end(self, lives: list[Life]) -> Result:
+        """Count up."""
+        result = self.result
+        kept = [life for life in lives if not life.gone]
+        result.kept = len(kept)
+        ahead = sum(worth(life, self.market, self.world) for life in kept)
+        result.value = round(sum(life.earned for life in lives) + ahead, 2)
+        result.saved = round(sum(life.saved for life in lives), 2)
+        result.overpaid_month = round(sum(overpays(life, self.market.plans) for life in kept), 2)
+        result.regret = round(result.regret, 2)
+        result.by_offer = dict(self.used.most_common())
+        result.share_of_catalog = len(self.used) / len(self.config.catalog.offers)
+        return result
