@@ -32,6 +32,9 @@ def train(
     decisions: Annotated[
         Path, typer.Option(help="Parquet file or folder of the decision log (docs: contract, section 5).")
     ],
+    delayed: Annotated[
+        Path | None, typer.Option(help="Parquet of churned and stayed customers (default: beside the decisions).")
+    ] = None,
     config: ConfigName = None,
     state_dir: StateDir = None,
     valid_share: Annotated[
@@ -57,7 +60,7 @@ def train(
     """
     settings = settings_of(config=config, state_dir=state_dir)
     report = run_training(
-        settings, decisions, valid_share=valid_share, valid_from_ms=_day_ms(valid_from), seed=seed, promote=promote,
+        settings, decisions, delayed, valid_share=valid_share, valid_from_ms=_day_ms(valid_from), seed=seed, promote=promote,
         weights=_one_of(weights, "weights", ("none", "propensity")), monotone=_monotone(monotone or []),
         window_ms=round(window_days * 86_400_000),
     )  # fmt: skip
@@ -69,10 +72,10 @@ def train(
         raise typer.Exit(1)
 
 
-def run_training(settings: Settings, decisions: Path, **options: Any) -> TrainReport:
+def run_training(settings: Settings, decisions: Path, delayed: Path | None = None, **options: Any) -> TrainReport:
     """Train on a path; where it is the engine's own decision log, with the rows that have not been rolled yet."""
     from models.registry import Registry
-    from models.train import Options
+    from models.learned import Options
     from models.train import train as learn
 
     folder = find_config(settings.config)
@@ -81,24 +84,33 @@ def run_training(settings: Settings, decisions: Path, **options: Any) -> TrainRe
     with progress("train") as (bar, task):
         return learn(
             rows, sound, Registry(settings.state_dir / "models"), now_ms=system_now_ms(), options=Options(**options),
+            delayed=_delayed(decisions, delayed),
             progress=lambda fraction, text: bar.update(task, total=1.0, completed=fraction, note=text),
         )  # fmt: skip
 
 
+def _delayed(decisions: Path, given: Path | None) -> Path | None:
+    """The delayed outcomes that belong to these decisions: those given, else the folder that the engine keeps beside them."""
+    if given is not None and not given.exists():
+        raise InputError(f"{given}: not there: give the Parquet of delayed outcomes, or leave --delayed out")
+    beside = given or decisions.absolute().parent / "outcomes_delayed"
+    return beside if beside.is_file() or any(beside.rglob("*.parquet")) else None
+
+
 def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
     """What a path of decisions means: the path itself, and what the running service has not rolled into it yet."""
-    if not decisions.exists():
-        raise InputError(
-            f"{decisions}: not there: give a Parquet file or folder, such as {settings.state_dir / 'decisions'}"
-        )
     own = settings.state_dir / "decisions"
     if decisions.resolve() != own.resolve():
+        if not decisions.exists():
+            raise InputError(f"{decisions}: not there: give a Parquet file or folder, such as {own}")
         return [decisions]
     from serving.roll import pending_table
 
     pending = pending_table(settings.state_dir)
-    rolled = [decisions] if any(decisions.rglob("*.parquet")) else []
-    return [*rolled, *([pending] if pending is not None and pending.num_rows else [])] or [decisions]
+    rows = [*([own] if any(own.rglob("*.parquet")) else []), *([pending] if pending.num_rows else [])]
+    if not rows:
+        raise InputError(f"{own}: holds no decisions yet: let the service answer some calls first")
+    return rows
 
 
 def print_report(report: TrainReport) -> None:

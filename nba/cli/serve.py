@@ -6,16 +6,13 @@ import logging
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nba.cli.output import ConfigName, RedisUrl, StateDir, err, log_to_stderr, settings_epilog, settings_of
 from nba.load import find_config, load_config
 from nba.settings import Settings
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 Host = Annotated[str, typer.Option(help="Address to listen on; anything but loopback needs NBA_API_KEYS.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")]
@@ -74,7 +71,7 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, **options: A
         uvicorn.run("nba.cli.serve:worker", factory=True, workers=workers, **shared)
 
 
-def worker() -> FastAPI:
+def worker() -> Any:
     """What each process of `--workers N` serves; its settings come by the environment."""
     from serving.app import create_app
 
