@@ -173,10 +173,10 @@ class ContactHistory:
 
     def too_often(self, across: ContactLimit, offer: Offer) -> str | None:
         """The limits of the offer and its group, then those across all offers; help is never rationed across offers."""
-        if not self._contacts:
+        limit = offer.contact or ContactLimit()
+        if not self._contacts and limit.at_most and across.at_most:
             return None
         own = self._by_group.get(self._group(offer.id), [])
-        limit = offer.contact or ContactLimit()
         is_service = offer.kind in SERVICE_KINDS
         if not is_service or offer.contact is not None:
             reason = self._rests(limit, own, offer) or self._used_up(limit, own, "this offer")

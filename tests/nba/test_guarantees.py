@@ -1,0 +1,175 @@
+"""The guarantees, for any customer, catalog, context and model output; and each test goes red on a planted defect."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+import nba.decide
+import nba.funnel
+from nba.arbitration import Arbiter
+from nba.audit import violations
+from nba.config import Catalog, Config, FeaturesConfig, Policy
+from nba.decide import Decider, Request
+from nba.domain import KINDS, OUTCOMES, Contact, Customer, OpenIssue, Scores
+
+_spec = importlib.util.spec_from_file_location("nba_shop_values", Path(__file__).with_name("conftest.py"))
+_shop = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_shop)
+NOW_MS, DAY_MS = _shop.NOW_MS, 86_400_000
+FEATURES = FeaturesConfig.model_validate({
+    "activities": {"data_used": {"unit": "megabyte"}},
+    "features": [{"name": "gb", "of": "data_used", "take": "sum", "window": "30d"}],
+    "profile": {"plan": "category", "tenure": "number"},
+    "context": {"intent": "category"},
+})  # fmt: skip
+IDS = [f"o{n}" for n in range(6)]
+SCORE = st.one_of(st.floats(0, 1), st.sampled_from([float("nan"), float("inf"), -1.0, 2.0]))
+
+
+@st.composite
+def offers(draw: st.DrawFn, offer_id: str) -> dict[str, Any]:
+    price = draw(st.none() | st.integers(0, 60))
+    rule = draw(
+        st.sampled_from(
+            ["true", "features.gb < 30", "profile.tenure >= 3", "profile.plan != 'o0'", "1.0 / features.gb > 0.1"]
+        )
+    )
+    return {
+        "id": offer_id, "kind": draw(st.sampled_from(KINDS)), "title": offer_id, "price_month": price,
+        "margin_month": draw(st.integers(-5, 30)), "attributes": {"gb": draw(st.integers(1, 60))}, "eligible": rule,
+        "covers": draw(st.none() | st.just("attributes.gb >= features.gb")),
+        "cost_month": draw(st.none() | st.just("2.0 + max(0.0, features.gb - attributes.gb)")),
+        "contact": draw(st.none() | st.builds(dict, at_most=st.integers(0, 3), per_days=st.integers(1, 60),
+                                              rest_after_decline_days=st.integers(0, 90))),
+        "group": draw(st.none() | st.sampled_from(["a", "b"])), "discount_month": draw(st.sampled_from([0, 0, 5, 20])),
+    }  # fmt: skip
+
+
+policies = st.fixed_dictionaries({
+    "opening": st.just({"en": "{title}"}),
+    "worth": st.builds(dict, saving=st.floats(0, 2), of_kind=st.just(dict.fromkeys(KINDS, 30))),
+    "service_first": st.builds(dict, service_intents=st.just(["fault"]), rest_after_bad_experience_h=st.sampled_from([0, 24]),
+                               override=st.sampled_from([[], [], ["up_sell"]])),
+    "contact": st.builds(dict, at_most=st.integers(0, 5), per_days=st.integers(1, 60)),
+    "authority": st.builds(dict, default=st.just({"discount_month": 10}), groups=st.just({"junior": {"discount_month": 1}}),
+                           budget_per_customer=st.sampled_from([None, 100])),
+    "exploration": st.builds(dict, gamma=st.sampled_from([None, 5.0])),
+})  # fmt: skip
+contacts = st.builds(
+    Contact, at_ms=st.integers(0, 100).map(lambda d: NOW_MS - d * DAY_MS // 2), offer_id=st.sampled_from(IDS),
+    outcome=st.sampled_from(OUTCOMES), channel=st.just("web"), interaction_id=st.sampled_from([None, "call-1", "call-0"]),
+    decision_id=st.sampled_from(["", "d-0"]),
+)  # fmt: skip
+moments = st.none() | st.integers(0, 100).map(lambda h: NOW_MS - h * 3_600_000)
+calls = st.none() | st.sampled_from(["call-1", "call-0"])
+customers = st.builds(
+    Customer, customer_id=st.just("c"), features=st.builds(dict, gb=st.sampled_from([0.0, 5.0, 20.0, 50.0, float("nan")])),
+    profile=st.fixed_dictionaries({}, optional={
+        "plan": st.sampled_from([*IDS, "none"]), "tenure": st.floats(0, 50), "vulnerable": st.booleans(),
+        "marketing_consent": st.booleans()}),
+    contacts=st.lists(contacts, max_size=6).map(tuple),
+    open_issues=st.lists(st.builds(OpenIssue, st.just("complaint"), st.integers(0, 90).map(lambda d: NOW_MS - d * DAY_MS),
+                                   st.just("web")), max_size=1).map(tuple),
+    closed_in=calls, bad_experience_ms=moments,
+    degraded=st.sampled_from([(), (), (), ("features",), ("profile",), ("thread",)]),
+)  # fmt: skip
+requests = st.builds(
+    Request, customer_id=st.just("c"), now_ms=st.just(NOW_MS), decision_id=st.just("d-1"), interaction_id=calls,
+    context=st.fixed_dictionaries({}, optional={"intent": st.sampled_from(["fault", "billing"])}), limit=st.integers(1, 6),
+    max_cost_month=st.none() | st.integers(0, 60).map(float), agent_group=st.sampled_from([None, "junior"]),
+)  # fmt: skip
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[Config, Customer, Request, Scores | None]:
+    catalog = Catalog.model_validate({"offers": [draw(offers(i)) for i in IDS]})
+    policy = Policy.model_validate(draw(policies))
+    config = Config(folder=Path(), features=FEATURES, catalog=catalog, policy=policy, fingerprint="f")
+    scores = draw(st.none() | st.lists(SCORE, min_size=6, max_size=6).map(lambda s: Scores(np.array(s))))
+    return config, draw(customers), draw(requests), scores
+
+
+def broken(situation: tuple[Config, Customer, Request, Scores | None]) -> list[str]:
+    config, customer, request, scores = situation
+    decider = Decider(config)
+    case = decider.case(customer, request)
+    return violations(config, decider.rules, case, decider.decide(case, scores))
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(situations())
+def test_no_guarantee_is_ever_broken(situation: tuple[Config, Customer, Request, Scores | None]) -> None:
+    """Zero violations of any rule, whatever is drawn."""
+    assert broken(situation) == []
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(situations())
+def test_the_same_case_is_decided_the_same(situation: tuple[Config, Customer, Request, Scores | None]) -> None:
+    """No hidden state: a second decider says the same."""
+    config, customer, request, scores = situation
+    first, second = (d.decide(d.case(customer, request), scores) for d in (Decider(config), Decider(config)))
+    assert first == second
+
+
+# Nothing is shrunk here: that a defect is found is enough.
+SEARCH = settings(
+    max_examples=3000, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+
+def _lenient(*_: object) -> None:
+    return None
+
+
+PLANTED = {
+    "eligibility": (nba.funnel, "not_eligible", _lenient),
+    "consent": (nba.funnel, "no_consent", _lenient),
+    "service_first": (nba.funnel, "not_before_service", _lenient),
+    "contact": (nba.funnel.ContactHistory, "too_often", _lenient),
+    "authority": (nba.funnel, "beyond_authority", _lenient),
+    "max_cost": (nba.funnel, "too_dear", _lenient),
+    "dominated": (nba.funnel, "dominated", _lenient),
+    "accounted": (nba.decide, "ranked", lambda first, count: [first]),
+    "numbers": (nba.decide, "rank_probability", lambda probabilities, index, rank: 1.5),
+}
+
+
+@pytest.mark.parametrize("guarantee", PLANTED)
+def test_each_guarantee_goes_red_on_its_own_defect(guarantee: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage that lets everything pass is found within the same draws, and named."""
+    monkeypatch.setattr(*PLANTED[guarantee])
+    try:
+        found = find(situations(), lambda s: any(v.startswith(f"{guarantee}:") for v in broken(s)), settings=SEARCH)
+    except NoSuchExample:
+        pytest.fail(f"a planted defect in {guarantee} stays unseen")
+    assert any(v.startswith(f"{guarantee}:") for v in broken(found))
+
+
+def test_a_named_override_is_named_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Service first is switched off for a kind only in words, in every answer that it touches."""
+    monkeypatch.setattr(nba.funnel, "_overridden", lambda *_: ())
+    found = find(situations(), lambda s: any("is not named" in v for v in broken(s)), settings=SEARCH)
+    monkeypatch.undo()
+    assert broken(found) == []
+
+
+def test_ranks_of_equals_are_settled_by_id() -> None:
+    """Ties do not depend on the order of the catalog."""
+    catalog = {"offers": [{"id": i, "kind": "inform", "title": i} for i in ("b", "a", "c")]}
+    policy = {"opening": {"en": "{title}"}, "worth": {"of_kind": {"inform": 10}}}
+    for order in (catalog["offers"], catalog["offers"][::-1]):
+        config = Config(folder=Path(), features=FEATURES, catalog=Catalog.model_validate({"offers": order}),
+                        policy=Policy.model_validate(policy), fingerprint="f")  # fmt: skip
+        decider = Decider(config)
+        case = decider.case(Customer("c", {}), Request("c", NOW_MS, "d"))
+        assert [s.offer_id for s in decider.decide(case, None).suggestions] == ["a", "b", "c"]
+    assert Arbiter(config.policy).base_accept("inform") == 0.4
