@@ -193,7 +193,7 @@ class _Day:
         lasting = life.day - life.fault_since
         yield from self._symptoms()
         if life.issue is None and lasting > 3 and self.chance[7] < 0.10 / traits.patience:
-            life.issue = life.fault
+            life.issue, life.issue_since = life.fault, life.day
             life.bother += 1.0
             kind = "outage" if life.fault == "line" and self.chance[8] < 0.3 else "complaint"
             yield self._event(kind, "chat" if self.chance[8] < 0.5 else "app", subject=life.fault)

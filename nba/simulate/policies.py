@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -40,15 +40,15 @@ class Policy(Protocol):
     def choose(self, situation: Situation) -> Choice | None:
         """The offer to make; None says nothing."""
 
-    def learn(self, rows: list[dict[str, Any]]) -> None:
-        """Rows of the decision log of the round that just ended."""
+    def learn(self, rows: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:
+        """The round that just ended: rows of the decision log, and delayed outcomes (who churned, who stayed)."""
 
 
 class Teacher(Protocol):
     """The engine's training, handed in by the roof: learns from decision rows, then scores cases."""
 
-    def learn(self, rows: list[dict[str, Any]]) -> None:
-        """Add these rows to the log and train anew."""
+    def learn(self, rows: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:
+        """Add decision rows and delayed outcomes (customer_id, at, outcome) to the log and train anew."""
 
     def score(self, case: Case) -> Scores | None:
         """What the newest model says; None while there is none."""
@@ -59,7 +59,7 @@ class _Fixed:
 
     name = "fixed"
 
-    def learn(self, rows: list[dict[str, Any]]) -> None:
+    def learn(self, rows: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:
         """Nothing to learn."""
 
 
@@ -132,9 +132,9 @@ class HighestAcceptance:
         offer_id = candidate.offer.id
         return self._base[offer_id] if scores is None else float(scores.accept[self._places[offer_id]])
 
-    def learn(self, rows: list[dict[str, Any]]) -> None:
+    def learn(self, rows: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:
         """Train on what it said itself."""
-        self._teacher.learn(rows)
+        self._teacher.learn(rows, left)
 
 
 class Engine:
@@ -154,9 +154,9 @@ class Engine:
         offered = next(c for c in situation.case.candidates if c.offer.id == first.offer_id)
         return Choice(offered, first.propensity)
 
-    def learn(self, rows: list[dict[str, Any]]) -> None:
+    def learn(self, rows: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:
         """Retrain."""
-        self._teacher.learn(rows)
+        self._teacher.learn(rows, left)
 
 
 class Oracle(_Fixed):
@@ -178,6 +178,3 @@ class Oracle(_Fixed):
         if candidate is None:
             return 0.0
         return gain(situation.life, candidate, situation.call, self._market, self._world)
-
-
-Progress = Callable[[int], None]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
 
@@ -31,12 +32,14 @@ _BLOCK_DAYS = 32
 class World:
     """The settings of a world; 1.0 is the world as shipped. Rates are a day and a customer unless said otherwise.
 
-    `sensitivity`: how much a euro moves people. `patience`: how much they bear before they leave. `seasonality`: swing of
+    `sensitivity`: how much a euro moves people. `patience`: how much they bear before they leave.
+    `trust`: how much honest advice, once taken, binds them. `seasonality`: swing of
     data use over the year, as a share. `faults`: how often something breaks. `calls_a_year`: calls that need no occasion.
     """
 
     sensitivity: float = 1.0
     patience: float = 1.0
+    trust: float = 1.0
     seasonality: float = 0.15
     faults: float = 1.0
     calls_a_year: float = 6.0
@@ -55,7 +58,7 @@ class Tariff:
 
     def charge(self, data_gb: float, minutes: float, extra_gb: float = 0.0) -> float:
         """Cents of one month with this use."""
-        beyond = max(0.0, float(np.ceil(data_gb)) - self.data_gb - extra_gb) * self.gb_price
+        beyond = max(0.0, ceil(data_gb) - self.data_gb - extra_gb) * self.gb_price
         talk = 0.0 if self.minutes is None else max(0.0, minutes - self.minutes) * self.minute_price
         return self.price + beyond + talk
 
@@ -111,6 +114,7 @@ class Life:
     data_plus: bool = False
     gift_until: int = 0
     credit_until: int = 0
+    advised_until: int = 0
     month_mb: int = 0
     month_minutes: int = 0
     month_cents: int = 0
@@ -119,6 +123,7 @@ class Life:
     fault: str | None = None
     fault_since: int = 0
     issue: str | None = None
+    issue_since: int = 0
     trip_day: int = 0
     bother: float = 0.0
     last_bills: list[int] = field(default_factory=list)

@@ -17,6 +17,7 @@ from nba.simulate.population import Life, Tariff, World
 
 FIXES = {"line": "line-check", "router": "router-restart", "sim": "sim-swap", "bill": "bill-check"}
 SERVICE_INTENTS = frozenset({"technical", "outage", "fault", "sim", "complaint", "cancel"})
+UNUSED_PASS = 9.9  # euros a month
 _BASE: Mapping[Kind, float] = {"optimize": -1.1, "retain": -0.6, "cross_sell": -2.7, "up_sell": -2.2}
 _ANSWERS = {
     "plan": ("optimize", "up_sell"), "usage": ("optimize", "up_sell", "cross_sell"), "billing": ("optimize", "inform"),
@@ -106,6 +107,8 @@ def after_call(life: Life, offer: Offer, occasion: Occasion, accepted: bool) -> 
         life.declined[offer.id] = life.declined.get(offer.id, 0) + 1
         life.bother += 0.0 if offer.kind in SERVICE_KINDS else 0.06
         return
+    if offer.kind == "optimize":
+        life.advised_until = life.day + 365
     life.bother = max(0.0, life.bother - (0.5 if offer.kind in ("resolve", "retain", "escalate") else 0.1))
     _take(life, offer)
 
@@ -135,17 +138,24 @@ def is_fixed_by(life: Life, offer: Offer) -> bool:
 
 
 def overpays(life: Life, plans: Mapping[str, Tariff]) -> float:
-    """Euros a month that this customer pays above the plan that suits their true use best."""
+    """Euros a month that this customer pays above what suits their true use best: the plan, and a pass that lies idle."""
     use = (life.traits.data_gb, life.traits.minutes)
-    own = plans[life.plan].charge(*use)
-    return (own - min(plan.charge(*use) for plan in plans.values())) / 100
+    own = plans[life.plan].charge(*use, 10.0 * life.data_plus) + 600 * life.data_plus
+    unused_pass = UNUSED_PASS if life.world_pass and life.trip_day - life.day > 60 else 0.0
+    return (own - min(plan.charge(*use) for plan in plans.values())) / 100 + unused_pass
 
 
-def leaving_rate(life: Life, plans: Mapping[str, Tariff], world: World) -> float:
-    """Chance to leave on one day: bad experience, tone-deaf selling (both in `bother`), overpaying; a running contract holds."""
+def leaving_rate(life: Life, overpaid: float, world: World) -> float:
+    """Chance to leave on one day; `overpaid` is what `overpays` says of this life.
+
+    Bad experience and tone-deaf selling (both in `bother`) and overpaying drive it; a running contract holds, and so do
+    gifts and advice that was in their own interest.
+    """
     traits = life.traits
-    push = 0.05 * world.sensitivity * traits.sensitivity * min(30.0, overpays(life, plans))
+    push = 0.07 * world.sensitivity * traits.sensitivity * min(30.0, overpaid)
     push += 0.9 * life.bother / (traits.patience * world.patience)
     held = 0.25 if life.contract_end_day - life.day > 30 else 2.0
-    kept = 0.7 if life.credit_until > life.day or life.gift_until > life.day else 1.0
-    return float(min(0.05, 0.00035 * held * kept * exp(min(push, 4.0))))
+    kept = 0.55 if life.credit_until > life.day or life.gift_until > life.day else 1.0
+    if life.advised_until > life.day:
+        kept *= 1.0 - 0.4 * world.trust
+    return min(0.05, 0.00035 * held * kept * exp(min(push, 4.0)))

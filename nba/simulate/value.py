@@ -14,11 +14,12 @@ from nba.candidates import Candidate
 from nba.config import Catalog
 from nba.simulate.calls import Ringing
 from nba.simulate.population import Life, Tariff, World, tariffs
-from nba.simulate.truth import accept_probability, after_call, is_fixed_by, leaving_rate
+from nba.simulate.truth import accept_probability, after_call, is_fixed_by, leaving_rate, overpays
 
 CALL_COST = 4.0  # euros
 YEARS = 3  # how far ahead a customer's worth is counted
 FAULT_COST = 2.5 * CALL_COST  # calls that an open fault still causes
+FAULT_BOTHER = 0.6  # and what it still does to them: three weeks of symptoms, every other time a complaint
 _MONTH = 365 / 12
 _ADDONS = (
     "world-pass", "family-line", "data-plus-10", "renewal-phone", "loyalty-credit", "double-data", "autopay", "wifi-calling",
@@ -55,9 +56,11 @@ def worth(life: Life, market: Market, world: World) -> float:
     if life.gone:
         return 0.0
     ahead = copy(life)
+    ahead.bother += FAULT_BOTHER if life.fault else 0.0
+    overpaid = overpays(life, market.plans)
     stays, total, monthly = 1.0, 0.0, 1.0
     for _ in range(12):
-        monthly = max(0.0, 1.0 - _MONTH * leaving_rate(ahead, market.plans, world))
+        monthly = max(0.0, 1.0 - _MONTH * leaving_rate(ahead, overpaid, world))
         stays *= monthly
         total += stays * market.margin_month(ahead)
         ahead.bother *= 0.63

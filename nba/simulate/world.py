@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from nba.candidates import Candidate
+from nba.clock import DAY_MS
 from nba.config import Config
 from nba.decide import Decider
 from nba.simulate.calls import Memory, answer, call_of, support_contact
@@ -29,7 +31,8 @@ _STEP_DAYS = 7  # how often margin is booked and leaving is drawn
 class Result:
     """What came of one policy. Money in euros over the whole population.
 
-    `value`: margin earned, less the cost of calls, plus what the customers who stayed are worth for the years ahead (`value.YEARS`).
+    `value`: margin earned, less the cost of calls, plus what the customers who stayed are
+    worth for the years ahead (`value.YEARS`).
     `saved`: bills below those of the plan each customer began on. `regret`: what the oracle would have added in the
     same calls beyond what was chosen. `violations`: sales into an open issue, and plans with a cheaper one that covers.
     """
@@ -82,7 +85,7 @@ def run(
         for index, life in enumerate(lives):
             play.round(life, until)
             progress(number * customers + index + 1)
-        play.end_round(last=number == rounds - 1)
+        play.end_round(lives, last=number == rounds - 1)
     return play.end(lives)
 
 
@@ -95,6 +98,7 @@ class _Play:
         self.decider = Decider(config)
         self.oracle = Oracle(self.market, world)
         self.rows: list[dict[str, Any]] = []
+        self.left: list[dict[str, Any]] = []
         self.regret = 0.0
         self.used: Counter[str] = Counter()
 
@@ -112,7 +116,9 @@ class _Play:
 
     def _may_leave(self, life: Life) -> None:
         chance, _ = life.luck()
-        life.gone = chance[11] < _STEP_DAYS * leaving_rate(life, self.market.plans, self.world)
+        life.gone = chance[11] < _STEP_DAYS * leaving_rate(life, overpays(life, self.market.plans), self.world)
+        if life.gone:
+            self.left.append(_delayed(life, "churned"))
 
     def _call(self, life: Life) -> None:
         call = call_of(life)
@@ -133,9 +139,10 @@ class _Play:
         self.rows.append(row_of(case, call, choice.offered, choice.propensity, accepted, self.policy.name))
 
     def _judge(self, situation: Situation, choice: Choice | None) -> None:
-        best = self.oracle.choose(situation)
         chosen = choice.offered if choice else None
-        self.regret += self.oracle.gain(situation, best.offered if best else None) - self.oracle.gain(situation, chosen)
+        gains = {c.offer.id: self.oracle.gain(situation, c) for c in situation.sayable}
+        found = 0.0 if chosen is None else gains.get(chosen.offer.id) or self.oracle.gain(situation, chosen)
+        self.regret += max(0.0, *gains.values(), 0.0) - found
         if chosen is None:
             return
         self.result.offers += 1
@@ -144,21 +151,24 @@ class _Play:
 
     def _breaks_a_rule(self, situation: Situation, chosen: Candidate) -> bool:
         """Counted apart from the funnel: from the customer's true state and from the costs of all plans."""
-        if is_tone_deaf(situation.life, chosen.offer, situation.call.occasion):
+        life, valid_days = situation.life, self.config.policy.service_first.issue_valid_days
+        is_old = life.issue is not None and life.day - life.issue_since >= valid_days
+        if is_tone_deaf(life, chosen.offer, situation.call.occasion) and not is_old:
             return True
         if not chosen.offer.is_plan or chosen.cost_month is None:
             return False
         cheaper = (c.cost_month for c in situation.sayable if c.offer.is_plan and c.covers and c.cost_month is not None)
         return any(cost < chosen.cost_month for cost in cheaper)
 
-    def end_round(self, last: bool) -> None:
-        """Book the round's regret and let the policy learn."""
+    def end_round(self, lives: list[Life], last: bool) -> None:
+        """Book the round's regret and let the policy learn, of leaving too: complete up to the last evening."""
         self.result.regret_by_round.append(round(self.regret, 2))
         self.result.regret += self.regret
         self.regret = 0.0
         if not last:
-            self.policy.learn(self.rows)
-        self.rows = []
+            here = next((life for life in lives if not life.gone), None)
+            self.policy.learn(self.rows, self.left + ([_delayed(here, "stayed")] if here else []))
+        self.rows, self.left = [], []
 
     def end(self, lives: list[Life]) -> Result:
         """Count up."""
@@ -173,3 +183,8 @@ class _Play:
         result.by_offer = dict(self.used.most_common())
         result.share_of_catalog = len(self.used) / len(self.config.catalog.offers)
         return result
+
+
+def _delayed(life: Life, outcome: str) -> dict[str, Any]:
+    at = datetime.fromtimestamp((life.day + 1) * DAY_MS / 1000 - 1, UTC)
+    return {"customer_id": life.customer_id, "at": at, "outcome": outcome}
