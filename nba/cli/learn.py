@@ -74,8 +74,8 @@ def train(
 
 def run_training(settings: Settings, decisions: Path, delayed: Path | None = None, **options: Any) -> TrainReport:
     """Train on a path; where it is the engine's own decision log, with the rows that have not been rolled yet."""
-    from models.registry import Registry
     from models.learned import Options
+    from models.registry import Registry
     from models.train import train as learn
 
     folder = find_config(settings.config)
