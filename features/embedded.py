@@ -45,7 +45,8 @@ class EmbeddedRedis:
         """
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _locked(self.folder / "start.lock"):
-            self._users = _lock(self.folder / "users.lock", fcntl.LOCK_SH)
+            if self._users is None:
+                self._users = _lock(self.folder / "users.lock", fcntl.LOCK_SH)
             try:
                 path = self._running() or self._launch()
             except BaseException:

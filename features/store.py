@@ -95,7 +95,7 @@ class Store:
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except (failed.RedisError, OSError) as error:
+        except (failed.RedisError, failed.RedisClusterException, OSError) as error:
             raise store_error(error, self._url) from error
 
     async def read(self, customer_id: str, now_ms: int) -> Customer:
@@ -159,10 +159,18 @@ class Store:
         try:
             with self._guard():
                 raw: bytes = await self._client.execute_command("GET", key) or b""
-                digest = hashlib.sha1(raw, usedforsecurity=False).hexdigest()
-                await self._client.execute_command("EVAL", compaction.REPLACE, 1, key, digest, len(raw), shorter(raw))
+            await self._replace(key, raw, shorter(raw))
         except StoreError as error:
             _LOG.warning("a value that has outgrown its limit stays long for now: %s", error)
+
+    async def _replace(self, key: str, read: bytes, new: bytes) -> bool:
+        """Put `new` in the place of what was read, if that still is how the value begins."""
+        if not read:
+            return False
+        digest = hashlib.sha1(read, usedforsecurity=False).hexdigest()
+        with self._guard():
+            command = ("EVAL", compaction.REPLACE, 1, key, digest, len(read), new)
+            return bool(await self._client.execute_command(*command))
 
     async def put_profile(self, customer_id: str, profile: Mapping[str, Value], now_ms: int) -> None:
         """Replace the profile. Raises StoreError."""
@@ -215,7 +223,7 @@ _CURES: tuple[tuple[type[BaseException], str], ...] = (
     (failed.ReadOnlyError, "is read-only: point NBA_REDIS_URL at the primary, not at a replica"),
     (
         failed.NoPermissionError,
-        "lacks a permission (it needs GET, MGET, SET, DEL, EXPIRE, EVAL and what its scripts call)",
+        "denies a command: allow the user MGET, GET, SET, DEL, APPEND, EXPIRE, STRLEN, GETRANGE and EVAL",
     ),
     (failed.AuthenticationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
     (failed.AuthorizationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
@@ -243,7 +251,8 @@ _WORDS = (
 def store_error(error: BaseException, url: str) -> StoreError:
     """The StoreError that says what is wrong with the Redis at `url` and what to do."""
     text = str(error)
-    cure = next((cure for word, cure in _WORDS if word in text.split(" ")[:6]), None)
+    words = text.replace("-", " ").split()  # inside a script's error the code stands as -READONLY
+    cure = next((cure for word, cure in _WORDS if word in words), None)
     if cure is None:
         cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), None)
     if cure is None:
@@ -255,4 +264,4 @@ def store_error(error: BaseException, url: str) -> StoreError:
 def without_secret(url: str) -> str:
     """The URL without user and password."""
     parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -187,14 +187,15 @@ def shortened(raw: bytes, spec: FeatureSpec) -> bytes:
     """The thread without what nobody asks for any more.
 
     Kept: the newest `thread_events` lines, the newest `thread_events` about issues and bad experiences, and the newest
-    `thread_events` issues that are open, each as far as a quarter of the room goes. Lost: the rest, and with it what
-    an event that arrives later than all this could have opened or closed.
+    `thread_events` issues that are open, as far as a half, a quarter and an eighth of the room go. Lost: the rest, and
+    with it what an event that arrives later than all this could have opened or closed.
     """
     lines, _ = settled(raw)
     heavy = [entry for entry in lines if entry[2] in spec.weighty]
     kept: set[int] = set()
-    for group in (lines, heavy, _issues(lines, spec)[0]):
-        kept |= _fitting(group[-spec.config.thread_events :], spec.config.thread_events * BYTES_AN_ENTRY // 4)
+    room = spec.config.thread_events * BYTES_AN_ENTRY
+    for group, share in ((lines, 2), (heavy, 4), (_issues(lines, spec)[0], 8)):
+        kept |= _fitting(group[-spec.config.thread_events :], room // share)
     return b"".join(orjson.dumps(e, option=orjson.OPT_APPEND_NEWLINE) for e in lines if e[1] in kept)
 
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import shlex
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError as ConnectionError_
 
-from features.embedded import EmbeddedRedis
+from features.embedded import EmbeddedRedis, find_binary
 from features.spec import FeatureSpec
 from features.store import Store
 from nba.config import FeaturesConfig
 from nba.domain import Activity
+from nba.errors import UnavailableError
 
 T = TypeVar("T")
 NOW_MS = 1_790_000_000_000
@@ -37,7 +45,11 @@ def every_take() -> list[dict[str, Any]]:
                 name = f"{kind}_{take}_{window}".replace("-", "_").lower()
                 features.append({"name": name, "of": kind, "take": take} | ({"window": window} if window else {}))
     for take in ("count", "sum", "last", "max", "distinct"):
-        where = {"spent": {"subject": "a"}, "both": {"subject": ["a", "b"], "channel": "web"}, "app": {"channel": "app"}}
+        where = {
+            "spent": {"subject": "a"},
+            "both": {"subject": ["a", "b"], "channel": "web"},
+            "app": {"channel": "app"},
+        }
         for name, narrowed in where.items():
             features.append({"name": f"{name}_{take}", "of": "spent", "take": take, "window": "30d", "where": narrowed})
     return features
@@ -114,20 +126,86 @@ def run(loop: asyncio.AbstractEventLoop) -> Callable[[Awaitable[T]], T]:
     return loop.run_until_complete
 
 
+@pytest.fixture(scope="session")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real cluster of three nodes."""
+    try:
+        binary = find_binary()
+    except UnavailableError as error:
+        pytest.skip(f"no Redis to make a cluster of: {error}")
+    ports = free_ports(3)
+    with ExitStack() as nodes:
+        for port in ports:
+            folder = tmp_path_factory.mktemp(f"node-{port}")
+            settings = f"--port {port} --bind 127.0.0.1 --cluster-enabled yes --save '' --dir {folder} --logfile log"
+            process = subprocess.Popen([binary, *shlex.split(settings)], stdout=subprocess.DEVNULL)
+            nodes.callback(process.wait)
+            nodes.callback(process.terminate)
+        clients = [Redis(port=port) for port in ports]
+        for number, client in enumerate(clients):
+            nodes.callback(client.close)
+            wait_until(lambda client=client: answers(client))
+            client.execute_command("CLUSTER ADDSLOTS", *range(16384 * number // 3, 16384 * (number + 1) // 3))
+            client.execute_command("CLUSTER MEET", "127.0.0.1", ports[0])
+        wait_until(lambda: all(c.execute_command("CLUSTER INFO")["cluster_state"] == "ok" for c in clients))
+        wait_until(lambda: all(len(c.execute_command("CLUSTER NODES")) == 3 for c in clients))
+        yield f"redis+cluster://127.0.0.1:{ports[1]}"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on; a node of a cluster also takes the port 10,000 above, so they stay below 50,000."""
+    found: list[int] = []
+    candidates = iter(random.Random(os.getpid()).sample(range(20_000, 50_000), 200))
+    while len(found) < count:
+        port = next(candidates)
+        with socket.socket() as one, socket.socket() as bus:
+            try:
+                one.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            found.append(port)
+    return found
+
+
+def answers(client: Redis) -> bool:
+    """Whether a Redis is up."""
+    try:
+        return bool(client.ping())
+    except ConnectionError_:
+        return False
+
+
+@pytest.fixture(params=["single", "cluster"])
+def url(request: pytest.FixtureRequest) -> str:
+    """The address of each kind of Redis."""
+    name = {"single": "redis_url", "cluster": "cluster_url"}[request.param]
+    return str(request.getfixturevalue(name))
+
+
 @pytest.fixture
-def store(redis_url: str, spec: FeatureSpec, run: Callable[..., Any]) -> Iterator[Store]:
-    """A store on an empty Redis. Afterwards every key has to have a time to live: what has none stays for ever."""
-    store = run(Store.open(redis_url, spec, timeout_s=10.0))
-    run(store._client.flushall())
-    yield store
-    leaked = [key for key in run(store._client.keys("*")) if run(store._client.ttl(key)) < 0]
-    run(store.close())
+def opened(url: str, spec: FeatureSpec, run: Callable[..., Any]) -> Iterator[Callable[..., Store]]:
+    """Opens stores on an emptied Redis. Afterwards every key has to have a time to live: what has none stays for ever."""
+    stores: list[Store] = []
+
+    def opened_store(spec: FeatureSpec = spec, timeout_s: float = 10.0) -> Store:
+        stores.append(run(Store.open(url, spec, timeout_s=timeout_s)))
+        return stores[-1]
+
+    admin = opened_store()._client
+    nodes = {"target_nodes": "primaries"} if "cluster" in url else {}
+    run(admin.flushall(**nodes))
+    yield opened_store
+    leaked = [key for key in run(admin.keys("*", **nodes)) if run(admin.ttl(key)) < 0]
+    for one in stores:
+        run(one.close())
     assert not leaked, f"keys without a time to live: {leaked}"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
+def store(opened: Callable[..., Store]) -> Store:
+    """A store on an empty Redis."""
+    return opened()
 
 
 @pytest.fixture(scope="session")

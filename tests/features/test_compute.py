@@ -37,14 +37,26 @@ def one(kit):
 def test_a_window_is_open_at_its_beginning_and_closed_at_now(kit, one):
     """An event counts when now - window < at <= now, to the millisecond."""
     now = kit.NOW_MS
-    events = [kit.event(str(i), t, value=10**i) for i, t in enumerate((now - kit.DAY_MS, now - kit.DAY_MS + 1, now, now + 1))]
+    events = [
+        kit.event(str(i), t, value=10**i) for i, t in enumerate((now - kit.DAY_MS, now - kit.DAY_MS + 1, now, now + 1))
+    ]
     assert one(events, now, take="sum", window="1d") == 110
     assert one(events, now, take="count") == 3
 
 
 @pytest.mark.parametrize(
     ("take", "expected"),
-    [("count", 4), ("sum", 12), ("mean", 4), ("min", -5), ("max", 9), ("last", 9), ("distinct", 2), ("hours_since", 1), ("streak", 2)],
+    [
+        ("count", 4),
+        ("sum", 12),
+        ("mean", 4),
+        ("min", -5),
+        ("max", 9),
+        ("last", 9),
+        ("distinct", 2),
+        ("hours_since", 1),
+        ("streak", 2),
+    ],
 )
 def test_each_take_of_four_events_one_without_a_value(kit, one, take, expected):
     """The values 8, -5, 9 and one event without a value, on two days, about two subjects."""
@@ -59,7 +71,9 @@ def test_each_take_of_four_events_one_without_a_value(kit, one, take, expected):
     [("count", 0), ("sum", 0), ("distinct", 0), ("streak", 0), ("trend", 0), ("mean", math.nan), ("min", math.nan),
      ("max", math.nan), ("last", math.nan), ("hours_since", math.nan)],
 )  # fmt: skip
-def test_nothing_is_zero_for_what_counts_and_missing_for_the_rest_unless_a_default_says_otherwise(kit, one, take, missing):
+def test_nothing_is_zero_for_what_counts_and_missing_for_the_rest_unless_a_default_says_otherwise(
+    kit, one, take, missing
+):
     """The vector keeps its length whatever is missing."""
     for events in ([], [kit.event("other", kit.NOW_MS, kind="seen")]):
         assert one(events, kit.NOW_MS, take=take, window="7d") == pytest.approx(missing, nan_ok=True)
@@ -69,7 +83,11 @@ def test_nothing_is_zero_for_what_counts_and_missing_for_the_rest_unless_a_defau
 def test_trend_is_the_last_window_against_the_one_before_it(kit, one):
     """Sums where the type has a unit, counts where it has none."""
     now, day = kit.NOW_MS, kit.DAY_MS
-    events = [kit.event(f"{kind}{d}", now - d * day, kind=kind, value=10 + d) for kind in ("spent", "seen") for d in (0, 1, 8, 14)]
+    events = [
+        kit.event(f"{kind}{d}", now - d * day, kind=kind, value=10 + d)
+        for kind in ("spent", "seen")
+        for d in (0, 1, 8, 14)
+    ]
     assert one(events, now, take="trend", window="7d") == (10 + 11) - 18
     assert one(events, now, of="seen", take="trend", window="7d") == 2 - 1
 
@@ -91,7 +109,9 @@ def test_calendar_months_begin_at_local_midnight_also_when_the_clock_changes_in_
     assert one(events, at(now), take="sum", window=window) == expected
 
 
-@pytest.mark.parametrize(("days", "expected"), [((0, 1, 2), 3), ((1, 2, 4), 2), ((2, 3), 0), ((0, 0, 1), 2), ((0,), 1), ((3, 4, 5, 0), 1)])
+@pytest.mark.parametrize(
+    ("days", "expected"), [((0, 1, 2), 3), ((1, 2, 4), 2), ((2, 3), 0), ((0, 0, 1), 2), ((0,), 1), ((3, 4, 5, 0), 1)]
+)
 def test_a_streak_ends_today_or_yesterday(kit, one, days, expected):
     """Local days without a gap; the clock went forward on March 29."""
     events = [kit.event(f"{i}", at(f"2026-03-{30 - d}T00:30"), value=1) for i, d in enumerate(days)]
@@ -110,7 +130,10 @@ def test_where_matches_subject_and_channel_together(kit, one):
 def test_sums_are_exact_whatever_the_values(kit, one):
     """Integers are added as integers, also beyond 64 bits; float64 comes last."""
     large = 2**63 - 1
-    events = [kit.event(f"{i}", kit.NOW_MS - i, value=v) for i, v in enumerate((large, large, -large, 2**53 + 1, -(2**53), -large))]
+    events = [
+        kit.event(f"{i}", kit.NOW_MS - i, value=v)
+        for i, v in enumerate((large, large, -large, 2**53 + 1, -(2**53), -large))
+    ]
     assert one(events, kit.NOW_MS, take="sum") == 1.0
     assert one(events[:2], kit.NOW_MS, take="sum") == float(2 * large)
     assert one(events[:2], kit.NOW_MS, take="mean") == float(2 * large) / 2
@@ -148,7 +171,7 @@ def test_order_and_repetition_of_arrival_change_no_bit(kit, spec, drawn, seed, b
         for i, ago, kind, value, subject, channel in drawn
     ]
     clean: dict[str, tuple] = {}
-    for record, (i, ago, *_) in sorted(zip(packed, drawn, strict=True), key=lambda p: (-p[1][1], _words(p[0]))):
+    for record, (i, _, *_) in sorted(zip(packed, drawn, strict=True), key=lambda p: (-p[1][1], _words(p[0]))):
         clean.setdefault(i, record)
     arrived = packed + random.Random(seed).choices(packed, k=10) if packed else []
     random.Random(seed).shuffle(arrived)
@@ -167,7 +190,10 @@ def _words(record: bytes) -> tuple[int, ...]:
 def test_what_comes_later_does_not_change_the_past(kit, spec, drawn, back):
     """A log seen from an earlier moment is the log as it was then: training and serving see the same."""
     now_ms = kit.NOW_MS - back
-    events = [(kit.NOW_MS - ago, kit.event(f"e{i}", kit.NOW_MS - ago, k, v, subject=s, channel=c)) for i, ago, k, v, s, c in drawn]
+    events = [
+        (kit.NOW_MS - ago, kit.event(f"e{i}", kit.NOW_MS - ago, k, v, subject=s, channel=c))
+        for i, ago, k, v, s, c in drawn
+    ]
     whole = b"".join(pack(event, spec.channels) for _, event in events)
     then = b"".join(pack(event, spec.channels) for at_ms, event in events if at_ms <= now_ms)
     assert vector(settle(whole, spec), now_ms, spec).tobytes() == vector(settle(then, spec), now_ms, spec).tobytes()

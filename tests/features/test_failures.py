@@ -1,0 +1,144 @@
+"""A Redis that is full, read-only, slow or gone in the middle: a clear error, nothing half-written, and back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import pytest
+
+from features.embedded import EmbeddedRedis
+from features.keys import customer_keys
+from features.store import Store
+from nba.errors import StoreError
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    redis = EmbeddedRedis(tmp_path)
+    yield redis
+    redis.stop()
+
+
+@pytest.fixture
+def lone(embedded, run, spec):
+    """A store on a Redis that no other test uses."""
+    store = run(Store.open(embedded.start(), spec, timeout_s=5.0))
+    yield store
+    run(store.close())
+
+
+def words_of(kit, name: str) -> list:
+    """An event that is written to the log and to the thread."""
+    return [kit.event("e", kit.NOW_MS, "complaint", customer_id=name, text="x" * 500)]
+
+
+@pytest.mark.parametrize(
+    ("broken", "mended", "says"),
+    [
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "maxmemory"),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), "primary"),
+    ],
+)
+def test_a_full_or_read_only_redis_refuses_everything_and_keeps_what_it_had(lone, run, kit, broken, mended, says):
+    """Log and thread change together or not at all; reading goes on; afterwards writing does too."""
+    run(lone.append(words_of(kit, "old")))
+    run(lone._client.execute_command(*broken))
+    for call in (
+        lone.append(words_of(kit, "new")),
+        lone.put_profile("new", {}, kit.NOW_MS),
+        lone.append(words_of(kit, "old")),
+    ):
+        with pytest.raises(StoreError, match=says):
+            run(call)
+    assert run(lone._client.exists(*customer_keys("new"))) == 0
+    assert len(run(lone.read("old", kit.NOW_MS)).open_issues) == 1
+    run(lone._client.execute_command(*mended))
+    run(lone.append(words_of(kit, "new")))
+    assert len(run(lone.read("new", kit.NOW_MS)).thread) == 1
+
+
+def test_a_redis_that_comes_back_is_used_again(embedded, lone, run, kit):
+    """Nobody has to restart the engine; what was acknowledged is still there."""
+    run(lone.append(words_of(kit, "c")))
+    embedded.stop()
+    with pytest.raises(StoreError):
+        run(lone.read("c", kit.NOW_MS))
+    embedded.start()
+    assert len(run(lone.read("c", kit.NOW_MS)).open_issues) == 1
+
+
+def test_a_redis_that_does_not_answer_is_given_up_in_time(spec, run, kit):
+    """A server that accepts and says nothing: an error after timeout_s, not a hanging call."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = run(Store.open(f"redis://127.0.0.1:{silent.getsockname()[1]}", spec, timeout_s=0.05))
+        with pytest.raises(StoreError, match="in time"):
+            run(asyncio.wait_for(store.read("c", kit.NOW_MS), 5.0))
+        run(store.close())
+
+
+def test_a_connection_that_dies_in_the_middle_of_a_batch_leaves_nothing_that_a_repeat_does_not_mend(
+    lone, run, kit, spec
+):
+    """Between the engine and Redis the line is cut after every number of bytes; then the batch is sent again."""
+    url = lone._url.removeprefix("unix://")
+    names = [f"cut-{i}" for i in range(4)]
+    batch = [event for name in names for event in words_of(kit, name)]
+    for bytes_through in range(200, 4000, 475):
+        with Cut(url, bytes_through) as port:
+            store = run(Store.open(f"redis://127.0.0.1:{port}", spec, timeout_s=2.0))
+            try:
+                run(store.append(batch))
+            except StoreError:
+                run(lone.append(batch))
+            run(store.close())
+        found = [run(lone.read(name, kit.NOW_MS)) for name in names]
+        assert [(len(c.open_issues), len(c.thread), c.degraded) for c in found] == [(1, 1, ())] * 4
+        for name in names:
+            assert run(lone._client.ttl(customer_keys(name).log)) > 0
+            run(lone.forget(name))
+
+
+class Cut:
+    """A line to a Redis that lets so many bytes through, over all connections, and then nothing."""
+
+    def __init__(self, path: str, allowed: int) -> None:
+        self._path, self._left = path, allowed
+        self._open: list[socket.socket] = []
+
+    def __enter__(self) -> int:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+        return int(self._server.getsockname()[1])
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near = self._server.accept()[0]
+            except OSError:
+                return
+            with near, socket.socket(socket.AF_UNIX) as far:
+                far.connect(self._path)
+                back = threading.Thread(target=self._pass_back, args=(far, near))
+                back.start()
+                while self._left > 0 and (data := near.recv(64)):
+                    far.sendall(data[: self._left])
+                    self._left -= len(data)
+                far.shutdown(socket.SHUT_WR)
+                near.shutdown(socket.SHUT_RD)
+                back.join()
+
+    def _pass_back(self, far: socket.socket, near: socket.socket) -> None:
+        try:
+            while data := far.recv(4096):
+                near.sendall(data)
+            near.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
