@@ -1,7 +1,8 @@
 """How far each column moved from the training to the judged rows: the population stability index.
 
 PSI = sum over bins of (share now - share then) * ln(share now / share then), bins by the deciles of then, words of a
-category, and one for missing. With B bins, n rows then and m now it is about (B - 1)(1/n + 1/m) where nothing moved. Rule of thumb of its users (Siddiqi 2006): below 0.1 stable, above 0.25 another population.
+category, and one for missing. With B bins, n rows then and m now it is about (B - 1)(1/n + 1/m) where nothing moved.
+Rule of thumb of its users (Siddiqi 2006): below 0.1 stable, above 0.25 another population.
 """
 
 from __future__ import annotations

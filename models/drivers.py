@@ -63,7 +63,8 @@ def _of_number(label: str, values: NDArray[np.float32], pushes: Array, verb: str
     if low == high or abs(gap) < 0.3 * float(np.abs(pushes).mean()):
         return f"{label}: matters, but neither more nor less is better for all ({low:.4g} to {high:.4g} is the middle third)"
     direction = "more" if gap > 0 else "less"
-    return f"the higher {label} ({high:.4g} and more against {low:.4g} and less), the {direction} likely to {verb} ({_size(abs(gap))})"
+    ends = f"{high:.4g} and more against {low:.4g} and less"
+    return f"the higher {label} ({ends}), the {direction} likely to {verb} ({_size(abs(gap))})"
 
 
 def _size(gap: float) -> str:

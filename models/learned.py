@@ -13,6 +13,7 @@ from models.export import Head
 from models.forest import Forest, with_fixed
 from models.matrix import Matrix
 from models.metrics import Array
+from models.slices import Split
 from models.stay import StayRows
 
 Ask = Callable[[Matrix], Array]
@@ -22,7 +23,7 @@ Ask = Callable[[Matrix], Array]
 class Options:
     """How to train.
 
-    `valid_share` or `valid_from_ms`: the split in time. `window_ms`: how long a silent outcome may still turn.
+    `valid_share` or `valid_from_ms`: the split in time; `calibrate_share` of the later rows calibrate, the rest judges. `window_ms`: how long a silent outcome may still turn.
     `monotone`: full column name to +1 or -1, such as `pair.saving_month: 1`. `weights`: "propensity" weighs each row
     with 1 / propensity. `stay_after_days`: the horizon of the stay head. `tune_minutes`: search parameters first.
     `parameters`: of LightGBM, over the defaults. `threads` 0: all that this process may use (it changes no byte of the result).
@@ -31,6 +32,7 @@ class Options:
     seed: int = 0
     valid_share: float = 0.2
     valid_from_ms: int | None = None
+    calibrate_share: float = 0.5
     window_ms: int = DEFAULT_WINDOW_MS
     monotone: Mapping[str, int] = field(default_factory=dict)
     weights: Literal["none", "propensity"] = "none"
@@ -39,6 +41,11 @@ class Options:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 0
     promote: bool = True
+
+    @property
+    def split(self) -> Split:
+        """Where to split in time."""
+        return Split(self.valid_share, self.valid_from_ms, self.calibrate_share)
 
 
 @dataclass(frozen=True, slots=True)

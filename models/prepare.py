@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.dataset import Decisions, Settled
 from models.matrix import Assembler, Matrix, Tick
 from models.schema import LARGEST_VOCABULARY, Schema, SchemaColumn, candidate_columns
-from models.slices import Slices, check_classes, split_in_time
+from models.slices import Slices, Split, check_classes, split_in_time
 from nba.config import Config
 from nba.errors import DataError, RefusedError
 
@@ -33,14 +33,12 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def prepare(
-    decisions: Decisions, settled: Settled, config: Config, valid_share: float, valid_from_ms: int | None, tick: Tick
-) -> Prepared:
+def prepare(decisions: Decisions, settled: Settled, config: Config, split: Split, tick: Tick) -> Prepared:
     """Order, split, choose columns, fill the matrix. Raises DataError and RefusedError, see `split_in_time` and others."""
     rows = in_time(decisions, settled.label)
     if not len(rows):
         raise RefusedError(f"no row has a usable outcome ({_reasons(settled)}): report outcomes, then train")
-    slices = split_in_time(decisions.at_ms[rows], valid_share, valid_from_ms)
+    slices = split_in_time(decisions.at_ms[rows], split)
     label = settled.label[rows]
     check_classes(label, slices, "accept")
     assembler = Assembler(decisions, config)

@@ -42,19 +42,31 @@ class Slices:
         return slice(self.calibrate, self.rows)
 
 
-def split_in_time(at_ms: NDArray[np.int64], valid_share: float, valid_from_ms: int | None) -> Slices:
-    """Split rows (n,), sorted by time, at a moment, or so that about `valid_share` of them are later.
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Where to split: `valid_share` of the rows are later, or those from `valid_from_ms` on; `calibrate_share` of the
+    later ones calibrate.
+    """
+
+    valid_share: float = 0.2
+    valid_from_ms: int | None = None
+    calibrate_share: float = 0.5
+
+
+def split_in_time(at_ms: NDArray[np.int64], split: Split) -> Slices:
+    """Split rows (n,), sorted by time.
 
     Raises DataError for a share outside (0, 0.9] and RefusedError when one of the three slices would be empty.
     """
-    if not 0.0 < valid_share <= 0.9:
-        raise DataError(f"valid_share {valid_share:g} is outside (0, 0.9]: 0.2 is usual")
+    for name, share in (("valid_share", split.valid_share), ("calibrate_share", split.calibrate_share)):
+        if not 0.0 < share <= 0.9:
+            raise DataError(f"{name} {share:g} is outside (0, 0.9]: leave it out for a usual one")
     rows = len(at_ms)
-    if valid_from_ms is None:
-        train = _boundary(at_ms, round(rows * (1.0 - valid_share)), 0)
+    if split.valid_from_ms is None:
+        train = _boundary(at_ms, round(rows * (1.0 - split.valid_share)), 0)
     else:
-        train = int(np.searchsorted(at_ms, valid_from_ms, side="left"))
-    calibrate = _boundary(at_ms, train + (rows - train) // 2, train)
+        train = int(np.searchsorted(at_ms, split.valid_from_ms, side="left"))
+    calibrate = _boundary(at_ms, train + round((rows - train) * split.calibrate_share), train)
     if not 0 < train < calibrate < rows:
         raise RefusedError(
             f"{rows} rows from {format_at(int(at_ms[0]))} to {format_at(int(at_ms[-1]))} cannot be split in time into "

@@ -19,7 +19,7 @@ from models.matrix import Matrix
 from models.metrics import Array
 from models.prepare import Prepared, in_time
 from models.scorer import Scorer
-from models.slices import Slices, check_classes, split_in_time
+from models.slices import Slices, Split, check_classes, split_in_time
 from nba.clock import format_at
 from nba.errors import ModelError, RefusedError
 
@@ -48,7 +48,7 @@ class StayRows:
         return columns, self.matrix[part, -1] > 0.0, self.label[part].astype(np.float64)
 
 
-def stay_rows(ready: Prepared, churn: Churn, horizon_ms: int, valid_share: float) -> StayRows:
+def stay_rows(ready: Prepared, churn: Churn, horizon_ms: int, split: Split) -> StayRows:
     """The rows of the first head whose customer's staying is known. Raises RefusedError, saying why there are too few."""
     accepted = np.full(len(ready.assembler.decisions), np.nan, dtype=np.float32)
     accepted[ready.rows] = ready.label
@@ -57,7 +57,7 @@ def stay_rows(ready: Prepared, churn: Churn, horizon_ms: int, valid_share: float
     if not len(rows):
         until = format_at(churn.known_until_ms)
         raise RefusedError(f"stay: no decision is old enough: churn is known until {until}, the horizon is longer")
-    slices = split_in_time(ready.assembler.decisions.at_ms[rows], valid_share, None)
+    slices = split_in_time(ready.assembler.decisions.at_ms[rows], replace(split, valid_from_ms=None))
     check_classes(label[rows], slices, "stay")
     matrix = ready.assembler.matrix(ready.schema, rows, spare=1)
     matrix[:, -1] = accepted[rows]

@@ -66,7 +66,7 @@ def train(
     clock.step(0.0, "reading decisions")
     decisions = rows if isinstance(rows, Decisions) else read_decisions(rows, config.catalog)
     settled = settle(decisions, now_ms, options.window_ms)
-    ready = prepare(decisions, settled, config, options.valid_share, options.valid_from_ms, clock.within(0.05, 0.25))
+    ready = prepare(decisions, settled, config, options.split, clock.within(0.05, 0.25))
     clock.step(0.25, "training")
     weight = importance_weights(decisions.propensity[ready.rows]) if options.weights == "propensity" else None
     names, categorical = ready.schema.names, ready.schema.categorical
@@ -173,7 +173,7 @@ def _stay(ready: Prepared, delayed: Rows | Sequence[Rows] | None, options: Optio
     if delayed is None:
         return None, "no stay head: no churn outcomes were given"
     try:
-        rows = stay_rows(ready, read_delayed(delayed), horizon(options.stay_after_days), options.valid_share)
+        rows = stay_rows(ready, read_delayed(delayed), horizon(options.stay_after_days), options.split)
     except RefusedError as error:
         return None, f"no stay head: {error}"
     names = [*ready.schema.names, ACCEPTED]
