@@ -157,7 +157,9 @@ class _Play:
             return True
         if not chosen.offer.is_plan or chosen.cost_month is None:
             return False
-        cheaper = (c.cost_month for c in situation.sayable if c.offer.is_plan and c.covers and c.cost_month is not None)
+        own = situation.case.own
+        others = [*situation.sayable, *(c for c in situation.case.candidates if own and c.offer.id == own.id)]
+        cheaper = (c.cost_month for c in others if c.offer.is_plan and c.covers and c.cost_month is not None)
         return any(cost < chosen.cost_month for cost in cheaper)
 
     def end_round(self, lives: list[Life], last: bool) -> None:
