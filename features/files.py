@@ -126,6 +126,7 @@ def _csv(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
                 column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=True, null_values=[""]
             ),
         )
+        yield Batch((), 0, 0.0, pa.RecordBatch.from_pylist([], reader.schema))  # a header alone is checked too
         seen, size = 1, max(file.stat().st_size, 1)  # the header is line 1
         for table in reader:
             lines = _lines(seen + 1, table.num_rows, {row.line for row in bad})

@@ -146,8 +146,8 @@ class _Run:
     def _next(self, batches: Iterator[Batch], seen: int) -> _Ready | None:
         """The next batch after line `seen`, packed; None at the end. Runs beside the event loop."""
         for batch in batches:
-            if batch.seen > seen or (not seen and batch.unreadable):
-                rows = len(batch.lines) + len(batch.unreadable)
+            rows = len(batch.lines) + len(batch.unreadable)
+            if batch.seen > seen and rows:
                 pack = self._activity if self.kind == "activity" else self._customers
                 parts, profiles, refused = pack(batch)
                 return _Ready(batch.seen, batch.done, rows, parts, profiles, refused)

@@ -1,0 +1,285 @@
+"""Files into the store: whatever the format, whatever is wrong in them, whenever the run is killed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+
+from features import files as files_module
+from features.ingest import ingest
+from features.keys import customer_keys
+from features.store import Store
+from nba.clock import format_at
+from nba.errors import DataError
+
+ROOT = Path(files_module.__file__).parents[1]
+
+
+@pytest.fixture
+def url(redis_url):
+    """One Redis is enough here; the store's own tests know the cluster."""
+    return redis_url
+
+
+def rows_of(kit, count: int, customers: int = 7) -> list[dict]:
+    """Events of some customers with all that an event may carry."""
+    return [
+        {
+            "event_id": f"e{i}",
+            "customer_id": f"c{i % customers}",
+            "at": format_at(kit.NOW_MS - i * 60_000),
+            "channel": ("web", "app", "kiosk")[i % 3],
+            "type": ("spent", "seen", "told", "complaint")[i % 4],
+            "value": None if i % 5 == 0 else i - 50,
+            "subject": (None, "a", "b")[i % 3],
+            "text": "so said" if i % 11 == 0 else None,
+            "interaction_id": "call-1" if i % 13 == 0 else None,
+        }
+        for i in range(count)
+    ]
+
+
+def write(rows: list[dict], file: Path, **casts: pa.DataType) -> Path:
+    """The rows in the format that the file's name asks for."""
+    if ".jsonl" in file.name:
+        text = "".join(json.dumps({k: v for k, v in row.items() if v is not None}) + "\n" for row in rows).encode()
+        file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
+        return file
+    table = pa.Table.from_pylist(rows)
+    for name, kind in casts.items():
+        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
+    (pa_csv.write_csv if file.suffix == ".csv" else pq.write_table)(table, file)
+    return file
+
+
+@pytest.fixture
+def load(store, run, spec, kit, tmp_path):
+    """Ingest files of activity, or of another kind."""
+
+    def go(*files, kind="activity", **more):
+        return run(
+            ingest(files, kind, store, spec, now_ms=kit.NOW_MS, rejected_file=tmp_path / "rejected.jsonl", **more)
+        )
+
+    return go
+
+
+def everybody(store, run, kit, customers: int = 7) -> str:
+    return repr([run(store.read(f"c{i}", kit.NOW_MS)) for i in range(customers)])
+
+
+UTC_MS = pa.timestamp("ms", "UTC")
+
+
+@pytest.mark.parametrize(
+    ("name", "casts"),
+    [
+        ("a.jsonl", {}),
+        ("a.jsonl.gz", {}),
+        ("a.csv", {}),
+        ("a.parquet", {}),
+        ("b.parquet", {"at": UTC_MS}),
+        (
+            "c.parquet",
+            {
+                "at": pa.timestamp("ns", "Europe/Berlin"),
+                "value": pa.float64(),
+                "type": pa.dictionary(pa.int32(), pa.string()),
+            },
+        ),
+        ("d.parquet", {"customer_id": pa.large_string(), "value": pa.int32()}),
+    ],
+)
+def test_every_format_gives_what_the_same_events_over_http_give(load, store, run, kit, spec, tmp_path, name, casts):
+    """Parquet, CSV and JSON Lines, with times as text or as timestamps, whole numbers also as floats with gaps."""
+    from features.activity import parse_event
+
+    rows = rows_of(kit, 500)
+    run(store.append([parse_event(row, spec, kit.NOW_MS) for row in rows]))
+    expected = everybody(store, run, kit)
+    run(store._client.flushall())
+    report = load(write(rows, tmp_path / name, **casts))
+    assert (report.rows, report.accepted, report.rejected, report.rejected_file) == (500, 500, 0, None)
+    assert everybody(store, run, kit) == expected
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_rejected_rows_go_to_a_file_with_line_and_reason(load, store, run, kit, tmp_path, name):
+    """The others are taken; the file says which rows were not, and why."""
+    rows = rows_of(kit, 60)
+    wrong = {
+        3: {"type": "sold"},
+        20: {"customer_id": "a{b"},
+        41: {"at": "1999-01-01T00:00:00Z"},
+        59: {"channel": "WEB"},
+    }
+    rows = [row | wrong.get(i, {}) for i, row in enumerate(rows)]
+    report = load(write(rows, tmp_path / name))
+    assert (report.rows, report.accepted, report.rejected) == (60, 56, 4)
+    told = [json.loads(line) for line in report.rejected_file.read_text().splitlines()]
+    first = 2 if name.endswith("csv") else 1
+    assert [row["line"] for row in told] == [i + first for i in wrong]
+    assert [row["reason"].partition(":")[0] for row in told] == ["type", "customer_id", "at", "channel"]
+    assert all(row["file"].endswith(name) for row in told)
+
+
+def test_lines_that_are_no_rows_are_rejected_too(load, kit, tmp_path):
+    """Broken JSON, a list, a row with too many columns, a line of megabytes: one bad line does not cost the file."""
+    good = [json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows_of(kit, 3)]
+    (tmp_path / "a.jsonl").write_text("\n".join([good[0], '{"half', good[1], "[1]", "", "x" * 3_000_000, good[2]]))
+    report = load(tmp_path / "a.jsonl")
+    assert (report.accepted, report.rejected) == (3, 3)
+    assert [json.loads(line)["line"] for line in report.rejected_file.read_text().splitlines()] == [2, 4, 6]
+    write(rows_of(kit, 3), tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "a.csv").write_text("\n".join([*lines[:2], "a,b", *lines[2:], lines[1] + ",more"]))
+    report = load(tmp_path / "a.csv")
+    assert (report.accepted, report.rejected) == (3, 2)
+    assert [json.loads(line)["line"] for line in report.rejected_file.read_text().splitlines()] == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: p / "none.parquet", "no such file"),
+        (lambda p: _text(p / "a.txt", "x"), "what is it"),
+        (lambda p: _text(p / "a.parquet", "no parquet"), "cannot be read"),
+        (lambda p: _text(p / "a.jsonl.gz", "no gzip"), "cannot be read"),
+        (lambda p: _text(p / "a.csv", "event_id,customer_id,at,type\n"), "'channel'"),
+        (lambda p: _text(p / "a.csv", "event_id,customer_id,at,type,channel,colour\n1,2,3,4,5,6\n"), "'colour'"),
+        (lambda p: _naive(p / "a.parquet"), "no time zone"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_so_and_how_to_mend_it(load, tmp_path, make, says):
+    """Before a single row is taken."""
+    with pytest.raises(DataError, match=says):
+        load(make(tmp_path))
+
+
+def _text(file: Path, text: str) -> Path:
+    file.write_text(text)
+    return file
+
+
+def _naive(file: Path) -> Path:
+    text = pa.array(["x"])
+    pq.write_table(
+        pa.table(
+            dict.fromkeys(("event_id", "customer_id", "channel", "type"), text)
+            | {"at": pa.array([0], pa.timestamp("ms"))}
+        ),
+        file,
+    )
+    return file
+
+
+def test_customers_come_from_columns_or_objects_with_the_types_of_the_config(load, store, run, kit, tmp_path):
+    """A CSV has only text; a number is a number all the same, and an empty cell is nothing."""
+    (tmp_path / "a.csv").write_text("customer_id,plan,age,vip,family_name\nc0,l,41.5,true,Kraus\nc1,,,,\nc2,l,old,1,\n")
+    report = load(tmp_path / "a.csv", kind="customers")
+    assert (report.accepted, report.rejected) == (2, 1)
+    profile = run(store.read("c0", kit.NOW_MS)).profile
+    assert profile == {"plan": "l", "age": 41.5, "vip": True, "family_name": "Kraus"}
+    assert run(store.read("c1", kit.NOW_MS)).profile == {}
+    (tmp_path / "b.jsonl").write_text(
+        '{"customer_id": "c0", "profile": {"age": 42}}\n{"customer_id": "c3", "age": 1, "colour": "red"}\n'
+    )
+    assert load(tmp_path / "b.jsonl", kind="customers").rejected == 1
+    assert run(store.read("c0", kit.NOW_MS)).profile == {"age": 42.0}
+
+
+def test_progress_reaches_the_end_and_a_second_run_counts_nothing_twice(load, store, run, kit, tmp_path, monkeypatch):
+    """Shares grow to 1; the marks are gone afterwards, so the same file may be loaded again."""
+    monkeypatch.setattr(files_module, "BATCH_ROWS", 1000)
+    file = write(rows_of(kit, 2500), tmp_path / "a.parquet")
+    shares: list[float] = []
+    load(file, progress=lambda p: shares.append(p.share))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    expected = everybody(store, run, kit)
+    assert run(store._client.keys("nba:ingest:*")) == []
+    assert load(file).resumed == 0
+    assert everybody(store, run, kit) == expected
+
+
+CHILD = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from features import files as files_module
+from features.ingest import ingest
+from features.spec import FeatureSpec
+from features.store import Store
+from nba.config import FeaturesConfig
+
+url, config, now_ms, after, *files = sys.argv[1:]
+files_module.BATCH_ROWS = 1000
+spec = FeatureSpec(FeaturesConfig.model_validate_json(config))
+
+class Dying(Store):
+    left = int(after)
+    async def append_packed(self, batch):
+        await super().append_packed(batch)
+        Dying.left -= 1
+        if not Dying.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    store = await Dying.open(url, spec, timeout_s=10.0)
+    files_ = [Path(f) for f in files]
+    await ingest(files_, "activity", store, spec, now_ms=int(now_ms), rejected_file=files_[0].parent / "rejected.jsonl")
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stood_and_counts_nothing_twice(
+    load, store, run, kit, tmp_path, redis_url, monkeypatch
+):
+    """Killed with kill -9 again and again, in the middle of a batch and between files: as if it had run through."""
+    monkeypatch.setattr(files_module, "BATCH_ROWS", 1000)
+    rows = rows_of(kit, 5 * 1000, 50)
+    rows[7]["type"] = rows[3 * 1000]["type"] = rows[-1]["type"] = "sold"
+    files = [
+        write(rows[: 3 * 1000], tmp_path / "a.parquet"),
+        write(rows[3 * 1000 :], tmp_path / "b.parquet"),
+    ]
+    load(*files)
+    expected = everybody(store, run, kit, 50)
+    refused = (tmp_path / "rejected.jsonl").read_bytes()
+    run(store._client.flushall())
+    config = json.dumps(kit.CONFIG)
+    for after in (1, 2, 2, 1):
+        child = [sys.executable, "-c", CHILD, redis_url, config, str(kit.NOW_MS), str(after), *map(str, files)]
+        assert subprocess.run(child, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+    report = load(*files)
+    assert report.resumed >= 2 * 1000
+    assert (report.rows, report.rejected) == (len(rows), 3)
+    assert everybody(store, run, kit, 50) == expected
+    assert (tmp_path / "rejected.jsonl").read_bytes() == refused
+
+
+def test_a_file_larger_than_a_batch_is_read_in_pieces(load, store, run, kit, tmp_path, monkeypatch):
+    """Never more than a batch of rows at once, whatever the size of the file."""
+    monkeypatch.setattr(files_module, "BATCH_ROWS", 1000)
+    sizes: list[int] = []
+    original = Store.append_packed
+
+    async def noted(self, batch):
+        sizes.append(sum(len(item.log) // 32 for item in batch))
+        await original(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "append_packed", noted)
+        load(write(rows_of(kit, 3000), tmp_path / "a.jsonl"))
+    assert sum(sizes) == 3000
+    assert max(sizes) <= 1000
+    assert run(store._client.exists(customer_keys("c0").log)) == 1
