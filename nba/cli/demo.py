@@ -28,7 +28,7 @@ from nba.settings import Settings
 if TYPE_CHECKING:
     from nba.simulate.callers import Caller
 
-SIMULATED_CUSTOMERS = 3000
+SIMULATED_CUSTOMERS = 2000
 SEED = 20_260_101
 _START_S = 60.0
 
