@@ -66,7 +66,10 @@ def test_an_escalation_names_who_can_help() -> None:
 @pytest.mark.parametrize("config", [TELCO, MEGALINE], ids=["telco", "megaline"])
 def test_texts_continue_the_opening(config: Config) -> None:
     """Joined by a colon and ended by a full stop, so neither part brings its own."""
-    openings = [*config.policy.opening.values(), *(t for texts in config.policy.opening_for.values() for t in texts.values())]
+    openings = [
+        *config.policy.opening.values(),
+        *(t for texts in config.policy.opening_for.values() for t in texts.values()),
+    ]
     texts = [text for offer in config.catalog.offers for say in offer.say for text in say.texts.values()]
     assert not [text for text in openings + texts if text.rstrip()[-1] in ".!?:;,"]
 
@@ -86,6 +89,15 @@ def test_every_template_renders(locale: str) -> None:
             assert said.startswith("Frau Graf, ")
             assert said.endswith(".")
             assert not any(bad in said for bad in ("{", "}", "nan", "None", "  ", ": :"))
+
+
+def test_rounded_numbers_say_so() -> None:
+    """A number that is rounded up is 'at most', one that is rounded down 'at least': both stay true when nothing is rounded."""
+    words = {"en": {"up": "at most", "down": "at least"}, "de": {"up": "höchstens", "down": "mindestens"}}
+    for offer in TELCO.catalog.offers:
+        for locale, text in ((locale, text) for say in offer.say for locale, text in say.texts.items()):
+            for direction, word in words[locale].items():
+                assert f":{direction}." not in text or word in text, (offer.id, locale)
 
 
 megabytes = st.integers(0, 130_000)
@@ -109,7 +121,9 @@ def test_no_telco_sentence_promises_more_than_the_bill_shows(
     features["roaming_fees_month"] = 0.0
     profile = {"plan": plan, "addons_month": addons, "tenure_months": 30.0, "family_name": "Graf", "salutation": "Ms."}
     decider = Decider(TELCO)
-    case = decider.case(Customer("c", features, profile), Request("c", NOW_MS, "d", context={"intent": "plan"}, limit=24))
+    case = decider.case(
+        Customer("c", features, profile), Request("c", NOW_MS, "d", context={"intent": "plan"}, limit=24)
+    )
     for said in decider.decide(case, None).suggestions:
         offer = TELCO.catalog.by_id[said.offer_id]
         if not offer.is_plan:
@@ -129,7 +143,11 @@ def _bill(plan: str, data: tuple[int, ...], minutes: tuple[int, ...]) -> float:
     price, given_gb = offer.price_month or 0.0, float(offer.attributes["data_gb"])
     beyond = sum(max(0.0, math.ceil(mb / 1024) - given_gb) for mb in data) * float(offer.attributes["gb_price"])
     free = offer.attributes.get("minutes_included")
-    talk = 0.0 if free is None else sum(max(0.0, m - float(free)) for m in minutes) * float(offer.attributes["minute_price"])
+    talk = (
+        0.0
+        if free is None
+        else sum(max(0.0, m - float(free)) for m in minutes) * float(offer.attributes["minute_price"])
+    )
     return price + (beyond + talk) / 3
 
 
@@ -146,7 +164,9 @@ PRICES = {
     messages=st.integers(0, 300),
     hundredths=st.integers(0, 7_500_000) | st.integers(0, 70).map(lambda gb: gb * 102_400),
 )
-def test_megaline_costs_are_the_operators_bill_to_the_cent(plan: str, minutes: int, messages: int, hundredths: int) -> None:
+def test_megaline_costs_are_the_operators_bill_to_the_cent(
+    plan: str, minutes: int, messages: int, hundredths: int
+) -> None:
     """Both plans, counted in decimals apart from the rules; the saving is their difference and nothing else."""
     features = {"minutes_m1": float(minutes), "messages_m1": float(messages), "events_m1": 1.0}
     features["data_gb_m1"] = float(math.ceil(hundredths / 102_400.0))
@@ -180,7 +200,11 @@ def test_the_converter_keeps_every_row(tmp_path: Path) -> None:
     assert converter.convert(DATA, tmp_path) == {"activity": 318_611, "customers": 500}
     activity = pd.read_parquet(tmp_path / "activity.parquet")
     assert activity["event_id"].is_unique
-    assert activity["type"].value_counts().to_dict() == {"call_made": 137_735, "data_used": 104_825, "message_sent": 76_051}
+    assert activity["type"].value_counts().to_dict() == {
+        "call_made": 137_735,
+        "data_used": 104_825,
+        "message_sent": 76_051,
+    }
     calls = activity[activity["type"] == "call_made"]
     assert int((calls["value"] == 0).sum()) > 0
     assert (activity["at"].dt.hour == 12).all()
