@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.judge import Gate, Group, against_base_rate, against_champion, groups
-from models.matrix import Matrix
+from models.matrix import Assembler, Matrix
 from models.metrics import Array
 from models.offpolicy import explored_log, off_policy_gate
 from models.parity import Certificate
@@ -86,7 +86,7 @@ def challenge(ready: Prepared, scorer: Scorer, registry: Registry, config: Confi
     """Ask the challenger and the champion on the judged rows, each with its own schema."""
     champion, why = load_champion(registry, config)
     rows = ready.rows[ready.slices.judging]
-    theirs = None if champion is None else accept_of(champion, ready.assembler.matrix(champion.schema, rows))
+    theirs = None if champion is None else accept_on(champion, ready.assembler, rows)
     p = accept_of(scorer, ready.matrix[ready.slices.judging])
     y = ready.label[ready.slices.judging].astype(np.float64)
     return Challenge(ready, config, scorer, p, y, champion, theirs, why, seed)
@@ -108,6 +108,11 @@ def accept_of(scorer: Scorer, matrix: Matrix) -> Array:
     return np.concatenate(
         [scorer.run(matrix[i : i + CHUNK_ROWS]).accept for i in range(0, len(matrix), CHUNK_ROWS)] or [np.empty(0)]
     )
+
+
+def accept_on(scorer: Scorer, assembler: Assembler, rows: NDArray[np.int64]) -> Array:
+    """The same for decision rows, encoded with the scorer's own schema."""
+    return accept_of(scorer, assembler.matrix(scorer.schema, rows))
 
 
 def _parity(certificate: Certificate) -> Gate:

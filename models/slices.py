@@ -56,11 +56,11 @@ class Split:
 def split_in_time(at_ms: NDArray[np.int64], split: Split) -> Slices:
     """Split rows (n,), sorted by time.
 
-    Raises DataError for a share outside (0, 0.9] and RefusedError when one of the three slices would be empty.
+    Raises DataError for a share outside (0, 1) and RefusedError when one of the three slices would be empty.
     """
     for name, share in (("valid_share", split.valid_share), ("calibrate_share", split.calibrate_share)):
-        if not 0.0 < share <= 0.9:
-            raise DataError(f"{name} {share:g} is outside (0, 0.9]: leave it out for a usual one")
+        if not 0.0 < share < 1.0:
+            raise DataError(f"{name} {share:g} is outside (0, 1): leave it out for a usual one")
     rows = len(at_ms)
     if split.valid_from_ms is None:
         train = _boundary(at_ms, round(rows * (1.0 - split.valid_share)), 0)

@@ -15,6 +15,7 @@ from nba.errors import DataError
 
 Rows: TypeAlias = Path | str | Any  # Any: a pyarrow Table
 BATCH_ROWS = 16_384
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def cast_column(source: Source, name: str, column: Any, wanted: pa.DataType) -> 
     """A column in the wanted type, dictionaries unpacked. Raises DataError naming the column."""
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
-    textual = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    textual = any(is_text(column.type) for is_text in _TEXTS)
     if textual != pa.types.is_large_string(wanted) and not _plain_code(column.type, wanted):
         raise DataError(f"{source.name}: column {name!r} is {column.type}, it has to be {_in_words(wanted)}")
     try:

@@ -1,0 +1,130 @@
+"""Decision rows: what is read, what is refused, and what an outcome says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models.dataset import read_decisions, settle
+from nba.clock import HOUR_MS
+from nba.config import Config
+from nba.errors import DataError
+
+Make = Callable[..., pa.Table]
+NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
+
+
+def small(rows: Make, **columns: object) -> pa.Table:
+    return rows(6, **columns)
+
+
+def test_a_file_a_folder_and_a_day_partition_read_the_same(rows: Make, config: Config, tmp_path: Path) -> None:
+    """One history, however it is laid out on disk."""
+    table = rows(300)
+    pq.write_table(table, tmp_path / "all.parquet")
+    for day, part in (("2026-02-02", table[:100]), ("2026-02-03", table[100:])):
+        (tmp_path / "log" / f"day={day}").mkdir(parents=True)
+        pq.write_table(part, tmp_path / "log" / f"day={day}" / "part-0.parquet")
+    one, two = (
+        read_decisions(tmp_path / "all.parquet", config.catalog),
+        read_decisions(tmp_path / "log", config.catalog),
+    )
+    assert (one.at_ms == two.at_ms).all()
+    assert (one.offer == two.offer).all()
+    assert (settle(one, NOW_MS).label == settle(two, NOW_MS).label).all()
+
+
+def test_rows_not_yet_rolled_join_those_on_disk(rows: Make, config: Config, tmp_path: Path) -> None:
+    """Files and tables may be given together."""
+    pq.write_table(rows(100), tmp_path / "a.parquet")
+    assert len(read_decisions([tmp_path, rows(50, seed=1)], config.catalog)) == 150
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_a_moment_is_the_same_in_every_unit_and_zone(rows: Make, config: Config, unit: str, zone: str | None) -> None:
+    """Timestamps without a zone are UTC; with one they are that moment."""
+    at = pa.array([1_770_000_000] * 6).cast(pa.timestamp("s", tz=zone)).cast(pa.timestamp(unit, tz=zone))
+    assert set(read_decisions(small(rows, at=at), config.catalog).at_ms) == {1_770_000_000_000}
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda c: c.cast(pa.large_string()), lambda c: c.dictionary_encode(), lambda c: c.cast(pa.string_view())]
+)
+def test_text_may_come_in_every_arrow_form(rows: Make, config: Config, wrap: Callable[[pa.Array], pa.Array]) -> None:
+    """string, large_string, string_view and dictionary columns are all text."""
+    table = rows(50)
+    for name in ("offer_id", "customer_id", "decision_id", "outcome"):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.chunked_array([wrap(table[name].combine_chunks())]))
+    assert len(read_decisions(table, config.catalog)) == 50
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        ({"propensity": None}, ["'propensity'", "missing"]),
+        ({"propensity": [0.5, 0.5, 0.0, 0.5, 0.5, 0.5]}, ["row 3", "'propensity'", "(0, 1]"]),
+        ({"propensity": [0.5, 0.5, 0.5, 0.5, 1.2, 0.5]}, ["row 5", "'propensity'", "1.2"]),
+        ({"propensity": [0.5, float("nan"), 0.5, 0.5, 0.5, 0.5]}, ["row 2", "'propensity'"]),
+        ({"propensity": ["much"] * 6}, ["'propensity'", "number"]),
+        ({"offer_id": ["s", "s", "s", "gone", "s", "s"]}, ["row 4", "'offer_id'", "'gone'"]),
+        ({"offer_id": pa.array(["s", None, "s", "s", "s", "s"])}, ["row 2", "'offer_id'", "empty"]),
+        ({"outcome": ["accepted"] * 5 + ["bought"]}, ["row 6", "'outcome'", "'bought'"]),
+        ({"at": ["2026-01-01"] * 6}, ["'at'", "timestamp"]),
+        ({"outcome_at": pa.array([1] * 6, pa.timestamp("ms"))}, ["row 1", "'outcome_at'", "before its decision"]),
+    ],
+)
+def test_a_wrong_row_is_named(rows: Make, config: Config, columns: dict[str, object], names: list[str]) -> None:
+    """Every refusal names row and column."""
+    with pytest.raises(DataError) as caught:
+        read_decisions(small(rows, **columns), config.catalog)
+    assert all(name in str(caught.value) for name in names), str(caught.value)
+
+
+def test_a_row_is_named_by_its_own_file(rows: Make, config: Config, tmp_path: Path) -> None:
+    """In a folder the row is counted inside the file that holds it."""
+    pq.write_table(small(rows), tmp_path / "a.parquet")
+    pq.write_table(small(rows, propensity=[1.0, 1.0, 7.0, 1.0, 1.0, 1.0]), tmp_path / "b.parquet")
+    with pytest.raises(DataError, match=r"b\.parquet: row 3"):
+        read_decisions(tmp_path, config.catalog)
+
+
+def test_what_is_not_parquet_is_refused(config: Config, tmp_path: Path) -> None:
+    """A text file, an empty folder and a path to nowhere each get an answer that says what to give."""
+    (tmp_path / "x.parquet").write_text("no")
+    for path in (tmp_path / "x.parquet", tmp_path / "nowhere"):
+        with pytest.raises(DataError):
+            read_decisions(path, config.catalog)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no decision rows"):
+        read_decisions(tmp_path / "empty", config.catalog)
+
+
+def test_outcomes_settle_by_the_stated_rule(rows: Make, config: Config) -> None:
+    """Accepted wins, silence counts once its window has passed, skipped and unknown are no evidence."""
+    outcomes = ["accepted", "declined", "shown", "spoken", "later", "skipped", None]
+    old, young = NOW_MS - 2 * HOUR_MS, NOW_MS - 60_000
+    at = pa.array([old] * 7 + [young] * 7, pa.timestamp("ms"))
+    table = rows(14, at=at, outcome=pa.array(outcomes * 2))
+    settled = settle(read_decisions(table, config.catalog), NOW_MS, HOUR_MS)
+    nan = np.nan
+    wanted = [1, 0, 0, 0, 0, nan, nan, 1, 0, nan, nan, nan, nan, nan]
+    np.testing.assert_array_equal(settled.label, np.array(wanted, dtype=np.float32))
+    assert settled.left_out == {"skipped": 2, "no outcome": 2, "too young": 3}
+
+
+def test_back_tests_and_repeated_rows_are_left_out(rows: Make, config: Config) -> None:
+    """A row made with `at` teaches nothing; of a row that comes twice the last one counts."""
+    ids, offers = ["a", "a", "b", "c", "d", "e"], ["s", "s", "s", "s", "s", "s"]
+    outcome = ["declined", "accepted", "accepted", "accepted", "accepted", "accepted"]
+    backtest = pa.array([False, False, True, None, False, False])
+    table = small(rows, decision_id=ids, offer_id=offers, outcome=outcome, backtest=backtest)
+    settled = settle(read_decisions(table, config.catalog), NOW_MS)
+    np.testing.assert_array_equal(np.isnan(settled.label), [True, False, True, False, False, False])
+    assert settled.left_out == {"back-test": 1, "repeated": 1}
