@@ -12,6 +12,8 @@ from nba.cli.memory import LocalMemory
 from nba.config import Config
 from nba.decide import Case, Decider
 from nba.domain import Scores
+from nba.errors import InputError
+from nba.simulate.contest import contest, share_of_oracle
 from nba.simulate.policies import Engine, HighestMargin, HighestMarginUnruled, Nothing, Oracle, Policy, RandomEligible
 from nba.simulate.population import World
 from nba.simulate.sensitivity import GRID, with_prices, worlds
@@ -123,3 +125,27 @@ def test_prices_can_be_scaled(telco: Config) -> None:
     assert dear["flex-10"].price_month == 44.85
     assert dear["flex-10"].margin_month == 21.0
     assert dear["world-pass"].price_month == 9.9
+
+
+def test_a_contest_gives_one_result_for_each_contender(telco: Config) -> None:
+    """In the order asked for, and how far one comes from random towards the oracle."""
+    found = dict(
+        contest(
+            telco, lambda: LocalMemory(FeatureSpec(telco.features)), lambda name: Untaught(),
+            customers=20, seed=4, start_ms=START_MS, contenders=("random", "acceptance", "oracle"), days=90, rounds=2,
+        )
+    )  # fmt: skip
+    assert list(found) == ["random", "acceptance", "oracle"]
+    assert share_of_oracle(found, "random") in (0.0, None)
+    assert share_of_oracle(found, "oracle") in (1.0, None)
+
+
+def test_an_unknown_contender_is_refused_by_name(telco: Config) -> None:
+    """With the names that there are."""
+    with pytest.raises(InputError, match="'luck' is no contender: choose from nothing, random"):
+        next(
+            contest(
+                telco, lambda: LocalMemory(FeatureSpec(telco.features)), lambda name: Untaught(),
+                customers=1, seed=1, start_ms=START_MS, contenders=("luck",),
+            )
+        )  # fmt: skip
