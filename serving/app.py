@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Body, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from features.activity import identifier, parse_event
@@ -28,7 +30,9 @@ from serving.metrics import Metrics
 from serving.outcomes import find
 from serving.problems import MEDIA_TYPE, of_error, of_validation, problem
 from serving.service import Service, running
+from serving.stream import question_of, stream
 from serving.view import unified_view
+from serving.workers import digest_of
 
 log = logging.getLogger("nba.serving")
 _PROBLEM: dict[str, Any] = {"model": schemas.Problem, "content": {MEDIA_TYPE: {}}}
@@ -36,8 +40,14 @@ _PROBLEM: dict[str, Any] = {"model": schemas.Problem, "content": {MEDIA_TYPE: {}
 
 def _answers(model: type, *statuses: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
     """What a call answers, for the documentation; the hot path does not pass through these models."""
-    refusals: dict[int | str, dict[str, Any]] = dict.fromkeys((400, 401, 403, 413, 422, 429, 503, *statuses), _PROBLEM)
-    return {status: {"model": model}, **refusals}
+    return {status: {"model": model}, **_refusals(*statuses)}
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return dict.fromkeys((400, 401, 403, 413, 422, 429, 503, *statuses), _PROBLEM)
+
+
+_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 
 def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) -> FastAPI:
@@ -117,6 +127,7 @@ def _add_calls(app: FastAPI) -> None:
         events, rejected = _parsed(batch.events, service)
         if events:
             await _keep(events, service)
+            service.workers.ring({digest_of("customer", event.customer_id) for event in events})
         service.metrics.events(len(events), len(rejected))
         return _json({"accepted": len(events), "rejected": rejected}, 202)
 
@@ -127,6 +138,24 @@ def _add_calls(app: FastAPI) -> None:
         if isinstance(body, schemas.DelayedOutcomeIn):
             return _json(await service.outcomes.record_delayed(body))
         return _json(await service.outcomes.record(body, service.recommender.engine.store))
+
+    @app.get("/v1/interactions/{interaction_id:path}/stream", responses=_EVENTS | _refusals(404))
+    async def interaction(
+        interaction_id: str, request: Request, customer_id: str | None = None, context: str | None = None
+    ) -> Response:
+        """Server-Sent Events: the last question of this interaction asked anew whenever its customer does something.
+
+        Give `customer_id` where nobody has asked yet; `context` (JSON) replaces that of the last question.
+        """
+        service = _service(request)
+        folders = service.journal.folders
+        try:
+            asked = await asyncio.to_thread(question_of, folders, interaction_id, customer_id, context)
+        except ValidationError as error:
+            raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
+        typed(asked.context, service.recommender.engine.context_types, "/context")
+        events = stream(service.recommender, service.listeners, asked, at_once="last-event-id" in request.headers)
+        return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @app.get("/v1/decisions/{decision_id}", responses=_answers(dict, 404))
     async def decision(decision_id: str, request: Request) -> Response:

@@ -30,7 +30,6 @@ Lane = Callable[[Scope, bytes, bytes, frozenset[str] | None, str], Awaitable[tup
 
 MAX_BODY_BYTES = 1 << 20
 RECOMMEND_PATH = "/v1/recommend"
-_CLOSE: Headers = [(b"connection", b"close")]
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop"})
 _NEEDS = (
@@ -105,7 +104,7 @@ class Doors:
     async def _fast(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> int:
         body = await _whole_body(receive, self._max_body)
         if body is None:
-            await _refuse(send, scope, seen.request_id, 413, _too_large(self._max_body), _CLOSE)
+            await _refuse(send, scope, seen.request_id, 413, _too_large(self._max_body), [])
             return 413
         state = scope["state"]
         status, answer, media = await self._lane(scope, body, seen.content_type, state["scopes"], state["request_id"])
@@ -141,7 +140,7 @@ class Doors:
                 return 403, detail, [(b"www-authenticate", b'Bearer realm="nba", error="insufficient_scope"')]
             scope["state"]["scopes"] = scopes
         if seen.length is not None and seen.length > self._max_body:
-            return 413, _too_large(self._max_body), _CLOSE
+            return 413, _too_large(self._max_body), []
         return None
 
 
@@ -210,7 +209,7 @@ def _bounded(receive: Receive, most: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > most:
-            raise HTTPException(413, _too_large(most), {"connection": "close"})
+            raise HTTPException(413, _too_large(most))
         return message
 
     return counted

@@ -119,6 +119,10 @@ class Recommender:
         self._breaker.said(True, now_s)
         return customer
 
+    def now_ms(self) -> int:
+        """This moment, as the service's clock has it."""
+        return self._clock()
+
     def _next_id(self, made_ms: int) -> str:
         try:
             return self.journal.next_id(made_ms)

@@ -235,6 +235,7 @@ class ReloadOut(BaseModel):
     model: str | None
     policy: str
     workers: int
+    not_yet: list[int] = Field(description="process ids of workers that had not reloaded in time")
 
 
 class FieldProblem(BaseModel):

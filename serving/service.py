@@ -6,10 +6,16 @@ import asyncio
 import gc
 import logging
 import os
+import signal
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 
 from features.embedded import EmbeddedRedis
 from features.store import Store
@@ -22,13 +28,16 @@ from serving.outcomes import Outcomes
 from serving.recommend import Recommender
 from serving.segment import segments
 from serving.spool import Spool
+from serving.stream import Listeners
+from serving.workers import Workers
 
 log = logging.getLogger("nba.serving")
 _TICK_S = 1.0
+_FOLLOW_S = 0.1
+_RELOAD_S = 20.0
 # A request that took the old version at its start has ended long before.
 _DRAIN_S = 30.0
-_closing: set[asyncio.Future[None]] = set()
-_ROLL_AT_STOP_S = 60.0
+_ROLL_S = 120.0
 # Writes are not part of a call's answer: they get longer than a read before the spool takes over.
 _WRITE_BUDGETS = 10
 
@@ -45,6 +54,9 @@ class Service:
     spool: Spool
     recommender: Recommender
     outcomes: Outcomes
+    workers: Workers
+    listeners: Listeners
+    retired: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def write_timeout_s(self) -> float:
@@ -69,10 +81,20 @@ class Service:
         return found
 
     async def reload(self) -> dict[str, object]:
-        """Load, check and warm what is promoted and configured now, then switch between two requests.
+        """Load, check and warm what is promoted and configured now, switch between two requests, here and in all workers.
 
-        Raises ConfigError and ModelError: then everything stays as it was.
+        Raises ConfigError and ModelError: then everything stays as it was, everywhere.
         """
+        await self.switch()
+        name = self.workers.order_reload()
+        self.workers.say(name)
+        late = await self._others_until(name)
+        engine = self.recommender.engine
+        answer = {"model": engine.model, "policy": engine.config.fingerprint, "workers": len(self.workers.living())}
+        return {**answer, "not_yet": late}
+
+    async def switch(self) -> None:
+        """Reload in this worker. Raises ConfigError and ModelError."""
         try:
             parts = await asyncio.to_thread(load_parts, self.settings.config, self.settings.state_dir, strict=True)
             engine = await _engine(parts, self.redis_url, self.settings, self.clock())
@@ -82,14 +104,24 @@ class Service:
         old, self.recommender.engine = self.recommender.engine, engine
         self.metrics.reloads.labels("done").inc()
         self.metrics.version(engine.model, engine.config.fingerprint)
-        asyncio.get_running_loop().call_later(_DRAIN_S, _close_later, old.store)
-        return {"model": engine.model, "policy": engine.config.fingerprint, "workers": 1}
+        self.retired.add(asyncio.create_task(_retire(old.store)))
+
+    async def _others_until(self, name: str) -> list[int]:
+        """Wait for the other workers; the process ids of those that have not reloaded in time."""
+        deadline = time.monotonic() + _RELOAD_S
+        while True:
+            late = [worker["pid"] for worker in self.workers.living() if worker["generation"] != name]
+            if not late or time.monotonic() > deadline:
+                return late
+            await asyncio.sleep(_FOLLOW_S)
 
 
-def _close_later(store: Store) -> None:
-    task = asyncio.ensure_future(store.close())
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
+async def _retire(store: Store) -> None:
+    """Close a store that is not served from any more: when its last requests have ended, or when the service stops."""
+    try:
+        await asyncio.sleep(_DRAIN_S)
+    finally:
+        await store.close()
 
 
 @asynccontextmanager
@@ -109,9 +141,17 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         stack.push_async_callback(_close_store, recommender)
         timeout_s = _write_timeout_s(settings)
         outcomes = Outcomes(journal, spool, metrics, clock=clock, timeout_s=timeout_s)
-        service = Service(settings, clock, redis_url, metrics, journal, spool, recommender, outcomes)
+        listeners = Listeners()
+        workers = await Workers.open(settings.state_dir / "workers", listeners.heard, clock())
+        stack.callback(workers.close)
+        service = Service(
+            settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners
+        )  # fmt: skip
+        stack.push_async_callback(_stop_all, service.retired)
         metrics.version(engine.model, engine.config.fingerprint)
         stack.push_async_callback(_stop, asyncio.create_task(_keep_house(service)))
+        stack.push_async_callback(_stop, asyncio.create_task(_follow(service)))
+        stack.callback(_end_streams_on_signals(listeners))
         _quiet_collector()
         log.info("serving", extra={"model": engine.model, "policy": engine.config.fingerprint})
         yield service
@@ -133,6 +173,29 @@ async def _engine(parts: Parts, redis_url: str, settings: Settings, now_ms: int)
     return await open_engine(parts, redis_url, timeout_s=_write_timeout_s(settings), budget_s=budget_s, now_ms=now_ms)
 
 
+def _end_streams_on_signals(listeners: Listeners) -> Callable[[], None]:
+    """The server waits for open answers before it stops, and a stream never ends by itself. Gives what undoes it."""
+    if threading.current_thread() is not threading.main_thread():
+        return listeners.close
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def ending(number: int, frame: FrameType | None) -> None:
+        listeners.close()
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in before:
+        signal.signal(number, ending)
+
+    def undo() -> None:
+        listeners.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    return undo
+
+
 async def _own_redis(settings: Settings, stack: AsyncExitStack) -> str:
     embedded = EmbeddedRedis(settings.state_dir)
     url: str = await asyncio.to_thread(embedded.start)
@@ -145,10 +208,30 @@ async def _close_store(recommender: Recommender) -> None:
     await recommender.engine.store.close()
 
 
+async def _follow(service: Service) -> None:
+    """Reload when another worker was told to."""
+    refused = ""
+    while True:
+        await asyncio.sleep(_FOLLOW_S)
+        name = service.workers.generation()
+        if name in (service.workers.done, refused):
+            continue
+        try:
+            await service.switch()
+            service.workers.say(name)
+        except NbaError as error:
+            refused = name
+            log.error("a reload that another worker did was refused here", extra={"error": str(error)})
+
+
 async def _stop(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    await _stop_all({task})
+
+
+async def _stop_all(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _keep_house(service: Service) -> None:
@@ -173,6 +256,7 @@ async def _tick(service: Service) -> None:
         await journal.rotate_full(now_ms)
         await _roll(service.settings, service.metrics)
     service.metrics.spooled.set(len(service.spool))
+    service.workers.refresh()
     await service.spool.deliver(service.recommender.engine.store)
 
 
@@ -187,19 +271,16 @@ async def _roll(settings: Settings, metrics: Metrics) -> None:
     folder = Folders(settings.state_dir).live
     if not segments(folder, "d") and not segments(folder, "o"):
         return
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "serving.roll",
-        os.fspath(settings.state_dir.absolute()),
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(_ROLL_AT_STOP_S):
-            failed = await child.wait()
-    except (TimeoutError, asyncio.CancelledError):
-        child.kill()
-        raise
+    # A thread that waits, not asyncio's own child watching: that misses ends when several loops run in one process.
+    failed = await asyncio.to_thread(_roll_process, settings.state_dir.absolute())
     metrics.rolls.labels("failed" if failed else "done").inc()
     if failed:
         log.error("rolling the decision log failed; it is tried again", extra={"status": failed})
+
+
+def _roll_process(state_dir: Path) -> int:
+    command = [sys.executable, "-m", "serving.roll", os.fspath(state_dir)]
+    try:
+        return subprocess.run(command, stdout=subprocess.DEVNULL, timeout=_ROLL_S, check=False).returncode  # noqa: S603
+    except subprocess.TimeoutExpired:
+        return -1

@@ -158,7 +158,7 @@ def test_the_customer_view_shows_what_came_in(nba, make_event):
     assert view["profile"]["plan"] == "l-40"
     assert view["open_issues"][0]["type"] == "complaint"
     assert view["thread"][-1]["text"] == "complained about the bill"
-    assert view["features"]["data_mb_30d"] == 1500
+    assert view["features"]["data_mb_30d"] == 8100  # three times 2700
 
 
 def test_a_profile_is_typed_and_both_shapes_are_taken(nba):

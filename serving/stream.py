@@ -1,0 +1,160 @@
+"""GET /v1/interactions/{id}/stream: a fresh recommendation whenever this customer does something during the call.
+
+An idle stream is one sleeping task: it wakes when a worker hears of new activity (workers.py), and every 15 s to say
+that it lives. Activity that arrives by another way than POST /v1/activity of this machine is noticed then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nba.errors import InputError, NbaError, NotFoundError
+from serving.journal import Folders
+from serving.problems import of_error
+from serving.recommend import Recommender
+from serving.schemas import RecommendIn
+from serving.segment import parse_line, segments
+from serving.workers import digest_of
+
+HEARTBEAT_S = 15.0
+# Several events of one moment (a batch, a page with its clicks) are answered by one recommendation.
+_GATHER_S = 0.02
+
+
+class Listeners:
+    """Who waits for which customer; `heard` is called for every ring, so it has to be cheap for customers nobody watches."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
+        self._all: set[asyncio.Event] = set()
+        self.closing = False
+
+    def heard(self, digest: bytes) -> None:
+        """Something is new."""
+        for event in self._waiting.get(digest, ()):
+            event.set()
+
+    @contextmanager
+    def listening(self, customer_id: str) -> Any:
+        """An event that is set when something is new of this customer."""
+        event, digest = asyncio.Event(), digest_of("customer", customer_id)
+        self._waiting[digest].add(event)
+        self._all.add(event)
+        try:
+            yield event
+        finally:
+            self._all.discard(event)
+            self._waiting[digest].discard(event)
+            if not self._waiting[digest]:
+                del self._waiting[digest]
+
+    def close(self) -> None:
+        """End every stream, so that the service can stop."""
+        self.closing = True
+        for event in self._all:
+            event.set()
+
+
+async def stream(
+    recommender: Recommender, listeners: Listeners, asked: RecommendIn, *, at_once: bool
+) -> AsyncIterator[bytes]:
+    """Server-Sent Events: `recommendation` with the answer of /v1/recommend as data and its decision as id.
+
+    `at_once`: the first one does not wait for news (a client that comes back may have missed some).
+    """
+    with listeners.listening(asked.customer_id) as news:
+        seen_ms = await _newest(recommender, asked.customer_id)
+        yield b": listening\n\n"
+        while not listeners.closing:
+            if not at_once:
+                woken = await _woken(news)
+                if listeners.closing:
+                    return
+                newest_ms = await _newest(recommender, asked.customer_id) if not woken else None
+                if not woken and newest_ms == seen_ms:
+                    yield b": idle\n\n"
+                    continue
+                seen_ms = newest_ms if newest_ms is not None else seen_ms
+            at_once = False
+            news.clear()
+            yield await _event(recommender, asked)
+
+
+async def _woken(news: asyncio.Event) -> bool:
+    try:
+        async with asyncio.timeout(HEARTBEAT_S):
+            await news.wait()
+    except TimeoutError:
+        return False
+    await asyncio.sleep(_GATHER_S)
+    return True
+
+
+async def _newest(recommender: Recommender, customer_id: str) -> int | None:
+    return (await recommender.read(recommender.engine, customer_id, recommender.now_ms())).activity_at_ms
+
+
+async def _event(recommender: Recommender, asked: RecommendIn) -> bytes:
+    try:
+        body = await recommender.recommend(asked)
+    except NbaError as error:
+        return b"event: problem\ndata: " + of_error(error, "")[1] + b"\n\n"
+    identifier: bytes = orjson.loads(body)["decision_id"].encode()
+    return b"event: recommendation\nid: " + identifier + b"\ndata: " + body + b"\n\n"
+
+
+def question_of(folders: Folders, interaction_id: str, customer_id: str | None, context: str | None) -> RecommendIn:
+    """What a stream asks again and again: the last question of this interaction, or one about this customer.
+
+    Raises NotFoundError when nobody asked in this interaction and no customer is named, and InputError.
+    """
+    last = _last_question(folders, interaction_id)
+    if customer_id is None and last is None:
+        raise NotFoundError("nobody asked in this interaction yet: ask /v1/recommend first, or give customer_id")
+    if last is not None and customer_id in (None, last["customer_id"]):
+        names = ("customer_id", "channel", "interaction_id", "context", "limit", "locale", "max_cost_month")
+        given = {name: last[name] for name in names if last[name] is not None}
+        agent = {"id": last["agent_id"], "group": last["agent_group"]}
+        question = {**given, "agent": agent if any(agent.values()) else None}
+    else:
+        question = {"customer_id": customer_id, "interaction_id": interaction_id}
+    if context is not None:
+        question["context"] = _context(context)
+    return RecommendIn.model_validate(question)
+
+
+def _context(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InputError("context has to be a JSON object", "/context") from error
+
+
+def _last_question(folders: Folders, interaction_id: str) -> dict[str, Any] | None:
+    """The newest question of an interaction among the segments being written, of all workers."""
+    found = (_last_in(path, interaction_id) for path in segments(folders.live, "d"))
+    return max((question for question in found if question), key=lambda question: question["now_ms"], default=None)
+
+
+def _last_in(path: Path, interaction_id: str) -> dict[str, Any] | None:
+    wanted = b'"interaction_id":' + orjson.dumps(interaction_id)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    end = len(content)
+    while (place := content.rfind(wanted, 0, end)) >= 0:
+        start = content.rfind(b"\n", 0, place) + 1
+        record = parse_line(content[start : content.find(b"\n", place) + 1])
+        if record is not None and record["request"]["interaction_id"] == interaction_id:
+            question: dict[str, Any] = record["request"]
+            return question
+        end = start
+    return None
