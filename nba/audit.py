@@ -50,7 +50,8 @@ def _numbers(config: Config, rules: CatalogRules, case: Case, decision: Decision
     if len(decision.suggestions) > case.request.limit:
         yield "numbers: more suggestions than asked for"
     for s in decision.suggestions:
-        if not (0 < s.propensity <= 1 and 0 <= s.accept_probability <= 1 and s.expected_value >= 0):
+        worth = s.expected_value >= 0 or decision.mode == "random"
+        if not (0 < s.propensity <= 1 and 0 <= s.accept_probability <= 1 and worth):
             yield f"numbers: {s.offer_id} has {s.propensity}, {s.accept_probability}, {s.expected_value}"
     groups = Counter(g for s in decision.suggestions if (g := _offer(config, s).group))
     yield from (f"numbers: {count} near-identical offers of {group}" for group, count in groups.items() if count > 1)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+
+from pydantic import ValidationError
 
 from nba.candidates import offer_constants
 from nba.config import Config, Feature, Offer
 from nba.errors import RuleError
+from nba.experiments import HOLDOUT, arm_configs
 from nba.lines import Document, Path_
 from nba.phrase import NAMES, PERSON, parse_template
 from nba.rules import FUNCTIONS, SCALARS, SCOPES, Rule, Value, flat, references
@@ -41,6 +45,7 @@ def check_config(config: Config, documents: Mapping[str, Document]) -> list[str]
     problems = [*_feature_problems(config, features, names)]
     problems += _offer_problems(config, documents["catalog"], names)
     problems += _policy_problems(config, documents["policy"], names)
+    problems += _experiment_problems(config, documents["policy"], names)
     return problems
 
 
@@ -184,6 +189,26 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
             yield f"{place}: unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
     place = document.place(("exploration", "off_when"))
     yield from _rule_problems(policy.exploration.off_when, {}, names, f"{place}: off_when")
+
+
+def _experiment_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
+    taken = Counter(experiment.name for experiment in config.policy.experiments)
+    for index, experiment in enumerate(config.policy.experiments):
+        place = document.place(("experiments", index))
+        if taken[experiment.name] > 1 or experiment.name == HOLDOUT:
+            yield f"{place}: experiment {experiment.name!r}: the name is taken: choose another"
+    place = document.place(("experiments",))
+    try:
+        changed = dict(arm_configs(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        yield f"{place}: an arm changes {where}: {first['msg']}: the form is that of policy.yaml"
+        return
+    sound = set(_policy_problems(config, document, names))
+    for (name, arm), variant in changed.items():
+        found = [p for p in _policy_problems(variant, document, names) if p not in sound]
+        yield from (f"{place}: {name}, arm {arm}: {problem.partition(': ')[2]}" for problem in found)
 
 
 # rules

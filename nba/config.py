@@ -318,6 +318,46 @@ class Exploration(_Strict):
     off_when: str = "false"
 
 
+class Holdout(_Strict):
+    """Shares of customers who hear a random offer among those that may be said, and who hear none."""
+
+    random: float = Field(0.0, ge=0, le=1)
+    nothing: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> Self:
+        if self.random + self.nothing > 1:
+            raise ValueError("random and nothing add up to more than 1: lower one of them")
+        return self
+
+
+class Arm(_Strict):
+    """One arm: its share of the units, what it changes in the policy, or which version of the model it asks."""
+
+    name: Identifier
+    share: float = Field(gt=0, le=1)
+    policy: dict[str, Any] = {}
+    model: str | None = None
+
+
+class Experiment(_Strict):
+    """A running experiment. What the arms' shares leave of 1 is not in it."""
+
+    name: Identifier
+    unit: Literal["customer", "agent_group"] = "customer"
+    arms: tuple[Arm, ...] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _sound_arms(self) -> Self:
+        if sum(arm.share for arm in self.arms) > 1 + 1e-9:
+            raise ValueError("the shares of the arms add up to more than 1: lower them")
+        if len({arm.name for arm in self.arms}) < len(self.arms):
+            raise ValueError("two arms have the same name: rename one")
+        if any("experiments" in arm.policy or "holdout" in arm.policy for arm in self.arms):
+            raise ValueError("an arm cannot change experiments or holdout: leave them out of its policy")
+        return self
+
+
 class Policy(_Strict):
     """policy.yaml."""
 
@@ -330,6 +370,8 @@ class Policy(_Strict):
     authority: Authority = Authority()
     contact: ContactLimit = ContactLimit(at_most=6, per_days=30, rest_after_decline_days=0)
     exploration: Exploration = Exploration()
+    holdout: Holdout = Holdout()
+    experiments: tuple[Experiment, ...] = ()
     seed: int = 0
 
     @cached_property

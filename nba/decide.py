@@ -17,6 +17,8 @@ from nba.arbitration import Arbiter, Ranked
 from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
 from nba.config import Config, Offer
 from nba.domain import Customer, Kind, Scores
+from nba.errors import RuleError
+from nba.experiments import Mode
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
 from nba.funnel import Call, Passed, Withheld, run_funnel
 from nba.phrase import Phrasebook, Reason, Template
@@ -88,6 +90,19 @@ class Decision:
     nothing_because: str | None
     source: str
     degraded: tuple[str, ...]
+    mode: Mode = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class _LineUp:
+    """Everything before the draw. `best`: in falling order of expected value; `probabilities`: of coming first."""
+
+    passed: Passed
+    withheld: list[Withheld]
+    templates: dict[str, Template | None]
+    sayable: int
+    best: list[Ranked]
+    probabilities: list[float]
 
 
 class Decider:
@@ -114,26 +129,46 @@ class Decider:
         locale = self._locale(request.locale, profile.get("locale"))
         return Case(request, customer, columns, values, candidates, own, locale)
 
-    def decide(self, case: Case, scores: Scores | None, *, degraded: Sequence[str] = ()) -> Decision:
-        """Run the stages in order. `scores`: rows in the order of `case.candidates`; None: base rates stand in."""
+    def decide(
+        self, case: Case, scores: Scores | None, *, degraded: Sequence[str] = (), mode: Mode = "policy"
+    ) -> Decision:
+        """Run the stages in order. `scores`: rows in the order of `case.candidates`; None: base rates stand in.
+
+        `mode`: the policy, or an arm that was held out: a random offer among those that may be said, or none.
+        """
+        line = self._line_up(case, scores, mode)
+        suggestions = self._suggest(case, line)
+        flags = (*case.customer.degraded, *degraded, *line.passed.overridden, *_score_flags(scores, line.best))
+        return Decision(
+            suggestions=tuple(suggestions),
+            withheld=tuple(line.withheld),
+            eligible=line.passed.eligible,
+            passed=line.sayable,
+            nothing_because=None if suggestions else _why_nothing(line.withheld, mode),
+            source=_source(scores, case.customer),
+            degraded=tuple(dict.fromkeys(flags)),
+            mode=mode,
+        )
+
+    def first_rank(self, case: Case, scores: Scores | None, *, mode: Mode = "policy") -> dict[str, float]:
+        """P(offer is put first) by offer id, for every offer that could be; sums to 1, or empty: nothing would be said."""
+        line = self._line_up(case, scores, mode)
+        return dict(zip((r.candidate.offer.id for r in line.best), line.probabilities, strict=True))
+
+    def _line_up(self, case: Case, scores: Scores | None, mode: Mode) -> _LineUp:
+        """Everything up to the draw: what may be said, in order, and with which probability it comes first."""
         passed = run_funnel(
             self.rules, self.config.policy, case.customer, self._call(case), case.candidates, case.values
         )
         withheld = list(passed.withheld)
         templates, spoken = self._with_evidence(case, passed, withheld)
         own_margin = case.own.margin_month if case.own else 0.0
-        best = self._worth_saying(self._arbiter.rank(spoken, scores, self._places, case.values, own_margin), withheld)
-        suggestions = self._suggest(case, best, templates, withheld)
-        flags = (*case.customer.degraded, *degraded, *passed.overridden, *_score_flags(scores, best))
-        return Decision(
-            suggestions=tuple(suggestions),
-            withheld=tuple(withheld),
-            eligible=passed.eligible,
-            passed=len(spoken),
-            nothing_because=None if suggestions else _why_nothing(withheld),
-            source=_source(scores, case.customer),
-            degraded=tuple(dict.fromkeys(flags)),
-        )
+        ranking = self._arbiter.rank(spoken, scores, self._places, case.values, own_margin)
+        best = _one_of_a_kind(ranking if mode == "random" else _worth_saying(ranking, withheld), withheld)
+        if mode == "nothing":
+            withheld += [Withheld(r.candidate.offer.id, "arbitration", "held out: this arm says nothing") for r in best]
+            best = []
+        return _LineUp(passed, withheld, templates, len(spoken), best, self._probabilities(case, best, mode))
 
     def _columns(
         self, customer: Customer, profile: Mapping[str, Value], context: Mapping[str, Value]
@@ -188,59 +223,40 @@ class Decider:
             "saving_year": round(saving * 12, 2) if saving is not None and real else None,
         }
 
-    def _worth_saying(self, ranking: list[Ranked], withheld: list[Withheld]) -> list[Ranked]:
-        """Those that beat saying nothing, the best of each group of near-identical offers."""
-        best: list[Ranked] = []
-        groups: dict[str, str] = {}
-        for item in ranking:
-            offer = item.candidate.offer
-            if not item.expected_value > 0:
-                withheld.append(
-                    Withheld(offer.id, "arbitration", f"worth {item.expected_value:.2f}: saying nothing is better")
-                )
-            elif offer.group and offer.group in groups:
-                withheld.append(Withheld(offer.id, "arbitration", f"near-identical to {groups[offer.group]}"))
-            else:
-                groups.setdefault(offer.group or offer.id, offer.id)
-                best.append(item)
-        return best
-
-    def _suggest(
-        self, case: Case, best: list[Ranked], templates: Mapping[str, Template | None], withheld: list[Withheld]
-    ) -> list[Suggestion]:
-        if not best:
+    def _suggest(self, case: Case, line: _LineUp) -> list[Suggestion]:
+        if not line.best:
             return []
-        request, policy = case.request, self.config.policy
-        probabilities = self._probabilities(case, best)
-        first = draw(probabilities, policy.seed, request.customer_id, request.interaction_id or request.decision_id)
-        order = ranked(first, len(best))
+        request, probabilities = case.request, line.probabilities
+        key = (request.customer_id, request.interaction_id or request.decision_id)
+        first = draw(probabilities, self.config.policy.seed, *key)
+        order = ranked(first, len(line.best))
         below = f"ranked below the first {request.limit}"
-        withheld += [Withheld(best[i].candidate.offer.id, "arbitration", below) for i in order[request.limit :]]
+        rest = [line.best[index].candidate.offer.id for index in order[request.limit :]]
+        line.withheld.extend(Withheld(offer_id, "arbitration", below) for offer_id in rest)
         return [
-            self._suggestion(
-                case, best[index], rank, rank_probability(probabilities, index, rank), templates, first != 0
-            )
+            self._suggestion(case, line, index, rank, explored=rank == 0 and first != 0)
             for rank, index in enumerate(order[: request.limit])
         ]
 
-    def _probabilities(self, case: Case, best: list[Ranked]) -> list[float]:
+    def _probabilities(self, case: Case, best: list[Ranked], mode: Mode) -> list[float]:
+        if mode == "random":
+            return [1.0 / len(best)] * len(best)
         exploration = self.config.policy.exploration
-        off = exploration.gamma is None or bool(case.customer.degraded) or self._off_when.truth(case.values)
+        off = exploration.gamma is None or bool(case.customer.degraded) or self._exploration_is_off(case)
         free = [item.candidate.offer.kind not in exploration.off_for for item in best]
         return first_rank_probabilities([r.expected_value for r in best], None if off else exploration.gamma, free)
 
-    def _suggestion(
-        self,
-        case: Case,
-        item: Ranked,
-        rank: int,
-        propensity: float,
-        templates: Mapping[str, Template | None],
-        explored: bool,
-    ) -> Suggestion:
-        candidate = item.candidate
-        offer = candidate.offer
-        template = templates[offer.id]
+    def _exploration_is_off(self, case: Case) -> bool:
+        """A condition that cannot be evaluated for this customer switches exploration off for them."""
+        try:
+            return self._off_when.truth(case.values)
+        except RuleError:
+            return True
+
+    def _suggestion(self, case: Case, line: _LineUp, index: int, rank: int, *, explored: bool) -> Suggestion:
+        item = line.best[index]
+        candidate, offer = item.candidate, item.candidate.offer
+        template = line.templates[offer.id]
         locale = self._phrases.language(template, case.locale)
         sentence = self._phrases.sentence(offer, template, self._facts(case, candidate, locale), locale)
         return Suggestion(
@@ -256,9 +272,29 @@ class Decider:
             saving_month=candidate.saving_month,
             margin_delta_month=candidate.margin_delta_month,
             covers=candidate.covers,
-            propensity=propensity,
-            explored=explored and rank == 0,
+            propensity=rank_probability(line.probabilities, index, rank),
+            explored=explored,
         )
+
+
+def _worth_saying(ranking: list[Ranked], withheld: list[Withheld]) -> list[Ranked]:
+    """Those that beat saying nothing, which is worth 0."""
+    for item in ranking:
+        if not item.expected_value > 0:
+            reason = f"worth {item.expected_value:.2f}: saying nothing is better"
+            withheld.append(Withheld(item.candidate.offer.id, "arbitration", reason))
+    return [item for item in ranking if item.expected_value > 0]
+
+
+def _one_of_a_kind(ranking: list[Ranked], withheld: list[Withheld]) -> list[Ranked]:
+    """The best of each group of near-identical offers."""
+    kept: dict[str, Ranked] = {}
+    for item in ranking:
+        offer = item.candidate.offer
+        first = kept.setdefault(offer.group or f"offer {offer.id}", item)
+        if first is not item:
+            withheld.append(Withheld(offer.id, "arbitration", f"near-identical to {first.candidate.offer.id}"))
+    return list(kept.values())
 
 
 def _defaults(config: Config) -> tuple[dict[str, Value], dict[str, Value]]:
@@ -297,8 +333,10 @@ _NOTHING = {
 }
 
 
-def _why_nothing(withheld: Sequence[Withheld]) -> str:
+def _why_nothing(withheld: Sequence[Withheld], mode: Mode) -> str:
     """The latest stage that stopped something: the offers that came closest to being said."""
+    if mode == "nothing":
+        return "held out: this customer is in the arm that hears no suggestion"
     stages = [stage for stage in _NOTHING if any(w.stage == stage for w in withheld)]
     late = stages[-1] if stages else "eligibility"
     counts = ", ".join(f"{stage} {sum(w.stage == stage for w in withheld)}" for stage in stages)

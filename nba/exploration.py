@@ -18,6 +18,8 @@ def first_rank_probabilities(values: Sequence[float], gamma: float | None, free:
     candidate may take part in exploration; when the best one may not, it is put first for certain. `gamma` None: greedy.
     """
     count = len(values)
+    if not count:
+        return []
     greedy = [1.0] + [0.0] * (count - 1)
     if gamma is None or count < 2 or not free[0] or values[0] <= 0:
         return greedy

@@ -104,7 +104,7 @@ def broken(situation: tuple[Config, Customer, Request, Scores | None]) -> list[s
     return violations(config, decider.rules, case, decider.decide(case, scores))
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(situations())
 def test_no_guarantee_is_ever_broken(situation: tuple[Config, Customer, Request, Scores | None]) -> None:
     """Zero violations of any rule, whatever is drawn."""
