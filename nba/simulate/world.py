@@ -6,22 +6,21 @@ the same under every policy (see `population.Life.luck`), so differences come fr
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from nba.candidates import Candidate
 from nba.clock import DAY_MS
 from nba.config import Config
 from nba.decide import Decider
 from nba.simulate.calls import Memory, answer, call_of, support_contact
 from nba.simulate.history import BEFORE_DAYS, PLAIN, may_be_said, row_of
+from nba.simulate.judge import Judge
 from nba.simulate.life import live
-from nba.simulate.policies import Choice, Oracle, Policy, Situation
+from nba.simulate.policies import Policy, Situation
 from nba.simulate.population import Life, World, day_of_ms, populate, profile_of
-from nba.simulate.truth import is_tone_deaf, leaving_rate, overpays
+from nba.simulate.truth import leaving_rate, overpays
 from nba.simulate.value import CALL_COST, Market, market_of, worth
 
 _STEP_DAYS = 7  # how often margin is booked and leaving is drawn
@@ -31,10 +30,11 @@ _STEP_DAYS = 7  # how often margin is booked and leaving is drawn
 class Result:
     """What came of one policy. Money in euros over the whole population.
 
-    `value`: margin earned, less the cost of calls, plus what the customers who stayed are
-    worth for the years ahead (`value.YEARS`).
-    `saved`: bills below those of the plan each customer began on. `regret`: what the oracle would have added in the
-    same calls beyond what was chosen. `violations`: sales into an open issue, and plans with a cheaper one that covers.
+    `value`: margin earned, less the cost of calls, plus what those who stayed are worth for the years ahead
+    (`value.YEARS`). `saved`: bills below those of the plan each customer began on. `regret`: what the oracle would have
+    added in the same calls beyond what was chosen; `share_by_round`: the same as a share, 0 a random choice, 1 the
+    oracle's; `declared_share_by_round`: likewise, with the worth that policy.yaml declares in place of the truth's (see
+    `judge`). `violations`: sales into an open issue, and plans with a cheaper one that covers.
     """
 
     policy: str
@@ -47,7 +47,8 @@ class Result:
     saved: float = 0.0
     overpaid_month: float = 0.0
     regret: float = 0.0
-    regret_by_round: list[float] = field(default_factory=list)
+    share_by_round: list[float] = field(default_factory=list)
+    declared_share_by_round: list[float] = field(default_factory=list)
     by_offer: dict[str, int] = field(default_factory=dict)
     share_of_catalog: float = 0.0
     violations: int = 0
@@ -96,11 +97,9 @@ class _Play:
         self.config, self.policy, self.memory, self.world, self.result = config, policy, memory, world, result
         self.market: Market = market_of(config.catalog)
         self.decider = Decider(config)
-        self.oracle = Oracle(self.market, world)
+        self.judge = Judge(config, self.market, world)
         self.rows: list[dict[str, Any]] = []
         self.left: list[dict[str, Any]] = []
-        self.regret = 0.0
-        self.used: Counter[str] = Counter()
 
     def round(self, life: Life, until: int) -> None:
         """One customer until the end of the round."""
@@ -128,7 +127,7 @@ class _Play:
         case = self.decider.case(self.memory.read(life.customer_id, call.now_ms), call.request(life.customer_id))
         situation = Situation(case, may_be_said(self.decider, case), call, life)
         choice = self.policy.choose(situation)
-        self._judge(situation, choice)
+        self.judge.look(situation, choice)
         if choice is None:
             self.memory.append(life.customer_id, support_contact(life, call))
             return
@@ -138,36 +137,10 @@ class _Play:
         self.result.accepted += accepted
         self.rows.append(row_of(case, call, choice.offered, choice.propensity, accepted, self.policy.name))
 
-    def _judge(self, situation: Situation, choice: Choice | None) -> None:
-        chosen = choice.offered if choice else None
-        gains = {c.offer.id: self.oracle.gain(situation, c) for c in situation.sayable}
-        found = 0.0 if chosen is None else gains.get(chosen.offer.id) or self.oracle.gain(situation, chosen)
-        self.regret += max(0.0, *gains.values(), 0.0) - found
-        if chosen is None:
-            return
-        self.result.offers += 1
-        self.used[chosen.offer.id] += 1
-        self.result.violations += self._breaks_a_rule(situation, chosen)
-
-    def _breaks_a_rule(self, situation: Situation, chosen: Candidate) -> bool:
-        """Counted apart from the funnel: from the customer's true state and from the costs of all plans."""
-        life, valid_days = situation.life, self.config.policy.service_first.issue_valid_days
-        is_old = life.issue is not None and life.day - life.issue_since >= valid_days
-        if is_tone_deaf(life, chosen.offer, situation.call.occasion) and not is_old:
-            return True
-        if not chosen.offer.is_plan or chosen.cost_month is None:
-            return False
-        own = situation.case.own
-        others = [*situation.sayable, *(c for c in situation.case.candidates if own and c.offer.id == own.id)]
-        cheaper = (c.cost_month for c in others if c.offer.is_plan and c.covers and c.cost_month is not None)
-        return any(cost < chosen.cost_month for cost in cheaper)
-
     def end_round(self, lives: list[Life], last: bool) -> None:
         """Book the round's regret and let the policy learn, of leaving too: complete up to the last evening."""
-        self.result.regret_by_round.append(round(self.regret, 2))
-        self.result.regret += self.regret
-        self.regret = 0.0
         if not last:
+            self.judge.next_round()
             here = next((life for life in lives if not life.gone), None)
             self.policy.learn(self.rows, self.left + ([_delayed(here, "stayed")] if here else []))
         self.rows, self.left = [], []
@@ -181,9 +154,14 @@ class _Play:
         result.value = round(sum(life.earned for life in lives) + ahead, 2)
         result.saved = round(sum(life.saved for life in lives), 2)
         result.overpaid_month = round(sum(overpays(life, self.market.plans) for life in kept), 2)
-        result.regret = round(result.regret, 2)
-        result.by_offer = dict(self.used.most_common())
-        result.share_of_catalog = len(self.used) / len(self.config.catalog.offers)
+        judge = self.judge
+        result.offers = judge.offers.total()
+        result.violations = judge.violations
+        result.regret = round(sum(tally.regret for tally in judge.gains), 2)
+        result.share_by_round = [tally.share for tally in judge.gains]
+        result.declared_share_by_round = [tally.share for tally in judge.declared]
+        result.by_offer = dict(judge.offers.most_common())
+        result.share_of_catalog = len(judge.offers) / len(self.config.catalog.offers)
         return result
 
 

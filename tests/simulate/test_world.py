@@ -60,6 +60,8 @@ def results(telco: Config, live_with: Run) -> dict[str, Result]:
 def test_the_oracle_leaves_nothing_on_the_table(results: dict[str, Result]) -> None:
     """Its regret is 0 by definition; everybody else's is not."""
     assert results["oracle"].regret == 0.0
+    assert results["oracle"].share_by_round == [1.0, 1.0, 1.0]
+    assert max(map(abs, results["random eligible"].share_by_round)) < 0.5
     assert all(result.regret > 0 for name, result in results.items() if name != "oracle")
     assert results["oracle"].value > max(results["nothing"].value, results["highest margin, no rules"].value)
 
@@ -100,7 +102,7 @@ def test_the_engine_runs_for_real_and_hears_what_came_of_it(telco: Config, live_
     assert {entry["outcome"] for _, left in teacher.rounds for entry in left} == {"churned", "stayed"}
     assert max(row["at"] for row in rows) <= max(entry["at"] for entry in left)
     assert result.violations == 0
-    assert len(result.regret_by_round) == 3
+    assert len(result.share_by_round) == len(result.declared_share_by_round) == 3
 
 
 def test_what_is_earned_is_what_the_plans_bring(telco: Config, live_with: Run) -> None:

@@ -1,0 +1,97 @@
+"""Holds each choice against the truth: what it gained, what the oracle would have gained in the same call, and random.
+
+Two truths are counted side by side. *Gain* is what `value.gain` says: margin and months over the years ahead. *Declared*
+is what the policy.yaml itself wants (arbitration's value without a stay head) times the true chance to accept, so it
+tells how well a policy does what it was asked to do. Comparing inside the same calls takes most of the noise out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nba.arbitration import worth_of
+from nba.candidates import Candidate
+from nba.config import Config
+from nba.simulate.policies import Choice, Oracle, Situation
+from nba.simulate.population import World
+from nba.simulate.truth import accept_probability, is_tone_deaf
+from nba.simulate.value import Market
+
+
+@dataclass
+class Tally:
+    """Sums over the calls of a round, in euros: of what was chosen, of a random choice, of the best one."""
+
+    chosen: float = 0.0
+    random: float = 0.0
+    best: float = 0.0
+
+    def add(self, chosen: float, all_gains: Sequence[float]) -> None:
+        """One call; saying nothing gains 0 and may be the best."""
+        self.chosen += chosen
+        self.random += sum(all_gains) / len(all_gains) if all_gains else 0.0
+        self.best += max([0.0, *all_gains])
+
+    @property
+    def regret(self) -> float:
+        """What the best choice would have added."""
+        return round(self.best - self.chosen, 2)
+
+    @property
+    def share(self) -> float:
+        """How far from random (0) to the best (1); 0 where there was nothing to choose."""
+        room = self.best - self.random
+        return round((self.chosen - self.random) / room, 4) if room > 0 else 0.0
+
+
+@dataclass
+class Judge:
+    """Looks at every call of one policy. `gains`, `declared`: one tally a round, the last one still open."""
+
+    config: Config
+    market: Market
+    world: World
+    gains: list[Tally] = field(default_factory=lambda: [Tally()])
+    declared: list[Tally] = field(default_factory=lambda: [Tally()])
+    offers: Counter[str] = field(default_factory=Counter)
+    violations: int = 0
+
+    def look(self, situation: Situation, choice: Choice | None) -> None:
+        """Before the customer answers, for the answer changes them."""
+        chosen = choice.offered if choice else None
+        oracle = Oracle(self.market, self.world)
+        for tally, gain in ((self.gains[-1], oracle.gain), (self.declared[-1], self._declared)):
+            by_offer = {c.offer.id: gain(situation, c) for c in situation.sayable}
+            found = 0.0
+            if chosen is not None:
+                known = by_offer.get(chosen.offer.id)
+                found = gain(situation, chosen) if known is None else known
+            tally.add(found, list(by_offer.values()))
+        if chosen is not None:
+            self.offers[chosen.offer.id] += 1
+            self.violations += self._breaks_a_rule(situation, chosen)
+
+    def next_round(self) -> None:
+        """Open the next tally."""
+        self.gains.append(Tally())
+        self.declared.append(Tally())
+
+    def _declared(self, situation: Situation, candidate: Candidate) -> float:
+        own = situation.case.own
+        chance = accept_probability(situation.life, candidate, situation.call.occasion, self.market.plans, self.world)
+        return chance * worth_of(self.config.policy.worth, candidate, own.margin_month if own else 0.0, 1.0, 1.0)
+
+    def _breaks_a_rule(self, situation: Situation, chosen: Candidate) -> bool:
+        """Counted apart from the funnel: from the customer's true state and from the costs of all plans."""
+        life, valid_days = situation.life, self.config.policy.service_first.issue_valid_days
+        is_old = life.issue is not None and life.day - life.issue_since >= valid_days
+        if is_tone_deaf(life, chosen.offer, situation.call.occasion) and not is_old:
+            return True
+        if not chosen.offer.is_plan or chosen.cost_month is None:
+            return False
+        own = situation.case.own
+        others = [*situation.sayable, *(c for c in situation.case.candidates if own and c.offer.id == own.id)]
+        cheaper = (c.cost_month for c in others if c.offer.is_plan and c.covers and c.cost_month is not None)
+        return any(cost < chosen.cost_month for cost in cheaper)
