@@ -104,7 +104,7 @@ def config_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(shutil.copytree(find_config("telco"), tmp_path_factory.mktemp("config") / "telco"))
     policy = yaml.safe_load((folder / "policy.yaml").read_text(encoding="utf-8"))
     policy["worth"]["of_kind"]["optimize"] = 5000
-    (folder / "policy.yaml").write_text(yaml.safe_dump(policy, allow_unicode=True), encoding="utf-8")
+    (folder / "policy.yaml").write_text(yaml.safe_dump(policy, allow_unicode=True, sort_keys=False), encoding="utf-8")
     return folder
 
 
@@ -138,3 +138,9 @@ def start(tmp_path: Path, config_folder: Path) -> Iterator[Callable[..., Running
     given: dict = {"config": str(config_folder), "state_dir": tmp_path, "budget_ms": 1000}
     with ExitStack() as stack:
         yield lambda **more: stack.enter_context(running(Settings(**given | more)))
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """See `wait_until`."""
+    return wait_until
