@@ -1,7 +1,29 @@
-"""Simulated telco customers with hidden needs, for the demo and for knowing whether the engine helps. See `world.py`."""
+"""Simulated telco customers with hidden needs, for the demo and for knowing whether the engine helps.
 
+Read in this order: `population` (who they are), `life` (what they do), `truth` (what they want and when they leave),
+`calls` and `history` (logged calls to learn from), `world` (a policy lives with them for a year), `contest` (all policies
+in the same world). The engine's own memory and training are handed in by whoever runs it.
+"""
+
+from nba.simulate.callers import Caller, callers
 from nba.simulate.calls import Memory
+from nba.simulate.contest import CONTENDERS, contest, share_of_oracle
 from nba.simulate.history import History, history
+from nba.simulate.policies import Teacher
 from nba.simulate.population import World
+from nba.simulate.world import Result, run
 
-__all__ = ["History", "Memory", "World", "history"]
+__all__ = [
+    "CONTENDERS",
+    "Caller",
+    "History",
+    "Memory",
+    "Result",
+    "Teacher",
+    "World",
+    "callers",
+    "contest",
+    "history",
+    "run",
+    "share_of_oracle",
+]
