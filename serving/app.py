@@ -29,6 +29,7 @@ from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.outcomes import find
 from serving.problems import MEDIA_TYPE, of_error, of_validation, problem
+from serving.rates import Rates
 from serving.service import Service, running
 from serving.stream import question_of, stream
 from serving.view import unified_view
@@ -69,7 +70,9 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         redoc_url=None,
     )
     app.router.route_class = StrictRoute
-    app.add_middleware(Doors, keys=keys, metrics=metrics, lane=_lane)
+    app.add_middleware(
+        Doors, keys=keys, metrics=metrics, lane=_lane, rates=Rates(getattr(settings, "rate_per_s", None))
+    )
     _add_refusals(app)
     _add_calls(app)
     _add_customers(app)

@@ -18,6 +18,7 @@ from fastapi import HTTPException
 from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed
 from serving.metrics import Metrics
 from serving.problems import MEDIA_TYPE, problem
+from serving.rates import Rates
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -69,8 +70,11 @@ class Doors:
     `lane` answers POST /v1/recommend from its body; everything else goes through the framework.
     """
 
-    def __init__(self, app: App, *, keys: Keys, metrics: Metrics, lane: Lane, max_body: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self, app: App, *, keys: Keys, metrics: Metrics, lane: Lane, rates: Rates, max_body: int = MAX_BODY_BYTES
+    ) -> None:
         self._app, self._keys, self._metrics, self._lane, self._max_body = app, keys, metrics, lane, max_body
+        self._rates = rates
         self._prefix = secrets.token_hex(6).encode()
         self._count = itertools.count(1)
 
@@ -139,6 +143,9 @@ class Doors:
                 detail = f"this key may not do that: it needs the scope {needed}"
                 return 403, detail, [(b"www-authenticate", b'Bearer realm="nba", error="insufficient_scope"')]
             scope["state"]["scopes"] = scopes
+        who = seen.key or str((scope.get("client") or ("",))[0]).encode()
+        if scope["path"] not in _OPEN and not self._rates.allows(who, time.monotonic()):
+            return 429, "too many requests from this key or address: slow down", [(b"retry-after", b"1")]
         if seen.length is not None and seen.length > self._max_body:
             return 413, _too_large(self._max_body), []
         return None

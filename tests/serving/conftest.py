@@ -22,6 +22,7 @@ from nba.clock import format_at, system_now_ms
 from nba.load import find_config
 from nba.settings import Settings
 from serving.app import create_app
+from serving.server import ImpatientProtocol
 
 _ids = count(1)
 
@@ -80,12 +81,14 @@ def event(customer_id: str, kind: str, *, days: float = 0.0, **fields: object) -
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Running]:
+def running(settings: Settings, protocol: type = ImpatientProtocol) -> Iterator[Running]:
     """Start, and stop as an operator would."""
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", loop="asyncio"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", loop="asyncio", http=protocol)
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -137,7 +140,9 @@ def start(tmp_path: Path, config_folder: Path) -> Iterator[Callable[..., Running
     """Starts services on one state folder, `start(budget_ms=…)`; all are stopped at the end."""
     given: dict = {"config": str(config_folder), "state_dir": tmp_path, "budget_ms": 1000}
     with ExitStack() as stack:
-        yield lambda **more: stack.enter_context(running(Settings(**given | more)))
+        yield lambda protocol=ImpatientProtocol, **more: stack.enter_context(
+            running(Settings(**given | more), protocol)
+        )
 
 
 @pytest.fixture
