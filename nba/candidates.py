@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nba.config import Catalog, Offer
 from nba.domain import Column
@@ -16,8 +16,7 @@ from nba.errors import RuleError
 from nba.rules import Rule, Value, Values, flat
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One offer for one customer, with the numbers that only this pair has.
 
     Money a month in the catalog's currency, rounded to its minor unit. `cost_month`: what this customer would pay in all

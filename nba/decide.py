@@ -10,13 +10,14 @@ Pure: no Redis, no HTTP, no model; the same case, scores and seed give the same 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nba.arbitration import Arbiter, Ranked
 from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
 from nba.config import Config, Offer
-from nba.domain import Customer, Kind, Scores
+from nba.domain import Customer, Kind, Scores, Stage
 from nba.errors import RuleError
 from nba.experiments import Mode
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
@@ -320,7 +321,7 @@ def _source(scores: Scores | None, customer: Customer) -> str:
     return "model" if any(math.isfinite(score) for score in scores.accept) else "fallback"
 
 
-_NOTHING = {
+_NOTHING: dict[Stage, str] = {
     "eligibility": "nothing fits this customer",
     "consent": "only service may be offered to this customer",
     "service_first": "something has to be put right first",
@@ -337,7 +338,8 @@ def _why_nothing(withheld: Sequence[Withheld], mode: Mode) -> str:
     """The latest stage that stopped something: the offers that came closest to being said."""
     if mode == "nothing":
         return "held out: this customer is in the arm that hears no suggestion"
-    stages = [stage for stage in _NOTHING if any(w.stage == stage for w in withheld)]
+    found = Counter(stage for _, stage, _ in withheld)
+    stages = [stage for stage in _NOTHING if stage in found]
     late = stages[-1] if stages else "eligibility"
-    counts = ", ".join(f"{stage} {sum(w.stage == stage for w in withheld)}" for stage in stages)
+    counts = ", ".join(f"{stage} {found[stage]}" for stage in stages)
     return f"{_NOTHING[late]} (withheld: {counts})"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nba.candidates import Candidate, CatalogRules, with_pair
 from nba.clock import DAY_MS, HOUR_MS, day_of
@@ -33,8 +34,7 @@ class Call:
     max_cost_month: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Withheld:
+class Withheld(NamedTuple):
     """An offer that may not be said: the stage that stopped it and the rule, in words."""
 
     offer_id: str
@@ -93,9 +93,9 @@ def not_eligible(rules: CatalogRules, candidate: Candidate, values: Values) -> s
     """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only."""
     if candidate.failed is not None:
         return candidate.failed
+    rule = rules.by_id[candidate.offer.id].eligible
     try:
-        rule = rules.by_id[candidate.offer.id].eligible
-        return None if rule.truth(with_pair(values, candidate)) else rule.text
+        return None if rule.truth(with_pair(values, candidate) if rule.per_offer else values) else rule.text
     except RuleError as error:
         return str(error)
 

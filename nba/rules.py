@@ -109,15 +109,19 @@ class Values(dict[str, Value]):
     @property
     def context(self) -> cel.Context:
         """The library's context, made when the first rule needs it."""
-        if self._context is None:
-            functions: dict[str, Callable[..., Any]] = dict(_FUNCTIONS)
-            functions |= {name: partial(self.__getitem__, name) for name in SETTABLE}
-            if self.fixed is None:
-                self._context = cel.Context(None, functions)
-                self._context.set_variable_resolver(self._resolve)
-            else:
-                self._context = cel.Context(self._handed_over(self.fixed), functions)
-        return self._context
+        context = self._context
+        if context is None:
+            context = self._context = self._made()
+        return context
+
+    def _made(self) -> cel.Context:
+        functions: dict[str, Callable[..., Any]] = dict(_FUNCTIONS)
+        functions |= {name: partial(self.__getitem__, name) for name in SETTABLE}
+        if self.fixed is not None:
+            return cel.Context(self._handed_over(self.fixed), functions)
+        context = cel.Context(None, functions)
+        context.set_variable_resolver(self._resolve)
+        return context
 
     def _handed_over(self, fixed: AbstractSet[str]) -> dict[str, Value]:
         plain = {name: self[name] for name in fixed if name in self}
@@ -160,14 +164,17 @@ _FUNCTIONS: dict[str, Callable[..., float]] = {
 }  # fmt: skip
 
 
+_FAILURES = (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError)
+
+
 class Rule:
     """One compiled rule or formula.
 
     `text` is what the author wrote; `reads` the (scope, name) pairs it can touch, constants left out; `variables` the
-    flat variables of the compiled program.
+    flat variables of the compiled program; `per_offer`: it reads what differs from offer to offer (SETTABLE).
     """
 
-    __slots__ = ("_program", "reads", "text", "variables")
+    __slots__ = ("_execute", "per_offer", "reads", "text", "variables")
 
     def __init__(self, text: str, constants: Mapping[str, Value] | None = None, bare: Collection[str] = ()) -> None:
         """Compile. `constants`: flat variable name to value, written into the rule as literals.
@@ -179,38 +186,40 @@ class Rule:
         constants = constants or {}
         self.reads = {r for r in references(text, bare) if (flat(*r) if r[0] else r[1]) not in constants}
         try:
-            self._program = cel.compile(_rewrite(text, constants, bare))
+            program = cel.compile(_rewrite(text, constants, bare))
         except ValueError as error:
             raise RuleError(f"not a CEL expression: {text!r}: {str(error).splitlines()[0]}") from error
-        self.variables: frozenset[str] = frozenset(self._program.variables())
-        unknown = self._unknown_names()
+        self._execute = program.execute
+        self.variables: frozenset[str] = frozenset(program.variables())
+        self.per_offer = any(name in SETTABLE for scope, name in self.reads if not scope)
+        unknown = self._unknown_names(program.functions())
         if unknown:
             raise RuleError(
                 f"unknown name {unknown[0]!r} in {text!r}: rules see {', '.join(SCOPES)} (as scope.name), "
                 f"{', '.join(SCALARS)} and the functions {', '.join(FUNCTIONS)}"
             )
 
-    def _unknown_names(self) -> list[str]:
+    def _unknown_names(self, functions: list[str]) -> list[str]:
         known = {*SCALARS, *(flat(*ref) for ref in self.reads if ref[0])}
         known |= {f"has__{name}" for name in known}
         # Names bound by all, exists, filter and map are listed as variables too; they are single lower-case letters.
         variables = [n for n in sorted(self.variables) if n not in known and not re.fullmatch("[a-z]", n)]
-        named = [f for f in self._program.functions() if re.fullmatch("[A-Za-z]\\w*|__\\w+__", f)]
+        named = [f for f in functions if re.fullmatch("[A-Za-z]\\w*|__\\w+__", f)]
         return variables + [f for f in named if f not in (*FUNCTIONS, *_STANDARD, *SETTABLE, "nonzero")]
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
         """The rule's value. `values`: flat variable name to value; a missing or NaN one raises RuleError when read."""
-        context = (values if isinstance(values, Values) else Values(values)).context
+        context = values.context if type(values) is Values else Values(values).context
         try:
-            result: Value = self._program.execute(context)
-        except (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+            result: Value = self._execute(context)
+        except _FAILURES as error:
             raise RuleError(f"{self.text}: {_plain(error)}") from error
         return result
 
     def truth(self, values: Mapping[str, Value]) -> bool:
         """The rule as a condition. Raises RuleError when it does not give true or false."""
         result = self.evaluate(values)
-        if isinstance(result, bool):
+        if result is True or result is False:
             return result
         raise RuleError(f"{self.text}: gives {result!r}, a condition has to give true or false")
 
