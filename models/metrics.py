@@ -115,7 +115,7 @@ class Difference:
 
 def paired_difference(one: Array, other: Array, groups: NDArray[np.int64], seed: int) -> Difference:
     """mean(one - other) over rows (n,); whole groups are drawn, as rows of one customer are not independent."""
-    _, places = np.unique(groups, return_inverse=True)
+    places = by_appearance(groups)
     sums = np.bincount(places, weights=one - other)
     sizes = np.bincount(places).astype(np.float64)
     rng = np.random.default_rng(seed)
@@ -125,6 +125,14 @@ def paired_difference(one: Array, other: Array, groups: NDArray[np.int64], seed:
         draws[i] = (counts @ sums) / max(float(counts @ sizes), 1.0)
     low, high = np.quantile(draws, (0.025, 0.975))
     return Difference(float((one - other).mean()), float(low), float(high))
+
+
+def by_appearance(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups numbered in the order in which they first appear, so that draws do not depend on how they were coded; (n,)."""
+    _, first, places = np.unique(groups, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[places]
 
 
 def calibration_difference(p: Array, other: Array, y: Array, seed: int) -> Difference:

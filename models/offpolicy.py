@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.judge import Gate
 from models.matrix import Assembler
-from models.metrics import DRAWS, Array
+from models.metrics import DRAWS, Array, by_appearance
 from models.scorer import Scorer
 
 MOST_ROWS = 4_000
@@ -74,7 +74,7 @@ class Value:
 def value_of(log: Log, picks: NDArray[np.int64], seed: int) -> Value:
     """The value of a policy that would have said `picks`; the same seed draws the same customers for every policy."""
     weight = (picks == log.offer) / log.propensity
-    _, group = np.unique(log.customer, return_inverse=True)
+    group = by_appearance(log.customer)
     weights, rewards = np.bincount(group, weights=weight), np.bincount(group, weights=weight * log.reward)
     counts = np.random.default_rng(seed).poisson(1.0, (DRAWS, len(weights))).astype(np.float64)
     draws = (counts @ rewards) / np.maximum(counts @ weights, 1e-9)

@@ -42,7 +42,7 @@ from nba.errors import DataError, RefusedError
 
 Progress = Callable[[float, str], None]
 PARITY_ROWS = 2_000
-MAX_ROUNDS, PATIENCE, CAUTIOUS_ROUNDS, ENOUGH_TO_STOP = 2000, 50, 60, 30
+MAX_ROUNDS, PATIENCE, CAUTIOUS_ROUNDS, ENOUGH_TO_STOP, FEW_ROWS = 2000, 50, 30, 30, 2000
 _DEFAULTS = Options()
 
 
@@ -144,15 +144,18 @@ def _importance(booster: lgb.Booster) -> dict[str, float]:
 
 
 def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, Any]:
-    """Few rows get smaller leaves and groups than LightGBM's defaults, which suppose some thousands."""
+    """Few rows get smaller trees, leaves and groups than LightGBM's defaults, which suppose some thousands.
+
+    Monotone method: of the three, "advanced" (LightGBM 4.7) was seen to let answers fall by 0.005 along a rising column.
+    """
     if unknown := sorted(set(options.monotone) - set(names)):
         raise DataError(f"monotone: no column {unknown[0]!r} in this model: there are {', '.join(names)}")
     monotone = [options.monotone.get(name, 0) for name in names]
     return {
         "objective": "binary",
         "learning_rate": 0.05,
-        "num_leaves": 31,
-        "min_data_in_leaf": min(max(rows // 100, 5), 20),
+        "num_leaves": 31 if rows >= FEW_ROWS else 8,
+        "min_data_in_leaf": min(max(rows // 30, 5), 20),
         "min_data_per_group": min(max(rows // 100, 5), 100),
         "feature_fraction": 0.8,
         "bagging_fraction": 0.8,
@@ -164,7 +167,7 @@ def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, 
         "seed": options.seed,
         "verbosity": -1,
         **options.parameters,
-        **({"monotone_constraints": monotone, "monotone_constraints_method": "advanced"} if any(monotone) else {}),
+        **({"monotone_constraints": monotone, "monotone_constraints_method": "intermediate"} if any(monotone) else {}),
     }
 
 

@@ -99,3 +99,13 @@ def config() -> Config:
 @pytest.fixture
 def rows() -> Callable[..., pa.Table]:
     return make_rows
+
+
+@pytest.fixture(scope="module")
+def config_once() -> Config:
+    return make_config()
+
+
+@pytest.fixture(scope="module")
+def make_rows_once() -> Callable[..., pa.Table]:
+    return make_rows

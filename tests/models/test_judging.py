@@ -1,0 +1,143 @@
+"""Figures and gates: what they measure is known in advance here, so that they can be held to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.calibrate import Calibration, fit_calibration, sigmoid
+from models.dataset import read_decisions
+from models.drift import drift
+from models.judge import against_base_rate, against_champion
+from models.matrix import Assembler
+from models.metrics import auc, calibration_error_with_interval, log_losses, paired_difference, reliability, wilson
+from models.offpolicy import Log, explored_log, value_of
+from models.schema import Schema, SchemaColumn
+from models.slices import Split, split_in_time
+from nba.config import Config
+from nba.errors import RefusedError
+
+Make = Callable[..., pa.Table]
+
+
+def world(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """True probabilities and labels drawn from them."""
+    rng = np.random.default_rng(seed)
+    p = sigmoid(rng.normal(-1.5, 1.0, n))
+    return p, (rng.random(n) < p).astype(np.float64)
+
+
+def test_auc_counts_pairs() -> None:
+    """It is the share of pairs in the right order, ties half; with one class there is none."""
+    p, y = np.array([0.1, 0.4, 0.4, 0.8]), np.array([0.0, 0.0, 1.0, 1.0])
+    assert auc(p, y) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+    assert auc(p, np.ones(4)) is None
+
+
+def test_true_probabilities_show_no_more_error_than_noise() -> None:
+    """Perfectly calibrated rows stay below the noise that is reported with the error; spoilt ones do not."""
+    p, y = world(5000)
+    honest = calibration_error_with_interval(p, y, 0)
+    assert honest.value <= honest.noise
+    spoilt = calibration_error_with_interval(np.clip(p * 1.8, 0, 1), y, 0)
+    assert spoilt.low > spoilt.noise
+
+
+def test_platt_finds_the_slope_and_intercept_that_made_the_rows() -> None:
+    """Raw scores that were stretched and shifted come back to the truth."""
+    p, y = world(50_000)
+    raw = (np.log(p / (1 - p)) + 1.0) / 0.5
+    found = fit_calibration(raw, y)
+    assert found.slope == pytest.approx(0.5, abs=0.02)
+    assert found.intercept == pytest.approx(-1.0, abs=0.05)
+
+
+def test_platt_on_a_handful_changes_little_and_never_turns_the_order() -> None:
+    """Ten rows cannot stretch the scores far, and scores that point the wrong way keep their order."""
+    raw = np.linspace(-2, 2, 10)
+    assert 0.5 < fit_calibration(raw, (raw > 0).astype(float)).slope < 2.0
+    p, y = world(5000)
+    assert fit_calibration(-np.log(p / (1 - p)), y).slope > 0.0
+    assert Calibration().apply(np.array([0.0]))[0] == 0.5
+
+
+def test_the_paired_interval_covers_the_truth() -> None:
+    """In 95 of 100 worlds, give or take, the interval of a difference holds the true one."""
+    covered = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        customers = rng.integers(0, 200, 400)
+        shared = rng.normal(0, 1, 200)[customers]
+        found = paired_difference(shared + rng.normal(0.3, 1, 400), np.zeros(400), customers, seed)
+        covered += found.low <= 0.3 <= found.high
+    assert 87 <= covered <= 100
+
+
+def test_gates_stop_what_is_worse_and_pass_what_is_equal() -> None:
+    """A challenger that knows less is stopped by log loss, one that exaggerates by calibration, an equal one passes."""
+    p, y = world(6000)
+    customers = np.arange(len(p))
+    flat = np.full_like(p, y.mean())
+    loud = sigmoid(np.log(p / (1 - p)) + 0.5)
+    assert [gate.passed for gate in against_champion(p, p, y, customers, 0)] == [True, True]
+    assert not against_champion(flat, p, y, customers, 0)[0].passed
+    assert not against_champion(loud, p, y, customers, 0)[1].passed
+    assert [gate.passed for gate in against_base_rate(p, y, 0.2, customers, 0)] == [True, True]
+    assert not against_base_rate(sigmoid(-np.log(p / (1 - p))), y, float(y.mean()), customers, 0)[0].passed
+
+
+def test_off_policy_value_is_the_true_value() -> None:
+    """On a log with known propensities the estimate of a fixed policy holds its true reward in the interval."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    offer = rng.choice(3, n, p=[0.5, 0.3, 0.2]).astype(np.int32)
+    propensity = np.array([0.5, 0.3, 0.2])[offer]
+    reward = (rng.random(n) < np.array([0.1, 0.3, 0.2])[offer]).astype(float)
+    log = Log(None, offer, propensity, reward, np.arange(n))  # type: ignore[arg-type]  # no rows are read
+    for pick, truth in ((0, 0.1), (1, 0.3), (2, 0.2)):
+        value = value_of(log, np.full(n, pick), 0)
+        assert value.low <= truth <= value.high
+        assert value.effective == pytest.approx(np.count_nonzero(offer == pick))
+
+
+def test_a_log_without_exploration_is_not_valued(rows: Make, config: Config) -> None:
+    """Where every propensity is 1 the gate says so and does not guess."""
+    table = rows(200, propensity=np.ones(200))
+    assembler = Assembler(read_decisions(table, config.catalog), config)
+    assert explored_log(assembler, np.arange(200), np.zeros(200)) is None
+
+
+def test_drift_finds_the_column_that_moved() -> None:
+    """The moved column comes first and is named another population; the others are stable."""
+    rng = np.random.default_rng(0)
+    schema = Schema((SchemaColumn("x.a", "number"), SchemaColumn("x.b", "category", None, ("p", "q"))))
+    then = np.column_stack([rng.normal(size=5000), rng.integers(1, 3, 5000)]).astype(np.float32)
+    now = np.column_stack([rng.normal(2.0, size=5000), rng.integers(1, 3, 5000)]).astype(np.float32)
+    found = drift(schema, then, now)
+    assert [(shift.column, shift.says) for shift in found] == [("x.a", "another population"), ("x.b", "stable")]
+
+
+def test_the_split_keeps_a_moment_together() -> None:
+    """Rows of one moment never stand on both sides, and the slices are in order."""
+    at = np.sort(np.random.default_rng(0).integers(0, 40, 1000))
+    slices = split_in_time(at, Split())
+    parts = [set(at[part]) for part in (slices.training, slices.calibration, slices.judging)]
+    assert not parts[0] & parts[1]
+    assert not parts[1] & parts[2]
+    assert max(parts[0]) < min(parts[1]) < min(parts[2])
+    assert split_in_time(at, Split(valid_from_ms=30)).train == np.searchsorted(at, 30)
+    with pytest.raises(RefusedError):
+        split_in_time(at, Split(valid_from_ms=99))
+
+
+def test_reliability_bins_hold_every_row_once() -> None:
+    """The bins cover the rows, and each interval holds its share."""
+    p, y = world(999)
+    curve = reliability(p, y)
+    assert sum(b.rows for b in curve) == 999
+    assert all(b.low <= b.seen <= b.high for b in curve)
+    assert wilson(0.0, 10)[0] == 0.0
+    assert log_losses(np.array([0.0, 1.0]), np.array([0.0, 1.0])).max() < 1e-9

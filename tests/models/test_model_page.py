@@ -1,0 +1,71 @@
+"""The page of a version: self-contained, told in words, and shown by a real browser where there is one."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from models.learned import Options
+from models.registry import Registry
+from models.train import train
+from nba.config import Config
+
+Make = Callable[..., pa.Table]
+NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "chrome-headless-shell")
+
+
+def browser() -> str | None:
+    """A Chromium on PATH, or the one that Playwright keeps."""
+    kept = sorted((Path.home() / ".cache" / "ms-playwright").glob("chromium*/chrome-*/*chrome*"))
+    found = [shutil.which(name) for name in BROWSERS]
+    return next((path for path in found if path), str(kept[-1]) if kept else None)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, make_rows_once: Make, config_once: Config) -> Path:
+    registry = Registry(tmp_path_factory.mktemp("page") / "models")
+    options = Options(threads=1)
+    train(make_rows_once(1500), config_once, registry, now_ms=NOW_MS, options=options)
+    second = train(make_rows_once(1800), config_once, registry, now_ms=NOW_MS + 1000, options=options)
+    return second.folder / "report.html"
+
+
+def test_the_page_needs_nothing_from_outside(page: Path) -> None:
+    """No script, no link, no image that would be fetched: it opens from a mail as well."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"<script|<link|<img|@import|url\(\s*['\"]?(?!#)", text)
+    assert not re.findall(r"(?:src|href)\s*=\s*['\"](?!#)", text)
+
+
+def test_the_page_says_what_a_person_asks(page: Path) -> None:
+    """Gates, honesty, order, offers, kinds, what matters, what moved, drivers, and what changed against the champion."""
+    text = page.read_text(encoding="utf-8")
+    for words in ("Gates", "Acceptance", "Honesty", "By offer", "By kind", "What matters", "What moved", "What drives"):
+        assert words in text
+    assert "Against the champion 2" in text
+    assert text.count("<svg") == 3
+
+
+@pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
+def test_a_real_browser_shows_the_page(page: Path, tmp_path: Path) -> None:
+    """It is laid out with its headings and charts, and the browser reports no error."""
+    command = [
+        browser(),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}",
+        "--dump-dom",
+        str(page.as_uri()),
+    ]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=True)
+    assert "<h1>Model " in done.stdout
+    assert done.stdout.count("<svg") == 3
+    assert "CONSOLE" not in done.stderr

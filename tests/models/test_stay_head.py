@@ -1,0 +1,126 @@
+"""The second head: who is still there, what is known of it, and what acceptance keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.dataset import read_decisions
+from models.delayed import read_delayed, stay_labels
+from models.learned import Options
+from models.registry import Registry
+from models.scorer import Scorer
+from models.train import train
+from nba.candidates import CatalogRules, make_candidates
+from nba.clock import DAY_MS
+from nba.config import Config
+from nba.errors import DataError
+from nba.rules import Values
+
+Make = Callable[..., pa.Table]
+START_MS = 1_770_000_000_000
+NOW_MS = START_MS + 60 * DAY_MS
+
+
+def delayed(*rows: tuple[str, int, str]) -> pa.Table:
+    ids, days, words = zip(*rows, strict=True)
+    at = pa.array([START_MS + day * DAY_MS for day in days], pa.timestamp("ms", tz="UTC")).cast(
+        pa.timestamp("us", tz="UTC")
+    )
+    return pa.table({"customer_id": ids, "at": at, "outcome": words, "value": pa.nulls(len(ids), pa.float64())})
+
+
+def labels(
+    rows: Make, config: Config, days: list[int], customers: list[str], record: pa.Table, horizon: int
+) -> list[float]:
+    at = pa.array([START_MS + day * DAY_MS for day in days], pa.timestamp("ms"))
+    decisions = read_decisions(rows(len(days), at=at, customer_id=customers), config.catalog)
+    return [float(v) for v in stay_labels(decisions, read_delayed(record), horizon * DAY_MS)]
+
+
+def test_a_row_counts_once_its_horizon_is_known(rows: Make, config: Config) -> None:
+    """Left within the horizon 0, left later or never 1, not known yet NaN: also for who has left already."""
+    record = delayed(("a", 5, "churned"), ("b", 25, "churned"), ("c", 30, "stayed"), ("d", 29, "churned"))
+    found = labels(rows, config, [0, 0, 0, 25, 25], ["a", "b", "c", "d", "c"], record, 10)
+    np.testing.assert_array_equal(found, [0.0, 1.0, 1.0, np.nan, np.nan])
+
+
+def test_a_churn_before_the_call_says_nothing_of_it(rows: Make, config: Config) -> None:
+    """Who left, came back and was called again is judged by what came after."""
+    record = delayed(("a", 1, "churned"), ("z", 40, "survey"), ("a", 28, "churned"))
+    np.testing.assert_array_equal(labels(rows, config, [5, 20], ["a", "a"], record, 10), [1.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [("outcome", ["gone"], "'gone'|gone"), ("at", ["2026-01-01"], "timestamp"), ("customer_id", [None], "empty")],
+)
+def test_a_wrong_delayed_row_is_named(column: str, value: list[object], words: str) -> None:
+    """Row and column, as for decisions."""
+    table = delayed(("a", 1, "churned"))
+    typed = pa.array(value, pa.string())
+    with pytest.raises(DataError, match=words):
+        read_delayed(table.set_column(table.schema.get_field_index(column), column, typed))
+
+
+def churn_of(table: pa.Table) -> pa.Table:
+    """Those who declined leave within days at 40 %, those who accepted at 5 %; the record reaches to day 60."""
+    rng = np.random.default_rng(4)
+    accepted = np.array(table["outcome"].to_pylist()) == "accepted"
+    leaves = rng.random(len(table)) < np.where(accepted, 0.05, 0.4)
+    days = (np.array(table["at"].cast(pa.int64()).to_pylist()) - START_MS) // DAY_MS + rng.integers(1, 9, len(table))
+    rows = [
+        (c, int(d), "churned")
+        for c, d, leave in zip(table["customer_id"].to_pylist(), days, leaves, strict=True)
+        if leave
+    ]
+    return delayed(*rows, ("nobody", 60, "stayed"))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, make_rows_once: Make, config_once: Config) -> tuple[object, Scorer]:
+    table = make_rows_once(4000, customer_id=[f"c{i}" for i in range(4000)])
+    registry = Registry(tmp_path_factory.mktemp("stay") / "models")
+    options = Options(threads=1, stay_after_days=10)
+    report = train(table, config_once, registry, now_ms=NOW_MS, delayed=churn_of(table), options=options)
+    return report, Scorer.load(report.folder, config_once.catalog)
+
+
+def test_one_run_answers_for_both_ways(kept: tuple[object, Scorer], config_once: Config) -> None:
+    """Where acceptance keeps customers, staying is likelier after it, by about what is true."""
+    scorer = kept[1]
+    assert scorer.has_stay
+    candidates = make_candidates(CatalogRules(config_once.catalog), Values({}), {"plan": "s"})
+    x = {"usage": 10.0, "since": 20.0, "plan": "s", "tenure": 50.0, "vip": False, "city": "city3", "intent": "other"}
+    scores = scorer.score(x, candidates)
+    assert scores.stay_if_accepted is not None
+    assert scores.stay_if_not is not None
+    np.testing.assert_allclose(scores.stay_if_accepted, 0.95, atol=0.12)
+    np.testing.assert_allclose(scores.stay_if_not, 0.6, atol=0.12)
+
+
+def test_the_stay_head_has_its_own_certificate_gates_and_figures(kept: tuple[object, Scorer]) -> None:
+    """Parity of both answers, log loss and calibration, and drivers in words."""
+    report = kept[0]
+    assert {"accept", "stay_if_accepted", "stay_if_not"} == set(report.certificate.largest)  # type: ignore[attr-defined]
+    assert {"stay_log_loss", "stay_calibration"} <= {gate.name for gate in report.gates}  # type: ignore[attr-defined]
+    assert report.stay.figures.log_loss < report.stay.figures.base_log_loss  # type: ignore[attr-defined]
+    assert all("likely to stay" in d.says or "matters" in d.says for d in report.drivers)  # type: ignore[attr-defined]
+    assert report.promoted  # type: ignore[attr-defined]
+
+
+def test_without_enough_history_the_head_is_absent_and_says_why(rows: Make, config: Config, tmp_path: Path) -> None:
+    """No churn outcomes, a horizon nobody reached, or too few leavers: the first head is trained all the same."""
+    table = rows(900)
+    registry = Registry(tmp_path / "models")
+    few = delayed(("c1", 1, "churned"), ("c2", 60, "stayed"))
+    for record, days, words in ((None, 10, "no churn outcomes"), (few, 90, "old enough"), (few, 10, "of one class")):
+        options = Options(threads=1, stay_after_days=days)
+        report = train(table, config, registry, now_ms=NOW_MS, delayed=record, options=options)
+        assert report.stay is None
+        assert words in report.stay_says
+        assert report.accept.trees > 0

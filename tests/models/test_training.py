@@ -1,0 +1,259 @@
+"""Training, end to end: the same bytes twice, promoted only through the gates, and refusals that leave the champion alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.challenge import Challenge
+from models.judge import Gate
+from models.learned import Options
+from models.registry import Registry
+from models.scorer import Scorer
+from models.summary import TrainReport
+from models.train import train
+from nba.config import Config
+from nba.errors import DataError, InputError, RefusedError, UnavailableError
+
+Make = Callable[..., pa.Table]
+NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
+QUICK = Options(threads=1)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "models")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, rows_once: pa.Table, config_once: Config) -> TrainReport:
+    registry = Registry(tmp_path_factory.mktemp("first") / "models")
+    return train(rows_once, config_once, registry, now_ms=NOW_MS, options=QUICK)
+
+
+@pytest.fixture(scope="module")
+def rows_once(make_rows_once: Make) -> pa.Table:
+    return make_rows_once(3000)
+
+
+def test_a_first_model_is_promoted_and_served(first: TrainReport, config_once: Config) -> None:
+    """An honest journal gives a champion that beats the base rate and loads for serving."""
+    assert first.promoted
+    assert first.stopped_by == ()
+    assert first.accept.figures.log_loss < first.accept.figures.base_log_loss
+    assert first.certificate.passed
+    scorer = Scorer.load(first.folder, config_once.catalog, config_once.features.columns)
+    assert scorer.version == first.version == Registry(first.folder.parent).champion()
+    assert not scorer.has_stay
+
+
+def test_the_version_holds_everything_that_explains_it(first: TrainReport) -> None:
+    """ONNX, LightGBM's text, schema, figures, certificate, page, fingerprints, seed and library versions."""
+    names = {path.name for path in first.folder.iterdir()}
+    assert names == {
+        "model.onnx", "accept.txt", "schema.json", "metrics.json", "certificate.json", "report.html", "manifest.json",
+    }  # fmt: skip
+    facts = json.loads((first.folder / "metrics.json").read_text())["facts"]
+    assert facts["options"]["seed"] == 0
+    assert {"data_fingerprint", "schema_fingerprint", "config_fingerprint", "libraries"} <= facts.keys()
+
+
+def test_slices_follow_each_other_in_time(first: TrainReport) -> None:
+    """Every judged row is later than every calibrating row, and these than every training row."""
+    counts = first.counts
+    assert counts.training + counts.calibration + counts.judging == counts.used
+    assert counts.starts_ms[0] < counts.starts_ms[1] < counts.starts_ms[2] <= counts.last_ms
+
+
+def test_same_data_same_seed_same_bytes(
+    first: TrainReport, rows_once: pa.Table, config_once: Config, registry: Registry
+) -> None:
+    """A second training, with another number of threads and another order of rows, writes the very same files."""
+    shuffled = rows_once.take(np.random.default_rng(1).permutation(len(rows_once)))
+    again = train(shuffled, config_once, registry, now_ms=NOW_MS, options=Options(threads=2))
+    assert again.version == first.version
+    for path in first.folder.iterdir():
+        assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_another_seed_gives_another_model(
+    first: TrainReport, rows_once: pa.Table, config_once: Config, registry: Registry
+) -> None:
+    """The seed is what it says."""
+    other = train(rows_once, config_once, registry, now_ms=NOW_MS, options=Options(seed=7, threads=1))
+    assert other.version != first.version
+
+
+def test_progress_reaches_the_end(rows: Make, config: Config, registry: Registry) -> None:
+    """Fractions never fall and end at 1, with words for a person."""
+    seen: list[tuple[float, str]] = []
+    train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK, progress=lambda f, text: seen.append((f, text)))
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    assert {"reading decisions", "training", "proving parity", "judging"} <= {text for _, text in seen}
+
+
+@pytest.mark.parametrize(
+    ("columns", "error", "words"),
+    [
+        ({"outcome": ["accepted"] * 600}, RefusedError, "one class only"),
+        ({"outcome": ["skipped"] * 600}, RefusedError, "no row has a usable outcome"),
+        ({"propensity": np.full(600, 1.2)}, DataError, "propensity"),
+        ({"at": pa.array([1_770_000_000_000] * 600, pa.timestamp("ms"))}, RefusedError, "split in time"),
+        ({"x.tenure": ["long"] * 600}, DataError, "x.tenure"),
+        ({"customer_id": None}, DataError, "customer_id"),
+    ],
+)
+def test_bad_input_is_refused_and_the_champion_stays(
+    rows: Make, config: Config, registry: Registry, columns: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    """A clear refusal with the way out; what was promoted before is promoted still."""
+    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
+    with pytest.raises(error, match=words):
+        train(rows(600, **columns), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert registry.champion() == champion
+    assert registry.versions() == [champion]
+
+
+def test_too_few_rows_are_refused(rows: Make, config: Config, registry: Registry) -> None:
+    """Fifty calls teach nothing that could be proven."""
+    with pytest.raises(RefusedError, match="50 usable rows"):
+        train(rows(50), config, registry, now_ms=NOW_MS, options=QUICK)
+
+
+@pytest.mark.parametrize("given", [{"valid_share": 1.5}, {"monotone": {"pair.nothing": 1}}])
+def test_wrong_options_are_refused(rows: Make, config: Config, registry: Registry, given: dict[str, Any]) -> None:
+    """A share beyond 1 and a monotone column that is not there are told."""
+    with pytest.raises(InputError):
+        train(rows(600), config, registry, now_ms=NOW_MS, options=Options(threads=1, **given))
+
+
+def test_a_full_disk_keeps_the_champion(
+    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the version cannot be written the run fails, nothing is listed and the champion serves on."""
+    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UnavailableError, match="make room"):
+        train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    monkeypatch.undo()
+    assert registry.versions() == [champion] == [registry.champion()]
+
+
+def test_a_constant_column_is_left_out_and_said(rows: Make, config: Config, registry: Registry) -> None:
+    """It cannot teach anything, and the report names it."""
+    report = train(rows(600, **{"x.tenure": np.ones(600)}), config, registry, now_ms=NOW_MS, options=QUICK)
+    assert "x.tenure" not in report.accept.importance
+    assert any("x.tenure" in note for note in report.notes)
+
+
+def test_a_larger_saving_never_lowers_acceptance(rows: Make, config: Config, registry: Registry) -> None:
+    """With a monotone constraint the answer rises or stays along the column, for every row asked."""
+    options = Options(threads=1, monotone={"x.usage": 1})
+    report = train(rows(2000), config, registry, now_ms=NOW_MS, options=options)
+    scorer = Scorer.load(report.folder, config.catalog)
+    place = scorer.schema.names.index("x.usage")
+    matrix = np.random.default_rng(0).normal(10, 5, (200, len(scorer.schema.columns))).astype(np.float32)
+    answers = []
+    for value in np.linspace(-5, 60, 40):
+        matrix[:, place] = value
+        answers.append(scorer.run(matrix).accept)
+    assert np.diff(np.stack(answers), axis=0).min() >= 0.0
+
+
+def test_importance_weights_change_the_model(rows: Make, config: Config, registry: Registry) -> None:
+    """On request a row counts by 1 / propensity."""
+    table = rows(1500, propensity=np.random.default_rng(0).uniform(0.05, 1.0, 1500))
+    plain = train(table, config, registry, now_ms=NOW_MS, options=QUICK)
+    weighted = train(table, config, registry, now_ms=NOW_MS, options=Options(threads=1, weights="propensity"))
+    assert plain.version != weighted.version
+
+
+def noise_rows(rows: Make, n: int) -> pa.Table:
+    """A history whose outcomes have been exchanged at random: there is nothing left to learn."""
+    table = rows(n)
+    outcome = table["outcome"].to_numpy(zero_copy_only=False)[np.random.default_rng(5).permutation(n)]
+    return table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(outcome))
+
+
+def test_a_worse_challenger_is_stopped(rows: Make, config: Config, registry: Registry) -> None:
+    """A model that learnt from spoilt columns is worse on the same later rows: log loss says so, the champion stays."""
+    good = rows(4000)
+    champion = train(good, config, registry, now_ms=NOW_MS, options=QUICK)
+    spoilt = {name: good[name].to_numpy(zero_copy_only=False).copy() for name in ("x.usage", "x.intent")}
+    for values in spoilt.values():
+        values[:3600] = values[np.random.default_rng(2).permutation(3600)]
+    worse = train(rows(4000, **spoilt), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert "log_loss" in worse.stopped_by
+    assert not worse.promoted
+    assert registry.champion() == champion.version
+    assert worse.version in registry.versions()  # kept, to be looked at
+
+
+def test_a_small_history_of_noise_still_gives_a_first_model(rows: Make, config: Config, registry: Registry) -> None:
+    """Not worse than the base rate beyond noise: let through, with figures that say how little it knows."""
+    report = train(noise_rows(rows, 400), config, registry, now_ms=NOW_MS, options=QUICK)
+    assert report.promoted
+    assert abs(report.accept.figures.log_loss - report.accept.figures.base_log_loss) < 0.1
+
+
+@pytest.mark.parametrize("name", ["parity", "schema", "log_loss", "calibration", "off_policy"])
+def test_every_gate_stops_a_promotion(
+    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whichever gate says no, the version is kept, not promoted, and the report names the gate."""
+    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
+    ask = Challenge.gates
+
+    def refusing(self: Challenge, certificate: Any) -> list[Gate]:
+        return [Gate(gate.name, gate.passed and gate.name != name, gate.says) for gate in ask(self, certificate)]
+
+    monkeypatch.setattr(Challenge, "gates", refusing)
+    report = train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert report.stopped_by == (name,)
+    assert not report.promoted
+    assert registry.champion() == champion
+
+
+def test_a_champion_that_cannot_answer_is_replaced(rows: Make, config: Config, registry: Registry) -> None:
+    """A corrupt champion is no reason to serve without a model for ever: the challenger is judged as a first one."""
+    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK)
+    (champion.folder / "model.onnx").write_bytes(b"rot")
+    report = train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert report.promoted
+    assert any("cannot answer" in note for note in report.notes)
+
+
+def test_promotion_may_be_left_to_a_person(rows: Make, config: Config, registry: Registry) -> None:
+    """With promote off a version that passes every gate is only kept."""
+    report = train(rows(600), config, registry, now_ms=NOW_MS, options=Options(threads=1, promote=False))
+    assert not report.promoted
+    assert registry.champion() is None
+
+
+def test_tuning_finds_parameters_and_keeps_them(rows: Make, config: Config, registry: Registry) -> None:
+    """A search of a moment leaves its parameters with the version."""
+    pytest.importorskip("optuna", reason="--tune is an optional extra")
+    options = Options(threads=1, tune_minutes=0.02)
+    report = train(rows(800), config, registry, now_ms=NOW_MS, options=options)
+    assert "num_leaves" in report.facts["options"]["parameters"]
+    assert report.certificate.passed
+
+
+def test_the_report_is_plain_data(first: TrainReport) -> None:
+    """What the command line prints as JSON is JSON."""
+    found = json.loads(json.dumps(first.as_json()))
+    assert found["version"] == first.version
+    assert found["stopped_by"] == []
+    assert {gate["name"] for gate in found["gates"]} == {"parity", "schema", "log_loss", "calibration", "off_policy"}
