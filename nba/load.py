@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,31 @@ def find_config(name: str) -> Path:
     raise ConfigError(
         [f"{name}: no such config folder: give a path, a shipped one ({names}), or run `nba init {name}`"]
     )
+
+
+def keep_config(config: Config, state_dir: Path) -> Path:
+    """Keep a copy of a served config by its version, so that its decisions can be replayed after it has changed.
+
+    Written to a folder of its own and renamed, so a copy is whole or not there. Raises OSError.
+    """
+    kept = kept_config(config.fingerprint, state_dir)
+    if not kept.is_dir():
+        staging = kept.with_name(f".{config.fingerprint}.{os.getpid()}")
+        staging.mkdir(parents=True, exist_ok=True)
+        for part in _FILES:
+            shutil.copyfile(config.folder / f"{part}.yaml", staging / f"{part}.yaml")
+        try:
+            staging.rename(kept)
+        except OSError:  # another worker was first: its copy is the same
+            shutil.rmtree(staging, ignore_errors=True)
+            if not kept.is_dir():
+                raise
+    return kept
+
+
+def kept_config(fingerprint: str, state_dir: Path) -> Path:
+    """Where the copy of a version is kept."""
+    return state_dir / "configs" / fingerprint
 
 
 def _fingerprint(folder: Path) -> str:

@@ -24,7 +24,7 @@ from nba.config import Config, FieldType
 from nba.decide import Case, Decider, Request
 from nba.domain import Scores
 from nba.errors import ModelError, NbaError, StoreError
-from nba.load import find_config, load_config
+from nba.load import find_config, keep_config, load_config
 from serving.record import column_types
 
 log = logging.getLogger("nba.serving")
@@ -116,6 +116,10 @@ def load_parts(config_name: str, state_dir: Path, *, strict: bool = False) -> Pa
     starts has to answer, one that runs keeps the version it has.
     """
     config = load_config(find_config(config_name))
+    try:
+        keep_config(config, state_dir)
+    except OSError as error:
+        log.error("the config could not be kept for replays", extra={"error": str(error)})
     return Parts(config, FeatureSpec(config.features), Decider(config), _champion(state_dir, config, strict))
 
 
