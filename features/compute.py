@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.calendar import local_day, local_days
-from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, fold, readable
-from features.spec import FeatureSpec
+from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, fold, readable
+from features.spec import TAKES, FeatureSpec
 from nba.clock import HOUR_MS, YEAR_2000_MS
 from nba.errors import RuleError
 from nba.rules import Values
 
+_EMPTY = bytes(EVENT_BYTES)
 _TYPE = 14  # of the 16 two-byte words of a record
 _SUBJECT = 6  # of its 8 four-byte words
 _FLAGS = 31  # of its bytes
-_Bools = NDArray[np.bool_]  # where a feature has data; a take narrows its own part
+_Numbers = NDArray[np.float64]
 _INT64 = np.iinfo(np.int64)
+_SET_BELOW = 256  # subjects; a Python set is quicker there
 _SORT_BELOW = 600  # events; from there on the table of `_repeated` is quicker than sorting the ids
 
 
@@ -36,9 +37,10 @@ class Settled:
     """A log in order.
 
     `records` (n, 4) uint64: every event once, by time and id. The other arrays run over the m entries of the streams, by
-    stream and time: `entries` (m, 4) uint64, their records; `keys` (m,) int64: stream << 44 | at_ms; `sums` (m + 1,) int64:
-    running totals of the values; `valued` (m + 1,) int64: running count of those that have one, None where none that is
-    asked for a value lacks it. `exact`: no running total can leave int64.
+    stream and time, between two empty ones that spare every reader the edges: entry 0 and entry m + 1. `entries`
+    (m + 2, 4) uint64: their records; `keys` (m + 2,) int64: stream << 44 | at_ms; `sums` (m + 2,) int64: running totals of
+    the values; `valued` (m + 2,) int64: running count of those that have one, None where none that is asked for a value
+    lacks it. `exact`: no running total has left int64.
     """
 
     records: NDArray[np.uint64]
@@ -52,40 +54,38 @@ class Settled:
 
 def settle(log: bytes, spec: FeatureSpec) -> Settled:
     """Bring a customer's log into order; see the module for the rules."""
-    records, damaged = _records(log)
-    if not _clean(records):
-        records = in_order(records)
-    numbers, rows = _streams(records, spec)
+    padded, damaged = _records(log)
+    if not _clean(padded[1:-1]):
+        padded = _padded(in_order(padded[1:-1]))
+    streams = spec.streams
+    numbers, rows = _streams(padded, spec)
     order = numbers.argsort(kind="stable")  # stable: inside a stream the order stays that of time and id
     numbers = numbers.take(order)
-    entries = records.take(order if rows is None else rows.take(order), axis=0)
-    values = entries[:, 2].view(np.int64)
-    largest = int(np.abs(values).view(np.uint64).max(initial=0))  # |-2^63| is 2^63 as uint64
-    return Settled(
-        records=records,
-        entries=entries,
-        keys=spec.streams.bases.take(numbers) + entries[:, 0].view(np.int64),
-        sums=_running(values),
-        valued=_valued(entries, int(numbers.searchsorted(spec.streams.valued))),
-        exact=largest * len(values) <= _INT64.max,
-        damaged=damaged,
-    )
+    entries = padded.take(order if rows is None else rows.take(order), axis=0)
+    asked = numbers.searchsorted(streams.valued + 1)  # the entries of streams that are asked for values stand first
+    flags = int(np.bitwise_and.reduce(entries[1:asked, 3])) >> 56
+    has_value = None if flags & HAS_VALUE else (entries.view(np.uint8)[:, _FLAGS] & HAS_VALUE).cumsum(dtype=np.int64)
+    keys = streams.bases.take(numbers) + entries[:, 0].view(np.int64)
+    sums = entries[:, 2].view(np.int64).cumsum()
+    return Settled(padded[1:-1], entries, keys, sums, has_value, bool(flags & SMALL), damaged)
 
 
 def _records(log: bytes) -> tuple[NDArray[np.uint64], bool]:
-    """Records of shape (n, 4), and whether some bytes had to be left out."""
+    """Records of shape (n + 2, 4) between two empty ones, and whether some bytes had to be left out."""
     if len(log) % EVENT_BYTES == 0:
-        flat_words = np.frombuffer(log, "<u8")
-        words = flat_words.reshape(-1, 4)
-        wanted = CHECK if len(words) % 2 else 0
-        if fold(int(np.bitwise_xor.reduce(flat_words))) == wanted and _possible(words[:, 0].view(np.int64)):
-            return words, False
-    words = readable(log)
-    return words, len(words) * EVENT_BYTES < len(log)
+        words = np.frombuffer(_EMPTY + log + _EMPTY, "<u8")
+        wanted = CHECK if len(log) // EVENT_BYTES % 2 else 0
+        if fold(int(np.bitwise_xor.reduce(words))) == wanted:
+            padded = words.reshape(-1, 4)
+            at_ms = padded[1:-1, 0]
+            if len(at_ms) == 0 or (at_ms.min() >= YEAR_2000_MS and at_ms.max() < LAST_MS):
+                return padded, False
+    found = readable(log)
+    return _padded(found), len(found) * EVENT_BYTES < len(log)
 
 
-def _possible(at_ms: NDArray[np.int64]) -> bool:
-    return len(at_ms) == 0 or bool(at_ms.min() >= YEAR_2000_MS and at_ms.max() < LAST_MS)
+def _padded(records: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    return np.frombuffer(_EMPTY + records.tobytes() + _EMPTY, "<u8").reshape(-1, 4)
 
 
 def _clean(words: NDArray[np.uint64]) -> bool:
@@ -123,33 +123,22 @@ def in_order(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(kept[np.lexsort((kept[:, 1], kept[:, 0]))])
 
 
-def _streams(records: NDArray[np.uint64], spec: FeatureSpec) -> tuple[NDArray[np.int16], NDArray[np.intp] | None]:
+def _streams(padded: NDArray[np.uint64], spec: FeatureSpec) -> tuple[NDArray[np.int16], NDArray[np.intp] | None]:
     """The stream of each entry, and the record that it is; None: entry i is record i."""
     streams = spec.streams
-    numbers = streams.of_type.take(records.view(np.uint16)[:, _TYPE])
+    numbers = streams.of_type.take(padded.view(np.uint16)[:, _TYPE])
+    numbers[0], numbers[-1] = 0, streams.unread
     more = []
     for layer in streams.layers:
-        word = records[:, 3] & layer.mask
+        word = padded[:, 3] & layer.mask
         place = layer.words.searchsorted(word)
         found = (layer.words.take(place) == word).nonzero()[0]
         if len(found):
             more.append((layer.numbers.take(place.take(found)), found))
     if not more:
         return numbers, None
-    rows = np.concatenate([np.arange(len(records)), *(found for _, found in more)])
+    rows = np.concatenate([np.arange(len(padded)), *(found for _, found in more)])
     return np.concatenate([numbers, *(number for number, _ in more)]), rows
-
-
-def _valued(entries: NDArray[np.uint64], asked: int) -> NDArray[np.int64] | None:
-    """Running count of entries with a value; None when the first `asked`, those of streams asked for values, all have one."""
-    has_value = entries.view(np.uint8)[:, _FLAGS] & HAS_VALUE
-    return None if has_value[:asked].all() else _running(has_value)
-
-
-def _running(numbers: NDArray[Any]) -> NDArray[np.int64]:
-    totals = np.zeros(len(numbers) + 1, np.int64)
-    numbers.cumsum(out=totals[1:])
-    return totals
 
 
 def vector(settled: Settled, now_ms: int, spec: FeatureSpec) -> NDArray[np.float64]:
@@ -159,7 +148,7 @@ def vector(settled: Settled, now_ms: int, spec: FeatureSpec) -> NDArray[np.float
     """
     if not spec.names:
         return np.empty(0)
-    grouped = _Moment(settled, now_ms, spec).values() if spec.windows.count else spec.windows.missing
+    grouped = _Moment(settled, now_ms, spec).features() if spec.windows.count else spec.windows.missing
     out = grouped.take(spec.place, mode="clip") if len(grouped) else np.empty(len(spec.names))
     if spec.derived:
         _derive(out, spec)
@@ -189,128 +178,118 @@ def _derive(out: NDArray[np.float64], spec: FeatureSpec) -> None:
 
 
 class _Moment:
-    """One evaluation: the segments' bounds at a moment, and each `take` over its slice of them."""
+    """One evaluation: the segments' bounds at a moment, and each `take` over its slice of them.
+
+    A segment is the entries after `low` up to `high`, both counted from the empty entry 0.
+    """
+
+    __slots__ = ("at_ms", "counted", "found", "high", "low", "now_ms", "settled", "totals", "values", "windows")
 
     def __init__(self, settled: Settled, now_ms: int, spec: FeatureSpec) -> None:
         self.settled = settled
         self.now_ms = now_ms
         self.windows = spec.windows
-        self.found = settled.keys.searchsorted(spec.windows.keys(min(now_ms, LAST_MS)), side="right")
-        half = len(self.found) // 2
+        half = spec.windows.segments
+        self.found = settled.keys[1:].searchsorted(spec.windows.keys(min(now_ms, LAST_MS)), side="right")
         self.low, self.high = self.found[:half], self.found[half:]
-        self.events = self.high - self.low
-        self.with_value = self.events if settled.valued is None else self._between(settled.valued)
+        self.at_ms = settled.entries[:, 0].view(np.int64)
+        self.values = settled.entries[:, 2].view(np.int64)
+        self.counted = self.high - self.low
+        if settled.valued is not None:
+            self.counted = np.where(self.windows.of_values, self._between(settled.valued), self.counted)
+        self.totals = self._between(settled.sums) if settled.exact else self._long_totals()
 
     def _between(self, running: NDArray[np.int64]) -> NDArray[np.int64]:
         bounds = running.take(self.found)
-        return np.asarray(bounds[len(self.low) :] - bounds[: len(self.low)])
+        return np.asarray(bounds[self.windows.segments :] - bounds[: self.windows.segments])
 
-    def values(self) -> NDArray[np.float64]:
+    def _long_totals(self) -> NDArray[Any]:
+        """Sums that int64 might not hold, as Python integers."""
+        return np.array([sum(self.values[low:high].tolist()) for low, high in self._pairs(slice(None))], object)
+
+    def _pairs(self, part: slice) -> list[tuple[int, int]]:
+        """First entry and the one behind the last, of each segment."""
+        return list(zip((self.low[part] + 1).tolist(), (self.high[part] + 1).tolist(), strict=True))
+
+    def features(self) -> NDArray[np.float64]:
         """The window features, grouped by take."""
-        if not len(self.settled.keys):
-            return self.windows.missing
-        out = np.empty(self.windows.count)
-        some = self.events[: self.windows.count] != 0
-        for take, part in self.windows.slices.items():
-            out[part] = getattr(self, f"_{take}")(part, some[part])
-        np.copyto(out, self.windows.missing, where=~some)
-        return out
+        windows = self.windows
+        out = np.empty(windows.count)
+        some = self.counted[: windows.count] != 0
+        for take, part in windows.slices.items():
+            _TAKES[take](self, part, out)
+        for take, older in windows.older.items():
+            some[windows.slices[take]] |= self.counted[older] != 0
+        for take in ("distinct", "streak"):
+            if take in windows.slices:
+                some[windows.slices[take]] = out[windows.slices[take]] != 0
+        return np.where(some, out, windows.missing)
 
-    @cached_property
-    def totals(self) -> NDArray[Any]:
-        """The sum of the values in each segment; Python integers where int64 might not do."""
-        if self.settled.exact:
-            return self._between(self.settled.sums)
-        pairs = zip(self.low.tolist(), self.high.tolist(), strict=True)
-        return np.array([sum(self._numbers[low:high].tolist()) for low, high in pairs], object)
+    def count(self, part: slice, out: _Numbers) -> None:
+        out[part] = self.counted[part]
 
-    @property
-    def _numbers(self) -> NDArray[np.int64]:
-        return self.settled.entries[:, 2].view(np.int64)
+    def trend_count(self, part: slice, out: _Numbers) -> None:
+        out[part] = self.counted[part] - self.counted[self.windows.older["trend_count"]]
 
-    def _only_valued(self, part: slice, some: _Bools) -> None:
+    def sum(self, part: slice, out: _Numbers) -> None:
+        out[part] = self.totals[part]
+
+    def trend_sum(self, part: slice, out: _Numbers) -> None:
+        out[part] = self.totals[part] - self.totals[self.windows.older["trend_sum"]]
+
+    def mean(self, part: slice, out: _Numbers) -> None:
+        out[part] = self.totals[part]
+        out[part] /= np.maximum(self.counted[part], 1)
+
+    def min(self, part: slice, out: _Numbers) -> None:
+        self._extreme(part, out, np.minimum, _INT64.max)
+
+    def max(self, part: slice, out: _Numbers) -> None:
+        self._extreme(part, out, np.maximum, _INT64.min)
+
+    def _extreme(self, part: slice, out: _Numbers, ufunc: np.ufunc, neutral: int) -> None:
+        values = self.values
         if self.settled.valued is not None:
-            np.not_equal(self.with_value[part], 0, out=some)
+            values = np.where(np.diff(self.settled.valued, prepend=0) == 0, neutral, values)
+        bounds = self.found.take(self.windows.interleaved[2 * part.start : 2 * part.stop]) + 1
+        out[part] = ufunc.reduceat(values, bounds)[::2]
 
-    def _count(self, part: slice, _: _Bools) -> NDArray[Any]:
-        return self.events[part]
+    def last(self, part: slice, out: _Numbers) -> None:
+        place = self.high[part]
+        if (
+            self.settled.valued is not None
+        ):  # the newest entry with a value is the first one at which the count is reached
+            place = self.settled.valued.searchsorted(self.settled.valued.take(place), side="left")
+        out[part] = self.values.take(place)
 
-    def _trend_count(self, part: slice, some: _Bools) -> NDArray[Any]:
-        older = self.events[self.windows.older["trend_count"]]
-        np.logical_or(some, older, out=some)
-        return np.asarray(self.events[part] - older)
+    def hours_since(self, part: slice, out: _Numbers) -> None:
+        out[part] = (self.now_ms - self.at_ms.take(self.high[part])) / HOUR_MS
 
-    def _sum(self, part: slice, some: _Bools) -> NDArray[Any]:
-        self._only_valued(part, some)
-        return self.totals[part]
-
-    def _trend_sum(self, part: slice, some: _Bools) -> NDArray[Any]:
-        older = self.windows.older["trend_sum"]
-        self._only_valued(part, some)
-        np.logical_or(some, self.with_value[older], out=some)
-        return np.asarray(self.totals[part] - self.totals[older])
-
-    def _mean(self, part: slice, some: _Bools) -> NDArray[Any]:
-        self._only_valued(part, some)
-        totals = self.totals[part].astype(np.float64)
-        np.divide(totals, self.with_value[part], out=totals, where=some)
-        return totals
-
-    def _min(self, part: slice, some: _Bools) -> NDArray[Any]:
-        return self._extreme(part, some, np.minimum, _INT64.max)
-
-    def _max(self, part: slice, some: _Bools) -> NDArray[Any]:
-        return self._extreme(part, some, np.maximum, _INT64.min)
-
-    def _extreme(self, part: slice, some: _Bools, ufunc: np.ufunc, neutral: int) -> NDArray[Any]:
-        self._only_valued(part, some)
-        values = np.append(self._numbers, neutral)  # a bound may be the end, where reduceat wants an element
-        if self.settled.valued is not None:
-            values[:-1][np.diff(self.settled.valued) == 0] = neutral
-        bounds = self.found.take(self.windows.interleaved[2 * part.start : 2 * part.stop])
-        return np.asarray(ufunc.reduceat(values, bounds)[::2])
-
-    def _last(self, part: slice, some: _Bools) -> NDArray[Any]:
-        self._only_valued(part, some)
-        place = self.high[part] - 1
-        if self.settled.valued is not None:  # the newest event with a value is the count-th one that has one
-            count = self.settled.valued.take(self.high[part])
-            place = self.settled.valued.searchsorted(count, side="left") - 1
-        return self._numbers.take(place, mode="clip")
-
-    def _hours_since(self, part: slice, _: _Bools) -> NDArray[Any]:
-        newest = self.settled.entries[:, 0].view(np.int64).take(self.high[part] - 1, mode="clip")
-        return np.asarray((self.now_ms - newest) / HOUR_MS)
-
-    def _distinct(self, part: slice, some: _Bools) -> NDArray[Any]:
+    def distinct(self, part: slice, out: _Numbers) -> None:
         subjects = self.settled.entries.view(np.uint32)[:, _SUBJECT]
-        pairs = zip(self.low[part].tolist(), self.high[part].tolist(), strict=True)
-        found = np.array([_distinct(subjects[low:high]) for low, high in pairs], np.int64)
-        np.not_equal(found, 0, out=some)
-        return found
+        out[part] = [_distinct(subjects[low:high]) for low, high in self._pairs(part)]
 
-    def _streak(self, part: slice, some: _Bools) -> NDArray[Any]:
+    def streak(self, part: slice, out: _Numbers) -> None:
         zone = self.windows.zone
         today = local_day(self.now_ms, zone)
-        at_ms = self.settled.entries[:, 0].view(np.int64)
-        pairs = zip(self.low[part].tolist(), self.high[part].tolist(), strict=True)
-        found = np.array([_streak(local_days(at_ms[low:high], zone), today) for low, high in pairs], np.int64)
-        np.not_equal(found, 0, out=some)
-        return found
+        out[part] = [_streak(self.at_ms[low:high], zone, today) for low, high in self._pairs(part)]
+
+
+_TAKES = {name: getattr(_Moment, name) for name in TAKES}
 
 
 def _distinct(subjects: NDArray[np.uint32]) -> int:
     """Different subjects; 0 stands for none."""
-    if not len(subjects):
-        return 0
+    if len(subjects) <= _SET_BELOW:
+        return len(set(subjects.tolist()) - {0})
     ordered = np.sort(subjects)
     return int(np.count_nonzero(ordered[1:] != ordered[:-1])) + bool(ordered[0])
 
 
-def _streak(days: NDArray[np.int64], today: int) -> int:
-    """Days in a row up to today or yesterday. `days` ascends, but for a clock set back over midnight."""
-    if not len(days) or days[-1] < today - 1:
+def _streak(at_ms: NDArray[np.int64], zone: str, today: int) -> int:
+    """Days in a row up to today or yesterday. Days ascend with time, but for a clock set back over midnight."""
+    if not len(at_ms) or (newest := local_day(int(at_ms[-1]), zone)) < today - 1:
         return 0
+    days = local_days(at_ms, zone)
     breaks = (days[1:] - days[:-1] > 1).nonzero()[0]
-    first = days[breaks[-1] + 1] if len(breaks) else days[0]
-    return int(days[-1]) - int(first) + 1
+    return newest - int(days[breaks[-1] + 1] if len(breaks) else days[0]) + 1

@@ -3,7 +3,8 @@
     at_ms int64 · event uint64 (hash of the event's id) · value int64 · subject uint32 (hash) · type uint16 (hash)
     · channel uint8 · flags uint8
 
-The lowest bit of `flags` says whether there is a value. The six high bits are a check: the XOR of the
+The lowest bit of `flags` says that there is a value, the next that it is small (absolutely below 2**40, or missing), so
+that sums of it cannot leave 64 bits. The six high bits are a check: the XOR of the
 record's four words, folded to six bits, is `CHECK`. The fold is linear, so one XOR over a whole log tests every record
 in it in about two microseconds, and a read that meets damaged bytes knows it.
 
@@ -27,6 +28,8 @@ from nba.domain import Activity
 
 EVENT_BYTES = 32
 HAS_VALUE = 1
+SMALL = 2
+SMALL_BELOW = 1 << 40  # times a million events this is 2**60
 CHECK = 0b101101
 LAST_MS = 1 << 43  # the year 2248: a time beyond it is damage
 CHANNELS = ("app", "web", "ivr", "chat", "store", "call", "email", "sms", "letter", "social")
@@ -80,10 +83,11 @@ def fold(word: int) -> int:
 
 def pack(event: Activity, channels: frozenset[str]) -> bytes:
     """One event as 32 bytes. `channels`: those with a code; an event of another one is kept with channel 0."""
-    flags = 0 if event.value is None else HAS_VALUE
+    value = event.value or 0
+    flags = (0 if event.value is None else HAS_VALUE) | (SMALL if -SMALL_BELOW < value < SMALL_BELOW else 0)
     channel = channel_code(event.channel) if event.channel in channels else 0
     subject = 0 if event.subject is None else subject_hash(event.subject)
-    fields = (event.at_ms, event_hash(event.event_id), event.value or 0, subject, type_code(event.type), channel)
+    fields = (event.at_ms, event_hash(event.event_id), value, subject, type_code(event.type), channel)
     first, second, third, fourth = _WORDS.unpack(_RECORD.pack(*fields, flags))
     return _RECORD.pack(*fields, flags | _check_bits(fold(first ^ second ^ third ^ fourth)))
 
@@ -95,7 +99,9 @@ def _check_bits(folded: int) -> int:
 
 
 def seal(records: NDArray[np.void]) -> NDArray[np.void]:
-    """Write the check bits into packed records (dtype EVENT, shape (n,), check bits zero); the same array."""
+    """Write the bits that the engine reckons itself into records (dtype EVENT, shape (n,), `flags` at most HAS_VALUE)."""
+    small = (records["value"] > -SMALL_BELOW) & (records["value"] < SMALL_BELOW)
+    records["flags"] |= small.astype(np.uint8) * np.uint8(SMALL)
     words = records.view("<u8").reshape(-1, 4)
     wanted = _fold_all(np.bitwise_xor.reduce(words, axis=1)) ^ np.uint64(CHECK)
     bits = ((wanted >> np.uint64(4)) | (wanted << np.uint64(2))) & np.uint64(63)

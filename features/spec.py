@@ -23,7 +23,7 @@ from nba.rules import Rule, flat
 
 STREAM_SHIFT = 44  # milliseconds since 1970 need 43 bits until the year 2248
 _OF_VALUES = ("sum", "trend", "mean", "min", "max", "last")
-_TAKES = ("sum", "trend_sum", "mean", "min", "max", "last", "count", "trend_count", "distinct", "streak", "hours_since")
+TAKES = ("sum", "trend_sum", "mean", "min", "max", "last", "count", "trend_count", "distinct", "streak", "hours_since")
 _Stream = tuple[str, tuple[str, ...], tuple[str, ...]]  # type, subjects, channels; empty: any
 
 
@@ -61,7 +61,7 @@ class FeatureSpec:
         self.channel_names = {channel_code(name): name for name in self.channels}
         self.told_codes = {code: name for name, code in self.codes.items() if config.activities[name].text}
         self.told = np.isin(np.arange(65536), list(self.told_codes))
-        windows = sorted((f for f in config.features if f.take), key=lambda f: _TAKES.index(_group(f, config)))
+        windows = sorted((f for f in config.features if f.take), key=lambda f: TAKES.index(_group(f, config)))
         self.streams = _Streams(windows)
         self.windows = _Windows(windows, self.streams, config)
         position = {name: index for index, name in enumerate(self.names)}
@@ -108,20 +108,20 @@ class Layer:
 class _Streams:
     """From an event to the streams it belongs to.
 
-    `of_type` (65536,): the stream of all events of a type, `unread` where no feature asks for them. `layers`: the narrowed
-    streams; a stream lies in one layer only, so its events keep their order. Streams that are asked for values come
-    first: numbers below `valued`. `bases`: what each stream adds to a moment to make its key.
+    Streams are numbered from 1, those that are asked for values first: up to `valued`. `of_type` (65536,): the stream of
+    all events of a type, `unread`, the last number, where no feature asks for them. `layers`: the narrowed streams; a
+    stream lies in one layer only, so its events keep their order. `bases`: what each adds to a moment to make its key.
     """
 
     def __init__(self, features: Sequence[Feature]) -> None:
         valued = list(dict.fromkeys(_stream(f) for f in features if f.take in _OF_VALUES))
         self.valued = len(valued)
         self.all: tuple[_Stream, ...] = tuple(dict.fromkeys([*valued, *map(_stream, features)]))
-        self.unread = len(self.all)
+        self.unread = len(self.all) + 1
         self.bases = np.arange(self.unread + 1, dtype=np.int64) << STREAM_SHIFT
         self.of_type = np.full(65536, self.unread, np.int16)
         layers: dict[int, list[dict[int, int]]] = {}
-        for number, (kind, subjects, channels) in enumerate(self.all):
+        for number, (kind, subjects, channels) in enumerate(self.all, 1):
             if not subjects and not channels:
                 self.of_type[type_code(kind)] = number
                 continue
@@ -156,20 +156,23 @@ class _Windows:
 
     Arrays of 2 * segments entries, lower bounds first, then upper ones; an event counts when lower < at <= upper. A
     feature's segment stands at the feature's own place; the older halves of the trends follow after all features.
-    `slices`: the features of each take; `older`: the older halves.
+    `slices`: the features of each take; `older`: the older halves; `of_values`: segments whose events need a value.
     """
 
     def __init__(self, features: Sequence[Feature], streams: _Streams, config: FeaturesConfig) -> None:
         groups = [_group(f, config) for f in features]
         self.count = len(features)
-        self.slices = {t: slice(groups.index(t), groups.index(t) + groups.count(t)) for t in dict.fromkeys(groups)}
         trends = [i for i, f in enumerate(features) if f.take == "trend"]
-        self.older = {take: _older(groups, trends, take, self.count) for take in groups if take.startswith("trend")}
+        self.slices = {t: slice(groups.index(t), groups.index(t) + groups.count(t)) for t in dict.fromkeys(groups)}
+        self.older = {t: _older(groups, trends, t, self.count) for t in self.slices if t.startswith("trend")}
+        of_values = [f.take in _OF_VALUES and t != "trend_count" for f, t in zip(features, groups, strict=True)]
+        self.of_values = np.array([*of_values, *(of_values[i] for i in trends)], np.bool_)
         self.missing = np.array([f.missing for f in features], np.float64)
         self.zone = config.timezone
         segments = [_bounds(f.window, 0) for f in features] + [_bounds(features[i].window, 1) for i in trends]
+        self.segments = len(segments)
         self._edges = [pair[side] for side in (0, 1) for pair in segments]
-        number = [streams.all.index(_stream(f)) for f in features]
+        number = [streams.all.index(_stream(f)) + 1 for f in features]
         number += [number[i] for i in trends]
         self._bases = np.array(number * 2, np.int64) << STREAM_SHIFT
         self._relative = np.array([kind == "ago" for kind, _ in self._edges], np.int64)
