@@ -45,6 +45,7 @@ class Arbiter:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._context = tuple((Rule(weight.when), weight) for weight in policy.worth.context)
+        self.variables = frozenset(name for rule, _ in self._context for name in rule.variables)
 
     def rank(
         self,

@@ -115,6 +115,8 @@ class Decider:
         self._arbiter = Arbiter(config.policy)
         self._phrases = Phrasebook(config, {offer.offer.id: offer.say for offer in self.rules.offers})
         self._off_when = Rule(config.policy.exploration.off_when)
+        # Every name that some rule reads: a rule that is evaluated on a case sees these and no others.
+        self._fixed = self.rules.fixed | self._arbiter.variables | self._off_when.variables
         self._places = {offer.id: place for place, offer in enumerate(config.catalog.offers)}
         self._defaults = _defaults(config)
 
@@ -124,7 +126,7 @@ class Decider:
         context = {**self._defaults[1], **_present(request.context or {})}
         rules = self.rules.own(profile)
         own = rules.offer if rules else None
-        values = rule_values(customer.features, profile, context, own, self.rules.fixed)
+        values = rule_values(customer.features, profile, context, own, self._fixed)
         candidates = make_candidates(self.rules, values, profile)
         columns = self._columns(customer, profile, context)
         locale = self._locale(request.locale, profile.get("locale"))

@@ -1,0 +1,76 @@
+"""What is best, by the formula that stands in the open, and by nothing else."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nba.arbitration import worth_of
+from nba.candidates import Candidate
+from nba.config import Offer, Worth
+from nba.decide import Decider
+from nba.domain import Scores
+from nba.load import load_config
+
+_spec = importlib.util.spec_from_file_location("nba_shop_arbitration", Path(__file__).with_name("conftest.py"))
+values = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(values)
+WORTH = "{horizon_months: 12, margin: 1.0, saving: 1.0, of_kind: {resolve: 20, escalate: 5}}"
+
+
+def candidate(margin_delta: float, saving: float | None) -> Candidate:
+    return Candidate(
+        Offer.model_validate({"id": "o", "kind": "optimize", "title": "o"}), 10.0, saving, True, margin_delta
+    )
+
+
+def test_the_formula_by_hand() -> None:
+    """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12."""
+    worth = Worth(horizon_months=12, margin=2.0, stay=1.0, saving=0.5, of_kind={"optimize": 7.0})
+    assert worth_of(worth, candidate(-4.0, 12.0), 18.0, 0.9, 0.6) == pytest.approx(-86.4 + 64.8 + 72.0 + 7.0)
+
+
+def with_worth(shop, worth: str) -> Decider:
+    return Decider(load_config(shop(policy=values.POLICY.replace(WORTH, worth))))
+
+
+def market(shop, worth: str) -> list[str]:
+    """Mr. Kraus overpays by 12 a month; what is said first in a market with these weights and this loyalty."""
+    decider = with_worth(shop, worth)
+    accept = np.array([0.0, 0.4, 0.2, 0.0, 0.0])
+    stays = np.full(5, 0.6), np.where(np.arange(5) == 1, 0.95, 0.6)
+    scores = Scores(accept, stay_if_accepted=stays[1], stay_if_not=stays[0])
+    return [s.offer_id for s in decider.decide(values.case_for(decider), scores).suggestions]
+
+
+def test_the_honest_cheaper_plan_wins_where_it_keeps_the_customer(shop) -> None:
+    """It earns 4 less a month and keeps most of the customers who would leave: worth more than the add-on."""
+    assert market(shop, "{horizon_months: 12, saving: 0.0, stay: 1.0}")[0] == "flex-10"
+
+
+def test_and_loses_where_only_this_months_margin_counts(shop) -> None:
+    """Nothing for loyalty, nothing for the customer's saving: it is not even said. The weights say so in the open."""
+    assert market(shop, "{horizon_months: 12, saving: 0.0, stay: 0.0}") == ["music"]
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(-50, 50), st.floats(-50, 50))
+def test_a_larger_saving_is_never_worth_less(stay_1: float, stay_0: float, margin: float, saving: float) -> None:
+    """With any weight on it, the customer's own saving counts for the offer."""
+    worth = Worth(saving=0.5)
+    less, more = (worth_of(worth, candidate(margin, s), 10.0, stay_1, stay_0) for s in (saving, saving + 1))
+    assert more > less
+
+
+def test_levers_and_context_weigh_in_the_open(shop) -> None:
+    """A lever multiplies one offer, a context weight a kind while its condition holds; unknown context weighs nothing."""
+    weigh = "context: [{when: \"context.intent == 'billing'\", times: 50.0, kinds: [resolve]}]"
+    decider = with_worth(shop, "{saving: 0.0, levers: {music: 100.0}, " + weigh + ", of_kind: {resolve: 200}}")
+    scores = Scores(np.full(5, 0.2))
+    calm = decider.decide(values.case_for(decider), scores).suggestions
+    billing = decider.decide(values.case_for(decider, context={"intent": "billing"}), scores).suggestions
+    assert [calm[0].offer_id, billing[0].offer_id] == ["music", "line-check"]
