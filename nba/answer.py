@@ -35,6 +35,7 @@ def answer(
         "source": decision.source,
         "degraded": list(decision.degraded),
         "model": model,
+        "heads": list(decision.heads),
         "policy": config.fingerprint,
         "experiment": experiment,
         "own": _own(case),

@@ -10,6 +10,7 @@ value 0, so an offer is only made when its expected value is above that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ class Arbiter:
         worth = self._policy.worth
         accept = _score(scores, place)
         scored = accept is not None
-        probability = accept if accept is not None else self.base_accept(offer.kind)
+        probability = accept if accept is not None else _base(scores, place, self.base_accept(offer.kind))
         value = worth_of(worth, candidate, own_margin, *_stay(scores, place))
         weight = weights[0].get(offer.kind, 1.0) * weights[1].get(offer.id, 1.0) * worth.levers.get(offer.id, 1.0)
         return Ranked(candidate, probability, scored, value, weight, probability * value * weight)
@@ -106,6 +107,12 @@ def _score(scores: Scores | None, place: int) -> float | None:
         return None
     value = float(scores.accept[place])
     return value if 0.0 <= value <= 1.0 else None  # NaN fails both comparisons
+
+
+def _base(scores: Scores | None, place: int, of_kind: float) -> float:
+    """The offer's own base rate as the model saw it, else that of its kind: never a constant that could outrank others."""
+    own = math.nan if scores is None or scores.base is None else float(scores.base[place])
+    return own if 0.0 <= own <= 1.0 else of_kind
 
 
 def _stay(scores: Scores | None, place: int) -> tuple[float, float]:

@@ -82,7 +82,10 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What came out, every offer of the catalog accounted for exactly once: suggested, or withheld with its stage."""
+    """What came out, every offer of the catalog accounted for exactly once: suggested, or withheld with its stage.
+
+    `heads`: which heads of the model spoke (accept, stay); without stay, keeping a customer did not count.
+    """
 
     suggestions: tuple[Suggestion, ...]
     withheld: tuple[Withheld, ...]
@@ -92,6 +95,7 @@ class Decision:
     source: str
     degraded: tuple[str, ...]
     mode: Mode = "policy"
+    heads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,7 @@ class Decider:
             source=_source(scores, case.customer),
             degraded=tuple(dict.fromkeys(flags)),
             mode=mode,
+            heads=_heads(scores),
         )
 
     def first_rank(self, case: Case, scores: Scores | None, *, mode: Mode = "policy") -> dict[str, float]:
@@ -315,6 +320,13 @@ def _score_flags(scores: Scores | None, best: Sequence[Ranked]) -> tuple[str, ..
     if scores is None:
         return ("model",)
     return () if all(item.scored for item in best) else ("scores",)
+
+
+def _heads(scores: Scores | None) -> tuple[str, ...]:
+    """Which heads of a model spoke; without `stay`, what keeping a customer is worth did not count."""
+    if scores is None:
+        return ()
+    return ("accept",) if scores.stay_if_accepted is None else ("accept", "stay")
 
 
 def _source(scores: Scores | None, customer: Customer) -> str:

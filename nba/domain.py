@@ -123,9 +123,11 @@ class Scores:
     """What a model says of n candidates, in their order: float64 arrays of shape (n,), probabilities in [0, 1].
 
     `stay_if_accepted` and `stay_if_not`: P(still a customer after the horizon | accepted or not); None without a stay head.
-    NaN marks an offer whose score is missing: it takes its own base rate.
+    NaN marks an offer whose score is missing: it takes its own base rate, `base` where the model knows one (NaN: it does
+    not), else the policy's for its kind.
     """
 
     accept: NDArray[np.float64]
     stay_if_accepted: NDArray[np.float64] | None = None
     stay_if_not: NDArray[np.float64] | None = None
+    base: NDArray[np.float64] | None = None

@@ -145,6 +145,13 @@ def test_a_missing_score_takes_the_base_rate_of_its_kind(decider: Decider) -> No
     assert "scores" in decision.degraded and decision.source == "model"
 
 
+def test_a_model_may_know_the_base_rate_of_an_offer(decider: Decider) -> None:
+    """The offer's own base rate comes before that of its kind, and no broken score stands at one half."""
+    scores = Scores(np.full(5, np.nan), base=np.array([np.nan, 0.12, np.nan, np.nan, np.nan]))
+    by_id = {s.offer_id: s.accept_probability for s in decider.decide(case_for(decider, limit=5), scores).suggestions}
+    assert by_id["flex-10"] == 0.12 and by_id["line-check"] == 0.5
+
+
 def test_the_callers_limit_holds_back_what_costs_more(decider: Decider) -> None:
     """`max_cost_month` counts what the customer would pay in all; a free fix is never too dear."""
     decision = decider.decide(case_for(decider, max_cost_month=20.0, limit=5), None)
@@ -158,7 +165,7 @@ def test_the_answer_has_the_fields_of_the_contract(decider: Decider, explain: bo
     """The names that agent desktops rely on."""
     case = case_for(decider)
     body = answer(decider.config, case, decider.decide(case, None), model=None, explain=explain)
-    fields = "decision_id customer_id at source degraded model policy experiment own freshness funnel "
+    fields = "decision_id customer_id at source degraded model heads policy experiment own freshness funnel "
     fields += "nothing_because suggestions thread"
     assert set(body) == {*fields.split(), *(("withheld", "features") if explain else ())}
     assert body["own"] == {"offer_id": "l-40", "title": "L 40 GB", "cost_month": 41.9}
