@@ -24,6 +24,7 @@ from nba.fields import typed
 from nba.settings import Settings
 from serving import lane, schemas
 from serving.auth import Keys
+from serving.desk_routes import add_desk
 from serving.doors import RECOMMEND_PATH, Doors, Scope
 from serving.journal import Folders
 from serving.metrics import Metrics
@@ -77,6 +78,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
     _add_calls(app)
     _add_customers(app)
     _add_operations(app, metrics)
+    add_desk(app, settings, clock)
     return app
 
 
@@ -144,7 +146,11 @@ def _add_calls(app: FastAPI) -> None:
 
     @app.get("/v1/interactions/{interaction_id:path}/stream", responses=_EVENTS | _refusals(404))
     async def interaction(
-        interaction_id: str, request: Request, customer_id: str | None = None, context: str | None = None
+        interaction_id: str,
+        request: Request,
+        customer_id: str | None = None,
+        context: str | None = None,
+        explain: bool = False,
     ) -> Response:
         """Server-Sent Events: the last question of this interaction asked anew whenever its customer does something.
 
@@ -157,6 +163,7 @@ def _add_calls(app: FastAPI) -> None:
         except ValidationError as error:
             raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
         typed(asked.context, service.recommender.engine.context_types, "/context")
+        asked = asked.model_copy(update={"explain": explain})
         events = stream(service.recommender, service.listeners, asked, at_once="last-event-id" in request.headers)
         return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 

@@ -76,7 +76,9 @@ def _rules(config: Config) -> Iterator[str]:
 
 def _compared(rule: str, field: str) -> Iterator[str]:
     """The texts that a rule compares `context.field` with."""
-    for match in re.finditer(rf"context\.{re.escape(field)}\s*(?:[=!]=\s*('[^']*'|\"[^\"]*\")|in\s*\[([^\]]*)\])", rule):
+    for match in re.finditer(
+        rf"context\.{re.escape(field)}\s*(?:[=!]=\s*('[^']*'|\"[^\"]*\")|in\s*\[([^\]]*)\])", rule
+    ):
         yield from (a or b for a, b in re.findall(r"'([^']*)'|\"([^\"]*)\"", match[1] or match[2]))
 
 

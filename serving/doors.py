@@ -31,8 +31,9 @@ Lane = Callable[[Scope, bytes, bytes, frozenset[str] | None, str], Awaitable[tup
 
 MAX_BODY_BYTES = 1 << 20
 RECOMMEND_PATH = "/v1/recommend"
+GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for; no header can set it
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
-_OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop"})
+_OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop", "/insights"})
 _NEEDS = (
     ("POST", "/v1/recommend", RECOMMEND),
     ("POST", "/v1/activity", WRITE),
@@ -42,6 +43,9 @@ _NEEDS = (
     ("DELETE", "/v1/customers/", ADMIN),
     ("GET", "/v1/decisions/", RECOMMEND),
     ("GET", "/v1/interactions/", RECOMMEND),
+    ("GET", "/v1/desk", RECOMMEND),
+    ("GET", "/v1/series/", RECOMMEND),
+    ("POST", "/v1/tokens", WRITE),
     ("POST", "/v1/admin/", ADMIN),
 )
 _SAFE_HEADERS: Headers = [
@@ -51,7 +55,8 @@ _SAFE_HEADERS: Headers = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
-_PAGES = ("/docs", "/desktop")
+_PAGES = ("/docs",)
+_FILES = ("/desktop", "/insights")  # bring a policy and caching of their own: pages.py
 
 
 def needed_scope(method: str, path: str) -> str | None:
@@ -133,7 +138,9 @@ class Doors:
         return status
 
     def _refusal(self, scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
-        if self._keys:
+        if GRANTED in scope:  # gate.py has held this request against its token
+            scope["state"]["scopes"] = scope[GRANTED]
+        elif self._keys:
             needed = needed_scope(scope["method"], scope["path"])
             scopes = self._keys.scopes_of(seen.key) if needed else None
             if needed and scopes is None:
@@ -199,7 +206,8 @@ def _headers(path: str, request_id: bytes | None, media: bytes, length: int) -> 
 
 
 def _added(path: str, request_id: bytes | None) -> Headers:
-    safe = _SAFE_HEADERS[:-1] if path.startswith(_PAGES) else _SAFE_HEADERS
+    dropped = 2 if path.startswith(_FILES) else 1 if path.startswith(_PAGES) else 0
+    safe = _SAFE_HEADERS[: len(_SAFE_HEADERS) - dropped]
     return [(b"x-request-id", request_id or b""), *safe]
 
 

@@ -53,6 +53,7 @@ def demo(
     trained = _model(settings, config)
     with _own_redis(settings) as connected:
         people = asyncio.run(_bring_in(connected, config))
+        _tell_the_desktop(settings.state_dir, people)
         with _service(connected, 0 if once else port) as (base, stopped):
             calls = [{"caller": person, "answer": _recommend(base, person)} for person in people]
             _print(calls, trained, as_json)
@@ -129,6 +130,22 @@ async def _bring_in(settings: Settings, config: Config) -> list[Caller]:
         await store.append(person.activity)
     await store.close()
     return people
+
+
+def _tell_the_desktop(state_dir: Path, people: list[Caller]) -> None:
+    """Who may call, for the desktop page of this service and of no other."""
+    from serving.desk import CALLERS_FILE
+
+    named = ("customer_id", "story", "context", "interaction_id", "next_event")
+    shown = [
+        {
+            "name": " ".join(str(person.profile[key]) for key in ("salutation", "family_name")),
+            **{name: getattr(person, name) for name in named},
+        }
+        for person in people
+    ]
+    state_dir.mkdir(parents=True, exist_ok=True)
+    (state_dir / CALLERS_FILE).write_text(json.dumps(shown, ensure_ascii=False), encoding="utf-8")
 
 
 @contextmanager

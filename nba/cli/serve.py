@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import SecretStr
 
 from nba.cli.output import ConfigName, RedisUrl, StateDir, err, log_to_stderr, settings_epilog, settings_of
 from nba.load import find_config, load_config
@@ -94,6 +95,6 @@ def _with_redis(settings: Settings, stack: ExitStack) -> Settings:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """The settings as the environment of a child process."""
-    keys = settings.api_keys.get_secret_value() if settings.api_keys else None
-    given = {**settings.model_dump(exclude={"api_keys"}), "api_keys": keys, "state_dir": settings.state_dir.absolute()}
-    return {f"NBA_{name.upper()}": str(value) for name, value in given.items() if value is not None}
+    given = {**dict(settings), "state_dir": settings.state_dir.absolute()}
+    plain = {n: v.get_secret_value() if isinstance(v, SecretStr) else v for n, v in given.items()}
+    return {f"NBA_{name.upper()}": str(value) for name, value in plain.items() if value is not None}
