@@ -20,7 +20,6 @@ from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, fold
 from features.spec import TAKES, FeatureSpec
 from nba.clock import HOUR_MS, YEAR_2000_MS
 from nba.errors import RuleError
-from nba.rules import Values
 
 _EMPTY = bytes(EVENT_BYTES)
 _TYPE = 14  # of the 16 two-byte words of a record
@@ -166,7 +165,9 @@ def newest_ms(settled: Settled, now_ms: int) -> int | None:
 
 def _derive(out: NDArray[np.float64], spec: FeatureSpec) -> None:
     numbers = out.tolist()
-    known = Values({name: numbers[place] for name, place in spec.reads if numbers[place] == numbers[place]})
+    known = spec.scratch.values
+    known.clear()
+    known.update((name, numbers[place]) for name, place in spec.reads if numbers[place] == numbers[place])
     for item in spec.derived:
         try:
             number = item.rule.number(known)

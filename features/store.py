@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 
 from features import compaction, contacts, thread
 from features.keys import INGEST_TTL_S, customer_keys, ingest_key
+from features.lane import Lane
 from features.packing import pack
 from features.profile import dump_profile
 from features.spec import FeatureSpec
@@ -32,6 +33,7 @@ from nba.domain import Activity, Contact, Customer
 from nba.errors import InputError, StoreError
 from nba.rules import Value
 
+_FAILURES = (failed.RedisError, failed.RedisClusterException, OSError)
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 _LOG = logging.getLogger(__name__)
 
@@ -59,8 +61,12 @@ class Packed(NamedTuple):
 class Store:
     """Customers in Redis. Made by `Store.open`; one for each event loop, shared by all its tasks."""
 
-    def __init__(self, client: Any, url: str, spec: FeatureSpec) -> None:
+    def __init__(self, client: Any, url: str, spec: FeatureSpec, timeout_s: float) -> None:
         self._client = client
+        # A cluster has a line to each node, and the library knows which one to take.
+        self._lane = (
+            None if isinstance(client, RedisCluster) else Lane(self._connected, timeout_s, failed.ResponseError)
+        )
         self._url = url
         self._spec = spec
         self._config = spec.config
@@ -89,13 +95,18 @@ class Store:
             client = kind.from_url(url.replace("+cluster", "", 1), **options)
         except ValueError as error:
             raise InputError(f"{without_secret(url)!r} is no Redis URL: {error}") from error
-        return cls(client, url, spec)
+        return cls(client, url, spec, timeout_s)
+
+    async def _connected(self) -> Any:
+        connection = self._client.connection_pool.make_connection()
+        await connection.connect()
+        return connection
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except (failed.RedisError, failed.RedisClusterException, OSError) as error:
+        except _FAILURES as error:
             raise store_error(error, self._url) from error
 
     async def read(self, customer_id: str, now_ms: int) -> Customer:
@@ -103,9 +114,18 @@ class Store:
 
         What lies after `now_ms` is not there. `degraded` names what was damaged and answered as far as it can be read.
         """
-        with self._guard():
-            log, profile, met, told = await self._client.execute_command("MGET", *customer_keys(customer_id))
+        ask = self._client.execute_command if self._lane is None else self._lane.call
+        try:
+            log, profile, met, told = await ask("MGET", *customer_keys(customer_id))
+        except _FAILURES as error:
+            raise store_error(error, self._url) from error
         return customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec)
+
+    async def log(self, customer_id: str) -> bytes:
+        """The packed events of a customer as they lie there, for `features.series`. Raises StoreError."""
+        with self._guard():
+            raw: bytes | None = await self._client.execute_command("GET", customer_keys(customer_id).log)
+        return raw or b""
 
     async def append(self, events: Sequence[Activity]) -> None:
         """Keep events; they are in Redis when this returns. Order does not matter, repeating changes nothing.
@@ -211,6 +231,8 @@ class Store:
     async def close(self) -> None:
         """Let go of the connections."""
         with self._guard():
+            if self._lane is not None:
+                await self._lane.close()
             await self._client.aclose()
 
 

@@ -41,6 +41,9 @@ class Story:
     damaged: bool
 
 
+_NOTHING = Story((), (), (None, None), (None, None), damaged=False)
+
+
 def needs_line(event: Activity, spec: FeatureSpec) -> bool:
     """Whether the log alone could not tell this event."""
     kind = spec.config.activities.get(event.type)
@@ -111,6 +114,8 @@ def _once(lines: Iterable[_Line]) -> list[_Line]:
 
 def read_story(raw: bytes, log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec) -> Story:
     """The story at `now_ms` from the thread's lines and the settled records of the log, shape (n, 4)."""
+    if not raw and not spec.told_codes:
+        return _NOTHING
     lines, damaged = settled(raw)
     while lines and lines[-1][0] > now_ms:
         lines.pop()

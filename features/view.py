@@ -8,6 +8,8 @@ from features.profile import read_profile
 from features.spec import FeatureSpec
 from nba.domain import Customer
 
+_PARTS = ("activity", "profile", "contacts", "thread")
+
 
 def customer(
     customer_id: str, log: bytes, profile: bytes | None, met: bytes, told: bytes, now_ms: int, spec: FeatureSpec
@@ -18,6 +20,7 @@ def customer(
     known_contacts, contacts_damaged = contacts.read_contacts(met, now_ms)
     story = thread.read_story(told, settled.records, now_ms, spec)
     damage = (settled.damaged, profile_damaged, contacts_damaged, story.damaged)
+    degraded = tuple(name for name, bad in zip(_PARTS, damage, strict=True) if bad) if any(damage) else ()
     return Customer(
         customer_id=customer_id,
         features=dict(zip(spec.names, vector(settled, now_ms, spec).tolist(), strict=True)),
@@ -31,5 +34,5 @@ def customer(
         bad_experience_ms=story.bad_experience[0],
         bad_experience_in=story.bad_experience[1],
         activity_at_ms=newest_ms(settled, now_ms),
-        degraded=tuple(n for n, bad in zip(("activity", "profile", "contacts", "thread"), damage, strict=True) if bad),
+        degraded=degraded,
     )

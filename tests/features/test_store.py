@@ -77,6 +77,7 @@ def test_a_read_is_one_command(store, run, kit):
     """One round trip, whatever the number of features."""
     name = kit.customer_id()
     run(store.append([kit.event("e", kit.NOW_MS, customer_id=name)]))
+    run(store.read(name, kit.NOW_MS))
     before = commands(store, run)
     for _ in range(10):
         run(store.read(name, kit.NOW_MS))
