@@ -56,16 +56,9 @@ def test_the_page_says_what_a_person_asks(page: Path) -> None:
 @pytest.mark.skipif(browser() is None, reason="no Chromium on this machine")
 def test_a_real_browser_shows_the_page(page: Path, tmp_path: Path) -> None:
     """It is laid out with its headings and charts, and the browser reports no error."""
-    command = [
-        browser(),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path}",
-        "--dump-dom",
-        str(page.as_uri()),
-    ]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=True)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    command = [str(browser()), *flags, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert "<h1>Model " in done.stdout
     assert done.stdout.count("<svg") == 3
     assert "CONSOLE" not in done.stderr
