@@ -77,16 +77,24 @@ def write_model(state_dir: Path, config: Config, seed: int = 7, trees: int = TRE
 
     schema = Schema(candidate_columns(config.features.columns, config.catalog))
     rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(20_000, len(schema.columns))).astype(np.float32) * 1000
+    width = len(schema.columns)
+    rows = rng.normal(size=(20_000, width + 1)).astype(np.float32) * 1000
+    rows[:, width] = rng.integers(0, 2, len(rows))  # the last column of the stay head: accepted or not
     heads = []
-    for head in range(2):
-        weights = rng.normal(size=rows.shape[1])
-        chance = 1 / (1 + np.exp(-(rows @ weights) / 10_000))
+    for number, used in enumerate((rows[:, :width], rows)):
+        weights = rng.normal(size=used.shape[1])
+        chance = 1 / (1 + np.exp(-(used @ weights) / 10_000))
         label = (rng.random(len(rows)) < chance).astype(np.float32)
-        options = {"objective": "binary", "num_leaves": LEAVES, "verbosity": -1, "seed": seed + head, "num_threads": 1}
-        booster = lightgbm.train(options, lightgbm.Dataset(rows, label), trees)
+        options = {
+            "objective": "binary",
+            "num_leaves": LEAVES,
+            "verbosity": -1,
+            "seed": seed + number,
+            "num_threads": 2,
+        }
+        booster = lightgbm.train(options, lightgbm.Dataset(used, label), trees)
         heads.append(Head(parse_forest(booster.model_to_string()), Calibration(1.0, 0.0)))
-    onnx = to_onnx(len(schema.columns), heads[0], None)
+    onnx = to_onnx(width, heads[0], heads[1])
     certificate = {"passed": True, "onnx_sha256": hashlib.sha256(onnx).hexdigest(), "by": "benchmark: not certified"}
     version = f"20261101T0000{seed:02d}-{hashlib.sha256(onnx).hexdigest()[:6]}"
     registry = Registry(state_dir / "models")

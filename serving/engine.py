@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -146,7 +147,7 @@ async def open_engine(parts: Parts, redis_url: str, *, timeout_s: float, budget_
     context_types = {name: declared.type for name, declared in parts.config.features.context.items()}
     types = column_types(parts.config)
     engine = Engine(parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types, Pace(budget_s))
-    engine.warm(now_ms)
+    await asyncio.to_thread(engine.warm, now_ms)
     with suppress(StoreError):
         await store.ping()
     return engine
