@@ -49,8 +49,9 @@ def _in_words(column: SchemaColumn, label: str, values: NDArray[np.float32], pus
     if len(means) < 2:
         return f"{label}: matters for a few customers only"
     most, least = max(means, key=lambda word: means[word]), min(means, key=lambda word: means[word])
+    having = "offered" if column.scope == "offer" else "with"
     gap = _size(means[most] - means[least])
-    return f"{label}: customers with {most} are the most likely to {verb}, with {least} the least ({gap})"
+    return f"{label}: customers {having} {most} are the most likely to {verb}, {having} {least} the least ({gap})"
 
 
 def _of_number(label: str, values: NDArray[np.float32], pushes: Array, verb: str) -> str:

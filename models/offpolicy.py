@@ -89,11 +89,13 @@ def off_policy_gate(log: Log | None, challenger: Scorer, champion: Scorer | None
     if log is None:
         return Gate("off_policy", True, "not judged: every propensity is 1, so the log says nothing of other choices")
     one = value_of(log, best_offers(log, challenger), seed)
+    if one.effective < FEWEST_EFFECTIVE:
+        return Gate("off_policy", True, f"not judged: only {one.effective:.0f} effective rows agree with the policy")
     if champion is None:
         return Gate("off_policy", True, f"value a call {one}; no champion to compare with")
     two = value_of(log, best_offers(log, champion), seed)
     says = f"value a call {one} against the champion's {two}"
-    if min(one.effective, two.effective) < FEWEST_EFFECTIVE:
-        return Gate("off_policy", True, f"not judged, too few rows agree with the policies: {says}")
+    if two.effective < FEWEST_EFFECTIVE:
+        return Gate("off_policy", True, f"not judged, too few rows agree with the champion: {says}")
     worse = float(np.quantile(one.draws - two.draws, 0.975)) < 0.0
     return Gate("off_policy", not (worse and one.low < two.low), says)
