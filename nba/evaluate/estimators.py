@@ -1,0 +1,84 @@
+"""Off-policy estimators, each as one value a row whose mean is the estimate; mean and interval are shared (interval.py).
+
+In all of them, for row i: weight w = pi(a | x) / p with the target policy's probability pi of the logged offer a and the
+logged propensity p; reward r; q(x, a) the reward model; q_target = sum over offers of pi(b | x) q(x, b).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """n logged decisions: float64 (n,) each. `q_logged` and `q_target` come from a model that has not seen the row."""
+
+    weight: Array
+    reward: Array
+    q_logged: Array
+    q_target: Array
+
+
+def ips(log: Logged) -> Array:
+    """w r. Unbiased where the log could have said all that the target says. Horvitz and Thompson (1952)."""
+    return log.weight * log.reward
+
+
+def snips(log: Logged) -> Array:
+    """Self-normalised: sum(w r) / sum(w), linearised: V + w (r - V) / mean(w). Swaminathan and Joachims (NIPS 2015)."""
+    total = max(float(log.weight.sum()), 1e-12)
+    value = float(log.weight @ log.reward) / total
+    return value + log.weight * (log.reward - value) * (len(log.weight) / total)
+
+
+def direct(log: Logged) -> Array:
+    """q_target: all that the reward model says. As good as the model; its interval takes the model as given."""
+    return log.q_target
+
+
+def doubly_robust(log: Logged) -> Array:
+    """q_target + w (r - q). Unbiased when the propensities are right or q is. Dudík, Langford and Li (ICML 2011)."""
+    return log.q_target + log.weight * (log.reward - log.q_logged)
+
+
+def switch(log: Logged, threshold: float) -> Array:
+    """Doubly robust where w <= threshold, the reward model beyond. Wang, Agarwal and Dudík (ICML 2017)."""
+    return log.q_target + np.where(log.weight <= threshold, log.weight * (log.reward - log.q_logged), 0.0)
+
+
+def switch_threshold(log: Logged, steps: int = 10) -> float:
+    """The threshold for `switch` with the least variance plus squared bias, the bias at its worst; infinite: no switching.
+
+    The worst bias of leaving weights above it out is the largest |r - q| times the share of the target beyond it, which
+    the log estimates as mean(w 1(w > threshold)). Source: Wang, Agarwal and Dudík (2017), section 4.2; their bound on the
+    bias makes it switch late, which is what keeps the interval honest.
+    """
+    grid: list[float] = [
+        float("inf"),
+        *np.unique(np.quantile(log.weight, 1.0 - 0.5 ** np.arange(3, steps + 3))).tolist(),
+    ]
+    largest = float(np.abs(log.reward - log.q_logged).max(initial=0.0))
+
+    def worst_error(threshold: float) -> float:
+        beyond = float(np.where(log.weight > threshold, log.weight, 0.0).mean())
+        worst_bias = largest * beyond
+        return float(switch(log, threshold).var()) / len(log.weight) + worst_bias * worst_bias
+
+    return min(grid, key=worst_error)
+
+
+def all_values(log: Logged, threshold: float | None = None) -> dict[str, Array]:
+    """The five by name, in the order in which they are printed."""
+    limit = switch_threshold(log) if threshold is None else threshold
+    return {
+        "ips": ips(log),
+        "snips": snips(log),
+        "dm": direct(log),
+        "dr": doubly_robust(log),
+        "switch-dr": switch(log, limit),
+    }

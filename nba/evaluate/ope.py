@@ -1,0 +1,120 @@
+"""What a target policy would have earned on logged calls: five estimators, or a refusal that says why and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nba.errors import RefusedError
+from nba.evaluate.estimators import Logged, all_values, switch_threshold
+from nba.evaluate.interval import DRAWS, Estimate, estimates
+from nba.evaluate.overlap import Overlap, clustered, overlap, refusals, refuse, warnings_of, worst_offer
+from nba.evaluate.reward import Fit, Pairs, cross_fit, fit
+from nba.evaluate.sequence import PLANNED
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+TOO_GOOD = 0.97
+AGAINST = -4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """n logged decisions and what a target policy does in them.
+
+    `customer`, `at_ms`, `offer` int64 (n,): `offer` is a place in `offers`. `propensity` in (0, 1], `reward` (n,).
+    `target` (n, offers): the target's probability of putting each offer first; a row may sum to less than 1 where it
+    would say nothing, which earns 0. `columns` (n, k) describe the logged offers, `pairs` those that the target may say.
+    `foretold` (n,): what the target's model expected of the logged offer; None where there is none.
+    """
+
+    customer: Numbers
+    at_ms: Numbers
+    offer: Numbers
+    offers: list[str]
+    propensity: Array
+    reward: Array
+    target: Array
+    columns: Array
+    pairs: Pairs
+    foretold: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`logged`: what the log itself earned a call; `gain`: by how much the doubly robust value is above that, row by row."""
+
+    estimates: dict[str, Estimate]
+    logged: Estimate
+    gain: Estimate
+    overlap: Overlap
+    threshold: float
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self) | {"threshold": None if np.isinf(self.threshold) else self.threshold}
+
+
+def answer(
+    asked: Question,
+    *,
+    clip: float | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+    planned: float = PLANNED,
+    learn: Fit = fit,
+) -> Answer:
+    """Value the target policy. `clip`: weights above it are cut, with a warning. `learn`: fits the reward model.
+
+    Raises RefusedError: too little overlap, propensities that cannot be right, outcomes that run against the model, a
+    column that knows the outcome.
+    """
+    rows = np.arange(len(asked.reward))
+    full = asked.target[rows, asked.offer] / asked.propensity
+    weight = full if clip is None else np.minimum(full, clip)
+    worst = worst_offer(asked.offer, full, asked.target, asked.customer, asked.offers)
+    found = overlap(weight, full, asked.propensity, asked.target.sum(axis=1), asked.customer, worst)
+    refuse(refusals(found, clipped=clip is not None))
+    refuse_reversed(asked)
+    q_logged, q_target = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
+    refuse_leak(asked.reward, q_logged)
+    log = Logged(weight, asked.reward, q_logged, q_target)
+    threshold = switch_threshold(log)
+    values = all_values(log, threshold)
+    everything = {**values, "logged": asked.reward, "gain": values["dr"] - asked.reward}
+    found_of = estimates(everything, asked.customer, seed=seed, draws=draws, planned=planned)
+    said = warnings_of(found, clip, int((full > weight).sum()), 1.0 - float(weight.sum() / max(full.sum(), 1e-300)))
+    logged, gain = found_of.pop("logged"), found_of.pop("gain")
+    return Answer(found_of, logged, gain, found, threshold, tuple(said))
+
+
+def refuse_reversed(asked: Question) -> None:
+    """Raises RefusedError when what the model finds likely is what fails: a reversed label, or the wrong model."""
+    if asked.foretold is None or asked.foretold.std() == 0 or asked.reward.std() == 0:
+        return
+    standard = (asked.foretold - asked.foretold.mean()) / asked.foretold.std()
+    slope, error = clustered(standard * (asked.reward - asked.reward.mean()), asked.customer)
+    if error > 0 and slope / error < AGAINST:
+        raise RefusedError(
+            "the outcomes run against the model: what it finds likely earns least "
+            f"({-slope / error:.0f} standard errors): see whether accepted and declined were exchanged in the log"
+        )
+
+
+def refuse_leak(reward: Array, q_logged: Array) -> None:
+    """Raises RefusedError when rewards are foretold too well to be true: a column was written after the outcome."""
+    yes = reward > np.median(reward) if reward.max() > 1 or reward.min() < 0 else reward > 0.5
+    if min(int(yes.sum()), int((~yes).sum())) < 20:
+        return
+    order = np.argsort(np.argsort(q_logged, kind="stable"), kind="stable") + 1.0
+    positives, negatives = float(yes.sum()), float((~yes).sum())
+    area = (float(order[yes].sum()) - positives * (positives + 1) / 2) / (positives * negatives)
+    if area > TOO_GOOD:
+        raise RefusedError(
+            f"the columns foretell the outcome with an AUC of {area:.3f}: one of them was written after the call; leave it "
+            "out of features.yaml, or log it as it was at the moment of the decision"
+        )

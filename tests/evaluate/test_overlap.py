@@ -1,0 +1,91 @@
+"""A log that cannot carry the question is refused with its reason, and each planted defect is caught by its own check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from nba.errors import RefusedError
+from nba.evaluate.ope import Question, answer
+
+Changed = Callable[..., Question]
+
+
+def test_a_sound_log_is_answered(asked: Question) -> None:
+    """Nothing to warn of; the figures of the overlap are there."""
+    found = answer(asked)
+    assert found.warnings == ()
+    assert found.overlap.mean_weight == pytest.approx(1.0, abs=4 * found.overlap.mean_weight_error)
+    assert 100 < found.overlap.effective < found.overlap.rows
+
+
+def test_a_log_that_never_explored_is_refused(changed: Changed) -> None:
+    """With every propensity 1 the answer is no, and how to get one."""
+    with pytest.raises(RefusedError, match=r"every propensity is 1.*exploration\.gamma"):
+        answer(changed(propensity=np.ones(4000)))
+
+
+def test_few_effective_rows_are_refused(world: Callable[..., Question]) -> None:
+    """Two hundred calls cannot speak for this policy."""
+    with pytest.raises(RefusedError, match="effective rows"):
+        answer(world(200, 1))
+
+
+def test_one_giant_weight_is_refused_and_may_be_clipped(asked: Question, changed: Changed) -> None:
+    """A propensity of one in a million: refused; on request clipped, with a warning that says how much was cut."""
+    row = int(np.flatnonzero(asked.target[np.arange(4000), asked.offer] > 0.5)[0])
+    propensity = asked.propensity.copy()
+    propensity[row] = 1e-6
+    with pytest.raises(RefusedError, match="one row carries"):
+        answer(changed(propensity=propensity))
+    clipped = answer(changed(propensity=propensity), clip=20.0)
+    assert "clipped (1 rows" in clipped.warnings[0]
+    assert clipped.overlap.heaviest == 20.0
+
+
+def test_offers_the_log_never_tried_are_refused(world: Callable[..., Question]) -> None:
+    """The target says an offer in every fifth call that the log never could: its mass is missing from the weights."""
+    never = np.array([[0.5, 0.5, 0, 0, 0.0]] * 3)
+    often = np.array([[0.4, 0.4, 0.2, 0, 0.0]] * 3)
+    with pytest.raises(RefusedError, match="never tried"):
+        answer(world(4000, 2, never, often))
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8])
+def test_propensities_that_are_too_small_are_caught(asked: Question, changed: Changed, factor: float) -> None:
+    """Planted: every propensity logged too small. The weights do not average to 1."""
+    with pytest.raises(RefusedError, match="propensities cannot be right"):
+        answer(changed(propensity=asked.propensity * factor))
+
+
+def test_the_wrong_propensity_of_one_offer_is_named(asked: Question, changed: Changed) -> None:
+    """Planted: one offer's propensity is a third of the truth, others a little larger, so that the mean weight is still 1."""
+    propensity = np.where(asked.offer == 3, asked.propensity / 1.6, asked.propensity * 1.2)
+    with pytest.raises(RefusedError, match="'d' cannot be right"):
+        answer(changed(propensity=propensity))
+
+
+def test_a_reversed_label_is_caught(asked: Question, changed: Changed) -> None:
+    """Planted: accepted and declined exchanged. What the model finds likely then earns least."""
+    with pytest.raises(RefusedError, match="accepted and declined were exchanged"):
+        answer(changed(reward=1.0 - asked.reward))
+
+
+def test_a_leaked_future_is_caught(asked: Question, changed: Changed) -> None:
+    """Planted: a column that was written after the outcome."""
+    leak = np.column_stack([asked.columns, asked.reward + 0.01 * np.random.default_rng(0).random(4000)])
+    pairs = asked.pairs
+    wide = np.column_stack([pairs.columns, leak[pairs.row, -1]])
+    with pytest.raises(RefusedError, match="written after the call"):
+        answer(changed(columns=leak, pairs=type(pairs)(pairs.row, pairs.probability, wide)))
+
+
+def test_saying_nothing_earns_nothing(asked: Question, changed: Changed) -> None:
+    """A target that is silent half of the time is worth half, and is not blamed for it."""
+    half = asked.pairs.probability / 2
+    pairs = type(asked.pairs)(asked.pairs.row, half, asked.pairs.columns)
+    found, whole = answer(changed(target=asked.target / 2, pairs=pairs)), answer(asked)
+    assert found.estimates["ips"].value == pytest.approx(whole.estimates["ips"].value / 2)
+    assert found.estimates["dr"].value == pytest.approx(whole.estimates["dr"].value / 2, rel=0.02)

@@ -1,0 +1,48 @@
+"""Our tails are SciPy's, and the sequence's constants are what their definitions say."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from nba.evaluate.sequence import always_valid_p, looking_quantile, mixture_spread, radius
+from nba.evaluate.tails import chi2_p, normal_p, t_p, t_quantile
+
+
+@pytest.mark.parametrize("freedom", [1, 3, 8.7, 40, 5000])
+def test_students_t(freedom: float) -> None:
+    """Both tails and quantiles agree with scipy.stats.t."""
+    stats = pytest.importorskip("scipy.stats")
+    for t in (0.0, 0.3, 1.96, -2.5, 9.0):
+        assert t_p(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-9)
+    for share in (0.01, 0.5, 0.975, 0.9995):
+        assert t_quantile(share, freedom) == pytest.approx(stats.t.ppf(share, freedom), rel=1e-8, abs=1e-9)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 7, 60])
+def test_chi_squared_and_normal(freedom: int) -> None:
+    """Upper tails agree with scipy.stats, far out too."""
+    stats = pytest.importorskip("scipy.stats")
+    for value in (0.0, 0.5, 3.84, 30.0, 200.0):
+        assert chi2_p(value, freedom) == pytest.approx(stats.chi2.sf(value, freedom), rel=1e-8)
+    assert normal_p(-5.0) == pytest.approx(2 * stats.norm.sf(5.0), rel=1e-12)
+
+
+def test_the_mixture_is_tightest_where_it_is_planned() -> None:
+    """No other spread gives a narrower interval at the planned number of units by more than a thousandth."""
+    planned = 5000
+    best = min(
+        math.sqrt(2 * (planned * s + 1) / (planned**2 * s) * math.log(math.sqrt(planned * s + 1) / 0.05))
+        for s in mixture_spread(planned) * np.exp(np.linspace(-1, 1, 401))
+    )
+    assert radius(planned, 1.0, planned=planned) == pytest.approx(best, rel=1e-3)
+    assert looking_quantile() == pytest.approx(3.03, abs=0.01)
+
+
+def test_the_p_value_and_the_interval_say_the_same() -> None:
+    """The p-value is 0.05 where the interval just touches 0, and nothing is said before the first look."""
+    mean = radius(4000, 2.0)
+    assert always_valid_p(4000, mean, 2.0) == pytest.approx(0.05, rel=1e-9)
+    assert radius(99, 1.0) == math.inf and always_valid_p(99, 5.0, 1.0) == 1.0
