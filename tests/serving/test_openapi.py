@@ -1,0 +1,62 @@
+"""The OpenAPI document against the service: whatever it allows to be sent, no error of ours and no status it does not name."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install -e '.[test]'")
+
+QUICK = settings(
+    max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def document(nba) -> dict:
+    """The document as it is served."""
+    return nba.http.get("/openapi.json").json()
+
+
+@pytest.fixture(scope="session")
+def operations(document) -> dict:
+    """Every documented call but the endless stream and the reload, which loads everything anew."""
+    schema = schemathesis.openapi.from_dict(document)
+    found = (operation.ok() for operation in schema.get_all_operations())
+    return {f"{o.method.upper()} {o.path}": o for o in found if not o.path.endswith(("/stream", "/reload"))}
+
+
+def statuses(nba, document: dict, operation) -> set[int]:
+    """The statuses that generated requests of one call get; each is held against the document."""
+    documented = document["paths"][operation.path][operation.method.lower()]["responses"]
+    seen = set()
+
+    @QUICK
+    @given(case=operation.as_strategy())
+    def ask(case) -> None:
+        answer = case.call(base_url=nba.url)
+        seen.add(answer.status_code)
+        assert answer.status_code < 500, (operation.path, case.body, answer.text)
+        assert str(answer.status_code) in documented or answer.status_code in (404, 405), (operation.path, answer.text)
+        if answer.status_code >= 400:
+            assert "application/problem+json" in answer.headers["content-type"]
+
+    ask()
+    return seen
+
+
+def test_generated_requests_get_documented_answers(nba, document, operations):
+    """Generated bodies, paths and parameters: never a 5xx, never an undocumented status, refusals as problem documents."""
+    seen = {name: statuses(nba, document, operation) for name, operation in operations.items()}
+    assert {200, 422} & seen["POST /v1/recommend"]
+    assert 202 in seen["POST /v1/activity"]
+
+
+def test_nobody_is_let_in_by_another_method(nba, document):
+    """Methods that are not documented are a 405 with the allowed ones named."""
+    for path, methods in document["paths"].items():
+        plain = path.replace("{", "").replace("}", "")
+        for method in sorted({"get", "put", "post", "delete", "patch"} - methods.keys()):
+            answer = nba.http.request(method.upper(), plain)
+            assert answer.status_code == 405, (method, path)
+            assert answer.headers["allow"]
