@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pytest
 
 from models.challenge import Challenge
+from models.export import Head, to_onnx
+from models.forest import Split
 from models.judge import Gate
 from models.learned import Options
 from models.registry import Registry
@@ -199,6 +202,56 @@ def test_a_worse_challenger_is_stopped(rows: Make, config: Config, registry: Reg
     assert not worse.promoted
     assert registry.champion() == champion.version
     assert worse.version in registry.versions()  # kept, to be looked at
+
+
+def with_outcomes(table: pa.Table, rows: slice, outcome: list[str]) -> pa.Table:
+    words = table["outcome"].to_numpy(zero_copy_only=False).copy()
+    words[rows] = outcome
+    return table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(words))
+
+
+def test_a_challenger_that_learnt_the_contrary_loses_value(rows: Make, config: Config, registry: Registry) -> None:
+    """Trained on exchanged answers it would say the wrong offers: the off-policy gate sees it on the explored log."""
+    table = rows(6000)
+    champion = train(table, config, registry, now_ms=NOW_MS, options=QUICK)
+    contrary = ["declined" if word == "accepted" else "accepted" for word in table["outcome"].to_pylist()[:5400]]
+    spoilt = with_outcomes(table, slice(0, 5400), contrary)
+    worse = train(spoilt, config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert {"log_loss", "off_policy"} <= set(worse.stopped_by)
+    assert registry.champion() == champion.version
+
+
+def test_a_challenger_that_exaggerates_is_stopped_by_calibration(
+    rows: Make, config: Config, registry: Registry
+) -> None:
+    """Calibrated on a slice where everybody accepted, it promises too much."""
+    table = rows(6000)
+    champion = train(table, config, registry, now_ms=NOW_MS, options=QUICK)
+    many = np.random.default_rng(0).choice(["accepted", "declined"], 600, p=[0.9, 0.1]).tolist()
+    loud = train(with_outcomes(table, slice(4800, 5400), many), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert "calibration" in loud.stopped_by
+    assert registry.champion() == champion.version
+
+
+def test_an_export_that_rounds_thresholds_is_stopped_by_parity(
+    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The defect of the usual converters, planted into the export, never reaches a customer."""
+
+    def rounded(width: int, accept: Head, stay: Head | None) -> bytes:
+        up = [replace(tree, splits=tuple(above(split) for split in tree.splits)) for tree in accept.forest.trees]
+        return to_onnx(width, Head(replace(accept.forest, trees=tuple(up)), accept.calibration), stay)
+
+    monkeypatch.setattr("models.train.to_onnx", rounded)
+    report = train(rows(2000), config, registry, now_ms=NOW_MS, options=QUICK)
+    assert report.stopped_by == ("parity",)
+    with pytest.raises(RefusedError, match="certificate"):
+        registry.promote(report.version)
+    assert registry.champion() is None
+
+
+def above(split: Split) -> Split:
+    return replace(split, threshold=float(np.nextafter(np.float32(split.threshold), np.float32(np.inf))))
 
 
 def test_a_small_history_of_noise_still_gives_a_first_model(rows: Make, config: Config, registry: Registry) -> None:
