@@ -69,7 +69,12 @@ class EmbeddedRedis:
             if last and path is not None:
                 _wait_until_gone(path)
                 os.close(_lock(self.folder / "users.lock", fcntl.LOCK_SH))  # the keeper holds it until Redis has ended
-                _KEEPERS[:] = [keeper for keeper in _KEEPERS if keeper.poll() is None]
+                self._reap()
+
+    def _reap(self) -> None:
+        """Take note that the keeper which this process started has ended."""
+        if (keeper := _KEEPERS.pop(self.folder, None)) is not None:
+            keeper.wait(STOP_TIMEOUT_S)
 
     def _let_go(self) -> None:
         if self._users is not None:
@@ -98,6 +103,7 @@ class EmbeddedRedis:
         return path
 
     def _launch(self) -> Path:
+        self._reap()
         binary = find_binary()
         path = self._socket_path()
         path.unlink(missing_ok=True)
@@ -111,7 +117,7 @@ class EmbeddedRedis:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        _KEEPERS.append(process)
+        _KEEPERS[self.folder] = process
         _wait_until_ready(path, process, self.folder)
         _LOG.info("started the embedded Redis (%s) on %s, kept in %s", binary, path, self.folder)
         return path

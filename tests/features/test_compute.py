@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.compute import newest_ms, settle, vector
+from features.freshness import newest_events
 from features.packing import pack
 from features.spec import FeatureSpec
 
@@ -216,3 +217,16 @@ def test_no_moment_is_too_early_or_too_late(kit, spec, now_ms):
     values = dict(zip(spec.names, vector(settle(log, spec), now_ms, spec), strict=True))
     assert values["spent_count_none"] == (1.0 if now_ms > kit.NOW_MS else 0.0)
     assert values["spent_count_30d"] == values["seen_count_month"] == 0.0
+
+
+def test_freshness_is_the_newest_event_in_the_window(kit, spec):
+    """Of what it reads, for a derived feature; none where there is none."""
+    events = [
+        kit.event("old", kit.NOW_MS - 20 * kit.DAY_MS),
+        kit.event("new", kit.NOW_MS - 10, "seen"),
+        kit.event("later", kit.NOW_MS + 9),
+    ]
+    newest = newest_events(b"".join(pack(event, spec.channels) for event in events), kit.NOW_MS, spec)
+    assert list(newest) == list(spec.names)
+    assert (newest["spent_sum_30d"], newest["spent_sum_7d"]) == (kit.NOW_MS - 20 * kit.DAY_MS, None)
+    assert (newest["twice"], newest["share"]) == (kit.NOW_MS - 10, kit.NOW_MS - 20 * kit.DAY_MS)

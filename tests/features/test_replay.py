@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from features.ingest import ingest
+from features.keys import customer_keys
 from features.replay import read_logs, replay
 from features.spec import FeatureSpec
+from features.view import customer
 from nba.clock import format_at
 from nba.errors import DataError
 
@@ -66,25 +66,26 @@ def activity(kit, tmp_path):
 
 
 def test_a_hundred_thousand_random_moments_are_equal_online_and_offline(opened, run, kit, activity, tmp_path):
-    """Customers with and without activity, moments before, between and after their events: all bits equal."""
+    """Customers with and without activity, moments before, between and after their events: all bits equal.
+
+    The bytes are those that ingestion left in Redis. Two thousand pairs go through the whole of `read`; for the rest
+    the bytes are fetched once for each customer and go through the function that `read` calls.
+    """
     spec = FeatureSpec(kit.config(features=FEATURES))
     store = opened(spec)
     run(ingest([activity], "activity", store, spec, now_ms=kit.NOW_MS, rejected_file=tmp_path / "rejected.jsonl"))
     rng = np.random.default_rng(8)
-    moments = [
-        (f"c{c}", int(t))
-        for c, t in zip(rng.integers(0, 42, PAIRS), kit.NOW_MS - rng.integers(0, 400 * kit.DAY_MS, PAIRS), strict=True)
-    ]
+    times = kit.NOW_MS - rng.integers(0, 400 * kit.DAY_MS, PAIRS)
+    moments = [(f"c{c}", int(t)) for c, t in zip(rng.integers(0, 42, PAIRS), times, strict=True)]
+    logs = {f"c{c}": run(store._client.get(customer_keys(f"c{c}").log)) or b"" for c in range(42)}
 
-    async def served() -> np.ndarray:
-        answers = np.empty((PAIRS, len(spec.names)))
-        for first in range(0, PAIRS, 100):
-            found = await asyncio.gather(*(store.read(*pair) for pair in moments[first : first + 100]))
-            answers[first : first + 100] = [list(customer.features.values()) for customer in found]
-        return answers
+    async def read(count: int) -> list:
+        return [await store.read(*pair) for pair in moments[:count]]
 
+    served = [*run(read(2000)), *(customer(c, logs[c], None, b"", b"", t, spec) for c, t in moments[2000:])]
+    online = np.array([list(found.features.values()) for found in served])
     offline = replay(read_logs([activity], spec, kit.NOW_MS), moments, spec.config, processes=2)
-    assert offline.tobytes() == run(served()).tobytes()
+    assert offline.tobytes() == online.tobytes()
     assert len(np.unique(offline[:, 0])) > 50
 
 
