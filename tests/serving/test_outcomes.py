@@ -80,6 +80,12 @@ def test_an_offset_into_the_middle_of_a_record_is_not_found(nba):
     assert nba.http.get(f"/v1/decisions/{stem}-{int(offset, 16) + 1:010x}").status_code == 404
 
 
+def test_an_id_of_another_day_is_not_found(nba):
+    """The place alone does not do: the record has to carry the very id."""
+    identifier = nba.recommend(nba.customer())["decision_id"]
+    assert nba.http.get(f"/v1/decisions/20200101{identifier[8:]}").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("body", "pointer"),
     [

@@ -19,7 +19,9 @@ def test_every_byte_of_the_answer_agrees(nba, config_folder, make_event, asked):
     customer = nba.customer()
     decision = nba.recommend(customer)
     nba.outcome(decision, "later")
-    nba.http.post("/v1/activity", json={"events": [make_event(customer, "complaint", subject="the bill")]})
+    story = [make_event(customer, "support_contact", days=day, subject=f"call {day}") for day in range(1, 14)]
+    story.append(make_event(customer, "complaint", subject="the bill"))
+    assert nba.http.post("/v1/activity", json={"events": story}).json()["accepted"] == 14
     answer = nba.recommend(customer, interaction_id="r-1", **asked)
     record = nba.http.get(f"/v1/decisions/{answer['decision_id']}").json()
     verdict = replay(record, load_config(config_folder), nba.state_dir)

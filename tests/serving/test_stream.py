@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from serving.stream import HEARTBEAT_S
+
 
 @contextmanager
 def listening(service, path: str, **headers: str):
@@ -92,9 +94,9 @@ def test_a_wrong_question_is_refused(nba, query):
 
 
 def test_a_stream_of_one_worker_hears_of_activity_at_another(start, make_event):
-    """Two workers on one state folder: the ring crosses between them."""
+    """Two workers on one state folder: the ring crosses between them, sooner than a heartbeat would notice."""
     one, two = start(), start()
     customer = one.customer()
     with listening(one, f"/v1/interactions/s-5/stream?customer_id={customer}") as events:
         complain(two, customer, make_event)
-        assert events.get(timeout=20)[2]["customer_id"] == customer
+        assert events.get(timeout=HEARTBEAT_S / 2)[2]["customer_id"] == customer
