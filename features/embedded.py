@@ -26,9 +26,8 @@ MAX_SOCKET_BYTES = 100  # the kernel takes 107, Redis appends to the name while 
 START_TIMEOUT_S = 120.0  # a large append-only file is read first
 STOP_TIMEOUT_S = 30.0
 _LOG = logging.getLogger(__name__)
-_KEEPERS: list[
-    subprocess.Popen[bytes]
-] = []  # they may outlive the EmbeddedRedis that started them, never this process's use
+# By folder; a keeper may outlive the EmbeddedRedis that started it.
+_KEEPERS: dict[Path, subprocess.Popen[bytes]] = {}
 
 
 class EmbeddedRedis:

@@ -182,6 +182,21 @@ def test_order_and_repetition_of_arrival_change_no_bit(kit, spec, drawn, seed, b
         assert newest_ms(one, now_ms) == newest_ms(other, now_ms)
 
 
+@pytest.mark.parametrize("field", ["at", "value", "subject", "channel"])
+def test_of_two_versions_of_one_event_the_same_one_counts_whatever_came_first(kit, spec, field):
+    """The earliest, then the smallest: a sender that repeats an id with other content gets one answer, not two."""
+    other = {"at": kit.NOW_MS - 5, "value": 2, "subject": "b", "channel": "app"}[field]
+    fields = {"value": 1, "subject": "a", "channel": "web"}
+    one = kit.event("e", kit.NOW_MS, **fields)
+    two = kit.event("e", other, **fields) if field == "at" else kit.event("e", kit.NOW_MS, **fields | {field: other})
+    logs = [
+        b"".join(pack(event, spec.channels) for event in order) for order in ((one, two), (two, one), (two, one, two))
+    ]
+    found = {vector(settle(log, spec), kit.NOW_MS, spec).tobytes() for log in logs}
+    assert len(found) == 1
+    assert vector(settle(logs[0], spec), kit.NOW_MS, spec)[spec.names.index("spent_count_none")] == 1
+
+
 def _words(record: bytes) -> tuple[int, ...]:
     return tuple(int(word) for word in np.frombuffer(record, "<u8")[2:])
 
