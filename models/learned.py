@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.dataset import DEFAULT_WINDOW_MS
 from models.export import Head
 from models.forest import Forest, with_fixed
 from models.matrix import Matrix
 from models.metrics import Array
-from models.slices import Split
+from models.slices import Slices, Split
 from models.stay import StayRows
 
 Ask = Callable[[Matrix], Array]
@@ -47,6 +48,22 @@ class Options:
     def split(self) -> Split:
         """Where to split in time."""
         return Split(self.valid_share, self.valid_from_ms, self.calibrate_share)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a head is learnt from: rows in order of time, `matrix` float32 (n, columns), `label` and `weight` (n,)."""
+
+    matrix: Matrix
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32] | None
+    slices: Slices
+    names: tuple[str, ...]
+    categorical: tuple[int, ...]
+
+    def weight_of(self, part: slice) -> NDArray[np.float32] | None:
+        """The weights of some rows, None where all weigh the same."""
+        return None if self.weight is None else self.weight[part]
 
 
 @dataclass(frozen=True, slots=True)
