@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.batch import Matrix
 from models.judge import Gate, Group, against_base_rate, against_champion, groups
-from models.matrix import Assembler, Matrix
+from models.matrix import Assembler
 from models.metrics import Array
 from models.offpolicy import explored_log, off_policy_gate
 from models.parity import Certificate

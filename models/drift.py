@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.matrix import Matrix
+from models.batch import Matrix
 from models.schema import Schema
 from models.summary import Shift
 

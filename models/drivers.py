@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.matrix import Matrix
+from models.batch import Matrix
 from models.metrics import Array
 from models.schema import Schema, SchemaColumn
 from models.summary import Driver

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.batch import Matrix
 from models.dataset import DEFAULT_WINDOW_MS
 from models.export import Head
 from models.forest import Forest, with_fixed
-from models.matrix import Matrix
 from models.metrics import Array
 from models.slices import Slices, Split
 from models.stay import StayRows

@@ -9,21 +9,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from models.batch import Batch
 from models.schema import SchemaColumn
 from nba.candidates import PAIR_COLUMNS, CatalogRules, make_candidates, pair_values, rule_values
 from nba.config import Config
 from nba.domain import Column
 from nba.rules import Value, Values
-
-if TYPE_CHECKING:
-    from models.matrix import Batch
 
 _ALL = tuple(column.name for column in PAIR_COLUMNS)
 Reading = tuple[str, str]  # scope and name, as a rule writes them

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.batch import Matrix
 from models.dataset import Decisions, Settled
-from models.matrix import Assembler, Matrix, Tick
+from models.matrix import Assembler, Tick
 from models.schema import LARGEST_VOCABULARY, Schema, SchemaColumn, candidate_columns
 from models.slices import Slices, Split, check_classes, split_in_time
 from nba.config import Config

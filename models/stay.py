@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from models.batch import Matrix
 from models.challenge import CHUNK_ROWS
 from models.delayed import Churn, stay_labels
 from models.judge import Gate, against_base_rate, against_champion
-from models.matrix import Matrix
 from models.metrics import Array
 from models.prepare import Prepared, in_time
 from models.scorer import Scorer

@@ -16,6 +16,7 @@ from typing import Any
 import lightgbm as lgb
 import numpy as np
 
+from models.batch import Matrix
 from models.calibrate import fit_calibration
 from models.challenge import Challenge, challenge
 from models.dataset import Decisions, read_decisions, settle
@@ -24,7 +25,6 @@ from models.describe import describe
 from models.export import Head, to_onnx
 from models.forest import parse_forest
 from models.learned import Learned, Lesson, Options, Stay
-from models.matrix import Matrix
 from models.metrics import Array, log_losses
 from models.parity import Certificate, Pair, certify
 from models.prepare import Prepared, importance_weights, prepare
