@@ -87,7 +87,15 @@ def running(settings: Settings, protocol: type = ImpatientProtocol) -> Iterator[
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="error", access_log=False, lifespan="on", loop="asyncio", http=protocol)
+            uvicorn.Config(
+                app,
+                log_level="error",
+                access_log=False,
+                lifespan="on",
+                loop="asyncio",
+                http=protocol,
+                timeout_graceful_shutdown=5,
+            )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

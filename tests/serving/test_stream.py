@@ -37,11 +37,13 @@ def listening(service, path: str, **headers: str):
 
     thread = threading.Thread(target=read)
     thread.start()
-    yield events
-    connection.sock.shutdown(socket.SHUT_RDWR)
-    thread.join()
-    answer.close()
-    connection.close()
+    try:
+        yield events
+    finally:
+        connection.sock.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        answer.close()
+        connection.close()
 
 
 def complain(service, customer: str, make_event) -> None:
