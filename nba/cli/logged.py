@@ -1,0 +1,159 @@
+"""From a path of decisions to a question for nba.evaluate.ope: rows checked, outcomes settled, the target's choices computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dataset import Decisions, read_decisions, settle
+from nba.cli.learn import decision_rows
+from nba.cli.records import read_records
+from nba.cli.target import Gathered, Target, x_rows
+from nba.domain import OUTCOMES
+from nba.errors import InputError, RefusedError
+from nba.evaluate.ope import Question
+from nba.evaluate.rows import check_clock, check_first_ranks, check_settled
+from nba.settings import Settings
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+REWARDS = ("auto", "accepted", "margin", "saving")
+_SKIPPED, _NONE = OUTCOMES.index("skipped"), -1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`reward`: one of REWARDS. `limit`: the newest decisions that are used."""
+
+    reward: str = "auto"
+    window_ms: int = 7 * 86_400_000
+    open_means_no: bool = False
+    limit: int = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A question and what was done to the rows on the way: `counts` by words, `cases` recorded and rebuilt."""
+
+    question: Question
+    counts: dict[str, int]
+    cases: dict[str, int]
+    reward: str
+
+
+def read_question(
+    settings: Settings, path: Path, target: Target, now_ms: int, options: Options, tell: Callable[[float], None]
+) -> Read:
+    """Read the log and ask the target about every settled decision. `tell` hears the share that is done.
+
+    Raises DataError, InputError and RefusedError: rows that are wrong, or of which none is left.
+    """
+    catalog = target.config.catalog
+    decisions = read_decisions(decision_rows(settings, path), catalog)
+    rows, label, counts = settled_rows(decisions, now_ms, options)
+    gathered, cases = _gather(settings, path, target, decisions, rows, tell)
+    offer = decisions.offer[rows].astype(np.int64)
+    columns, pairs = gathered.design(offer, len(catalog.offers), target.config.features.columns)
+    reward, name = _reward(decisions, rows, label, offer, gathered, options.reward)
+    question = Question(
+        customer=decisions.customer[rows].astype(np.int64),
+        at_ms=decisions.at_ms[rows],
+        offer=offer,
+        offers=[o.id for o in catalog.offers],
+        propensity=decisions.propensity[rows],
+        reward=reward,
+        target=gathered.target(len(catalog.offers)),
+        columns=columns,
+        pairs=pairs,
+        foretold=np.array([one.foretold[place] for one, place in zip(gathered.seen, offer, strict=True)]),
+    )
+    return Read(question, counts, cases, name)
+
+
+def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[Numbers, Array, dict[str, int]]:
+    """Rows of the first rank in order of time, their label (0 or 1), and what was left out or repaired.
+
+    What the agent skipped earned nothing, so it counts as 0: the policy is valued as it is lived.
+    """
+    counts = check_clock(
+        decisions.at_ms, now_ms, decisions.place, starts=[source.first for source in decisions.sources]
+    )
+    found = settle(decisions, now_ms, options.window_ms)
+    label = found.label.astype(np.float64)
+    usable = (decisions.rank == 1) & ~decisions.backtest
+    skipped = usable & (decisions.outcome == _SKIPPED)
+    label[skipped] = 0.0
+    old = usable & (decisions.at_ms <= now_ms - options.window_ms)
+    silent = old & (decisions.outcome == _NONE)
+    counts |= check_settled(int(silent.sum()), int(old.sum()), open_means_no=options.open_means_no)
+    if options.open_means_no:
+        label[silent] = 0.0
+    counts |= {f"left out: {why}": n for why, n in found.left_out.items() if why not in ("skipped", "no outcome")}
+    counts |= {"skipped by the agent, earned nothing": int(skipped.sum())} if skipped.any() else {}
+    counts |= {"left out: ranks below the first": int((decisions.rank > 1).sum())} if (decisions.rank > 1).any() else {}
+    rows = np.flatnonzero(usable & ~np.isnan(label))
+    if not len(rows):
+        raise RefusedError("no decision is settled: report outcomes (POST /v1/outcomes), or wait for --window-days")
+    check_first_ranks(
+        decisions.decision[rows], decisions.offer[rows].astype(np.int64), lambda k: decisions.place(int(rows[k]))
+    )
+    rows = rows[np.argsort(decisions.at_ms[rows], kind="stable")]
+    if len(rows) > options.limit:
+        counts["older than the newest that --limit allows, left out"] = len(rows) - options.limit
+        rows = rows[-options.limit :]
+    return rows, label[rows], counts
+
+
+def _gather(
+    settings: Settings, path: Path, target: Target, decisions: Decisions, rows: Numbers, tell: Callable[[float], None]
+) -> tuple[Gathered, dict[str, int]]:
+    ids = _ids(decisions, set(rows.tolist()))
+    row_of = {identifier: row for row, identifier in ids.items()}
+    seen: dict[int, Any] = {}
+    for record in read_records(settings, path, row_of.keys()):
+        seen[row_of[record["decision_id"]]] = target.of_record(record)
+        tell(len(seen) / len(rows))
+    recorded = len(seen)
+    rest = set(ids) - seen.keys()
+    columns = target.config.features.columns
+    if rest and not decisions.x_columns:
+        raise InputError(
+            f"{len(rest):,} decisions have neither a record nor x.* columns, so what another policy would have said cannot "
+            "be computed: write x.NAME for every feature, as it was served"
+        )
+    customers = decisions.customer_ids
+    for row, x in x_rows(decisions, rest, columns):
+        customer = str(customers[int(decisions.customer[row])])
+        seen[row] = target.of_columns(ids[row], customer, int(decisions.at_ms[row]), x)
+        tell(len(seen) / len(rows))
+    return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
+
+
+def _ids(decisions: Decisions, wanted: set[int]) -> dict[int, str]:
+    found = {}
+    for source in decisions.sources:
+        row = source.first
+        for batch in source.batches(["decision_id"]):
+            found.update({row + k: str(v) for k, v in enumerate(batch.column(0).to_pylist()) if row + k in wanted})
+            row += batch.num_rows
+    return found
+
+
+def _reward(
+    decisions: Decisions, rows: Numbers, label: Array, offer: Numbers, gathered: Gathered, wanted: str
+) -> tuple[Array, str]:
+    if wanted not in REWARDS:
+        raise InputError(f"--reward {wanted}: use one of {', '.join(REWARDS)}")
+    logged = None if decisions.reward is None else decisions.reward[rows]
+    if wanted == "auto" and logged is not None and not np.isnan(logged).all():
+        return np.where(np.isnan(logged), label, logged), "the reward column, acceptance where it is empty"
+    if wanted in ("auto", "accepted"):
+        return label, "acceptances of the first suggestion"
+    column = 2 if wanted == "margin" else 1
+    money = np.array([one.pairs[place, column] for one, place in zip(gathered.seen, offer, strict=True)])
+    return label * money, f"{wanted} a month of accepted first suggestions"

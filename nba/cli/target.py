@@ -1,0 +1,157 @@
+"""The target policy of `nba evaluate ope`: what this config and that model would have put first in each logged decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dataset import Decisions
+from models.scorer import Scorer
+from nba.candidates import pair_values
+from nba.config import Config
+from nba.decide import Case, Decider, Request
+from nba.domain import Column, Customer
+from nba.errors import DataError
+from nba.evaluate.reward import Pairs
+from nba.rules import Value
+from serving.record import customer_of, request_of
+
+Array = NDArray[np.float64]
+MOST_LEVELS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One decision as the target sees it. `pairs`: the pair columns of every offer, by place in the catalog (offers, 4)."""
+
+    probabilities: dict[int, float]
+    pairs: Array
+    foretold: Array
+    x: Mapping[str, Value]
+
+
+class Target:
+    """The policy of a config with a model."""
+
+    def __init__(self, config: Config, scorer: Scorer) -> None:
+        self.config = config
+        self._decider = Decider(config)
+        self._scorer = scorer
+        self._places = {offer.id: place for place, offer in enumerate(config.catalog.offers)}
+
+    def of_record(self, record: Mapping[str, Any]) -> Seen:
+        """A recorded decision: the whole case, as it was. Raises DataError when this config lacks what it was made with."""
+        try:
+            customer = customer_of(record, self.config)
+        except KeyError as error:
+            raise DataError(
+                f"decision {record['decision_id']} was recorded without feature {error}: it was made with another "
+                "features.yaml; evaluate with the config that it was made with, or newer decisions only"
+            ) from error
+        return self._see(self._decider.case(customer, request_of(record)))
+
+    def of_columns(self, decision_id: str, customer_id: str, at_ms: int, x: Mapping[str, Value]) -> Seen:
+        """A decision of another log: the case is rebuilt from the x columns, without contacts and open issues."""
+        fields = self.config.features
+        customer = Customer(
+            customer_id,
+            {f.name: _number(x.get(f.name)) for f in fields.features},
+            profile={name: x[name] for name in fields.profile if x.get(name) is not None},
+        )
+        context = {name: x[name] for name in fields.context if x.get(name) is not None}
+        return self._see(self._decider.case(customer, Request(customer_id, at_ms, decision_id, context=context)))
+
+    def _see(self, case: Case) -> Seen:
+        scores = self._scorer.score(case.columns, case.candidates)
+        first = self._decider.first_rank(case, scores)
+        return Seen(
+            probabilities={self._places[offer]: p for offer, p in first.items() if p > 0},
+            pairs=np.nan_to_num(np.array([pair_values(c) for c in case.candidates], dtype=np.float64)),
+            foretold=np.asarray(scores.accept, dtype=np.float64),
+            x=case.columns,
+        )
+
+
+@dataclass
+class Gathered:
+    """Decisions seen so far, as lists that become arrays."""
+
+    seen: list[Seen] = field(default_factory=list)
+
+    def target(self, offers: int) -> Array:
+        """P(offer first) (n, offers)."""
+        found = np.zeros((len(self.seen), offers))
+        for row, one in enumerate(self.seen):
+            found[row, list(one.probabilities)] = list(one.probabilities.values())
+        return found
+
+    def design(self, offer: NDArray[np.int64], offers: int, columns: tuple[Column, ...]) -> tuple[Array, Pairs]:
+        """Columns of the logged offers (n, k), and the pairs that the target may say, for the reward model."""
+        x, pairs = encoded([one.x for one in self.seen], columns), np.stack([one.pairs for one in self.seen])
+        places = [(row, place, p) for row, one in enumerate(self.seen) for place, p in one.probabilities.items()]
+        row = np.array([p[0] for p in places], dtype=np.int64)
+        said = np.array([p[1] for p in places], dtype=np.int64)
+        probability = np.array([p[2] for p in places], dtype=np.float64)
+
+        def join(rows: NDArray[np.int64], place: NDArray[np.int64]) -> Array:
+            return np.concatenate([x[rows], np.eye(offers)[place], pairs[rows, place]], axis=1)
+
+        return join(np.arange(len(offer)), offer), Pairs(row, probability, join(row, said))
+
+
+def encoded(rows: list[Mapping[str, Value]], columns: tuple[Column, ...]) -> Array:
+    """Numbers with missing ones at their mean and a flag, categories as their most frequent levels, one column each."""
+    parts: list[Array] = []
+    for column in columns:
+        values = [row.get(column.name) for row in rows]
+        if column.dtype == "category":
+            parts += _levels(values)
+            continue
+        numbers = np.array([_number(value) for value in values], dtype=np.float64)
+        missing = np.isnan(numbers)
+        if missing.all():
+            continue
+        parts.append(np.where(missing, numbers[~missing].mean(), numbers))
+        if missing.any():
+            parts.append(missing.astype(np.float64))
+    return np.stack(parts, axis=1) if parts else np.zeros((len(rows), 0))
+
+
+def _levels(values: list[Value]) -> Iterator[Array]:
+    words, counts = np.unique(np.array([str(v) for v in values]), return_counts=True)
+    for word in words[np.argsort(-counts, kind="stable")][1 : MOST_LEVELS + 1]:
+        yield np.array([float(str(v) == word) for v in values])
+
+
+def _number(value: Value) -> float:
+    return float("nan") if value is None or isinstance(value, str) else float(value)
+
+
+def x_rows(
+    decisions: Decisions, wanted: set[int], columns: tuple[Column, ...]
+) -> Iterator[tuple[int, dict[str, Value]]]:
+    """(row, x values by name) of the wanted rows, in the types that the config declares."""
+    types = {f"x.{column.name}": column for column in columns}
+    for source in decisions.sources:
+        first = source.first
+        for batch in source.batches(list(types)):
+            table = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+            for offset in range(batch.num_rows):
+                if first + offset in wanted:
+                    yield (
+                        first + offset,
+                        {name[2:]: _typed(types[name], values[offset]) for name, values in table.items()},
+                    )
+            first += batch.num_rows
+
+
+def _typed(column: Column, value: Any) -> Value:
+    if value is None or value != value:
+        return None
+    if column.dtype == "category":
+        return str(value)
+    return bool(value) if column.dtype == "boolean" else float(value)

@@ -1,0 +1,76 @@
+"""What is wrong with logged rows before anything is averaged: clocks, outcomes that never come, decisions told twice.
+
+Named and refused, or repaired with a count; the counts stand in every answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nba.clock import DAY_MS, format_at
+from nba.errors import DataError, RefusedError
+
+Numbers = NDArray[np.int64]
+MOST_UNSETTLED = 0.2
+
+
+def check_clock(
+    at_ms: Numbers, now_ms: int, place: Callable[[int], str], *, starts: Sequence[int] = (0,)
+) -> dict[str, int]:
+    """Moments (n,) in the order of the log; rows that came out of order are counted, for the caller sorts by time.
+
+    Raises DataError: a decision more than a day in the future. `place` names a row; `starts`: the first row of each file,
+    for files of several machines overlap.
+    """
+    late = np.flatnonzero(at_ms > now_ms + DAY_MS)
+    if len(late):
+        row = int(late[0])
+        raise DataError(
+            f"{place(row)}: column 'at': {format_at(int(at_ms[row]))} is in the future ({len(late):,} rows): bring the clock "
+            "of the machine that logged to UTC, and mend its rows"
+        )
+    backwards = np.diff(at_ms) < 0
+    backwards[[start - 1 for start in starts if 0 < start < len(at_ms)]] = False
+    back = int(np.count_nonzero(backwards))
+    return {"rows after which the clock ran backwards (sorted by time)": back} if back else {}
+
+
+def check_settled(open_rows: int, old_rows: int, *, open_means_no: bool) -> dict[str, int]:
+    """`open_rows` of `old_rows` rows past the window have no outcome at all: nobody knows whether they were even said.
+
+    Raises RefusedError when they are more than a fifth and are not to count as no.
+    """
+    if not open_rows:
+        return {}
+    if open_means_no:
+        return {"without any outcome, counted as no": open_rows}
+    if open_rows > MOST_UNSETTLED * old_rows:
+        raise RefusedError(
+            f"{open_rows:,} of {old_rows:,} suggestions that are old enough have no outcome: report at least `shown` or "
+            "`spoken` for each (POST /v1/outcomes), or say that silence means no (--open-means-no)"
+        )
+    return {"without any outcome, left out": open_rows}
+
+
+def check_first_ranks(decision: Numbers, offer: Numbers, place: Callable[[int], str]) -> None:
+    """Rows of the first rank (n,). Raises DataError when one decision has two different offers there."""
+    order = np.lexsort((offer, decision))
+    twice = (np.diff(decision[order]) == 0) & (np.diff(offer[order]) != 0)
+    if twice.any():
+        row = int(order[1:][twice][0])
+        raise DataError(
+            f"{place(row)}: its decision has two different offers at the first rank ({int(twice.sum()):,} such): "
+            "give each decision an id of its own"
+        )
+
+
+def last_of_each(keys: Sequence[Numbers]) -> NDArray[np.bool_]:
+    """Whether a row is the last one with its keys (n,) each."""
+    stacked = np.stack(keys)[:, ::-1]
+    _, first = np.unique(stacked, axis=1, return_index=True)
+    kept = np.zeros(stacked.shape[1], dtype=bool)
+    kept[stacked.shape[1] - 1 - first] = True
+    return kept
