@@ -173,6 +173,10 @@ def test_a_compaction_that_comes_too_late_changes_nothing(store, run, kit):
     assert run(store._client.get(key)) == both
     assert run(store._replace(key, both, both[32:]))
     assert not run(store._replace(key, both, both))
+    run(store.append([kit.event(f"e{count}", now, customer_id=name) for count in (3, 4)]))
+    longer = run(store._client.get(key))
+    assert not run(store._replace(key, both, both))
+    assert run(store._client.get(key)) == longer
     run(store.forget(name))
     assert not run(store._replace(key, both, both))
     run(store._shorten(key, lambda _: both))
