@@ -1,0 +1,91 @@
+"""The command line: exit status 0, 1 and 2, one JSON document for machines, an example in every help."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NBA = Path(sys.executable).with_name("nba")
+VERBS = [
+    "demo", "init", "check", "serve", "ingest", "forget", "train", "models list", "models show", "models promote",
+    "models rollback", "replay",
+]  # fmt: skip
+
+
+def nba(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(NBA), *map(str, arguments)]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=60)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, tmp_path: Path) -> None:
+    """Nobody has to read the source to use a verb."""
+    done = nba(*verb.split(), "--help", folder=tmp_path)
+    assert done.returncode == 0 and "Example" in done.stdout and f"nba {verb}" in done.stdout
+
+
+def test_serve_lists_every_setting(tmp_path: Path) -> None:
+    """The settings and their defaults stand in the help of `nba serve`."""
+    told = nba("serve", "--help", folder=tmp_path).stdout
+    assert all(
+        name in told for name in ("NBA_CONFIG", "NBA_REDIS_URL", "NBA_STATE_DIR", "NBA_API_KEYS", "NBA_BUDGET_MS")
+    )
+
+
+def test_a_new_config_works_as_it_stands(tmp_path: Path) -> None:
+    """init, then check: sound, in words and as JSON; a second init does not overwrite."""
+    assert nba("init", "shop", folder=tmp_path).returncode == 0
+    checked = nba("check", "--config", "shop", "--json", folder=tmp_path)
+    assert checked.returncode == 0 and json.loads(checked.stdout)["ok"] is True
+    again = nba("init", "shop", folder=tmp_path)
+    assert again.returncode == 2 and "not empty" in again.stderr
+
+
+def test_check_names_the_line_and_ends_with_one(tmp_path: Path) -> None:
+    """It ran, and the answer is no; the JSON carries the same words."""
+    nba("init", "shop", folder=tmp_path)
+    catalog = tmp_path / "shop" / "catalog.yaml"
+    catalog.write_text(catalog.read_text().replace("kind: optimize", "kind: optimise", 1))
+    told = nba("check", "--config", "shop", folder=tmp_path)
+    assert told.returncode == 1 and "catalog.yaml:" in told.stderr and "optimise" not in told.stdout
+    machine = nba("check", "--config", "shop", "--json", folder=tmp_path)
+    assert machine.returncode == 1 and json.loads(machine.stdout)["problems"]
+
+
+BAD = {
+    "an unknown config": (["check", "--config", "nowhere"], 2, "no such config folder"),
+    "a file that is not there": (["ingest", "gone.parquet"], 2, "gone.parquet"),
+    "a kind that is not known": (["ingest", "x.csv", "--kind", "people"], 2, "activity, customers, outcomes"),
+    "decisions that are not there": (["train", "--decisions", "gone"], 2, "gone"),
+    "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 1, "none yet"),
+    "a rollback without history": (["models", "rollback"], 1, "no earlier champion"),
+    "a host without keys": (["serve", "--host", "0.0.0.0", "--port", "0"], 1, "NBA_API_KEYS"),  # noqa: S104
+    "a verb that is not known": (["recomend"], 2, "No such command"),
+    "a budget that is no number": (["serve", "--budget-ms", "soon"], 2, "budget-ms"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_ends_with_its_status_and_the_way_out(case: str, tmp_path: Path) -> None:
+    """Never a traceback."""
+    arguments, status, words = BAD[case]
+    done = nba(*arguments, folder=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert words in " ".join(done.stderr.split())
+
+
+def test_a_setting_that_is_wrong_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the variable that carries it."""
+    monkeypatch.setenv("NBA_BUDGET_MS", "-1")
+    done = nba("models", "list", folder=tmp_path)
+    assert done.returncode == 2 and "NBA_BUDGET_MS" in done.stderr
+
+
+def test_models_list_is_one_json_document(tmp_path: Path) -> None:
+    """Also when there is none."""
+    done = nba("models", "list", "--json", folder=tmp_path)
+    assert json.loads(done.stdout) == {"champion": None, "versions": []}

@@ -1,0 +1,61 @@
+"""What the README says is so."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nba.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> Iterator[str]:
+    return (m[1] for m in re.finditer(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
+
+
+def test_the_settings_are_the_settings() -> None:
+    """The table has every setting, its default, and no other."""
+    rows = re.findall(r"^\| `NBA_(\w+)` \| (?:`([^`]*)`)? ?\|", README, re.MULTILINE)
+    told = {name.lower(): default for name, default in rows}
+    real = {name: "" if field.default is None else str(field.default) for name, field in Settings.model_fields.items()}
+    assert {n: d.rstrip("0").rstrip(".") if "." in d else d for n, d in real.items()} == told
+
+
+def test_every_file_it_names_is_there() -> None:
+    """Links and paths lead somewhere."""
+    named = re.findall(r"`((?:nba|features|models|serving|benchmarks|tests|docs)/[\w./-]+)`", README)
+    named += [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_figure_of_a_benchmark_is_in_a_result_file() -> None:
+    """The README quotes only what was measured: the Megaline counts are those of the result."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "megaline.json").read_text())
+    for value in (found["events"], found["months"], found["cheaper_months"]):
+        assert f"{value:,}" in README
+    assert all(goal["met"] for goal in found["goals"])
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl to run the README's commands with")
+def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
+    """Typed in as they stand, against a running service, they end in a sentence for Ms. Adler."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("nba_promise", ROOT / "tests" / "test_promise.py")
+    promise = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(promise)
+    commands = next(block for block in blocks("bash") if "/v1/recommend" in block)
+    with promise.serving(tmp_path / "state") as client:
+        script = commands.replace("localhost:8000", f"127.0.0.1:{client.base_url.port}")
+        done = subprocess.run(["bash", "-euc", script], check=True, capture_output=True, text=True, timeout=60)
+    answer = json.loads(done.stdout[done.stdout.rindex('{"decision_id"') :])
+    assert answer["suggestions"][0]["say"].startswith("Ms. Adler, judging by your recent activity")
