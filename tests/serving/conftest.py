@@ -86,17 +86,8 @@ def running(settings: Settings, protocol: type = ImpatientProtocol) -> Iterator[
     app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_level="error",
-                access_log=False,
-                lifespan="on",
-                loop="asyncio",
-                http=protocol,
-                timeout_graceful_shutdown=5,
-            )
-        )
+        given: dict = {"loop": "asyncio", "lifespan": "on", "http": protocol, "timeout_graceful_shutdown": 5}
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, **given))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
