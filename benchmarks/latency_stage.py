@@ -78,7 +78,7 @@ def write_model(state_dir: Path, config: Config, seed: int = 7, trees: int = TRE
     schema = Schema(candidate_columns(config.features.columns, config.catalog))
     rng = np.random.default_rng(seed)
     width = len(schema.columns)
-    rows = rng.normal(size=(20_000, width + 1)).astype(np.float32) * 1000
+    rows = rng.normal(size=(4_000, width + 1)).astype(np.float32) * 1000
     rows[:, width] = rng.integers(0, 2, len(rows))  # the last column of the stay head: accepted or not
     heads = []
     for number, used in enumerate((rows[:, :width], rows)):
