@@ -194,7 +194,7 @@ def growth(client: Redis, ours: Contender, quick: bool) -> tuple[list[dict[str, 
 
 def ingestion(client: Redis, ours: Contender, quick: bool, folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A file through `ingest`, beside a loop that only appends."""
-    count = 100_000 if quick else 1_000_000
+    count = 60_000 if quick else 1_000_000
     file = activity_file(count, folder / "activity.parquet")
     rates: dict[str, list[float]] = {"ingest": [], "bare_append": []}
     for _ in range(2 if quick else 3):
@@ -267,7 +267,7 @@ def replaying(settings: FeaturesConfig, quick: bool) -> dict[str, Any]:
     """Vectors a second offline, by processes."""
     packed = {f"c{i}": log for i, log in enumerate(logs(400, EVENTS, 12))}
     rng = np.random.default_rng(13)
-    count = 20_000 if quick else 100_000
+    count = 6_000 if quick else 100_000
     moments = [
         (f"c{c}", NOW_MS - int(t))
         for c, t in zip(rng.integers(0, 400, count), rng.integers(0, 10**10, count), strict=True)

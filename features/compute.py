@@ -54,7 +54,10 @@ class Settled:
 def settle(log: bytes, spec: FeatureSpec) -> Settled:
     """Bring a customer's log into order; see the module for the rules."""
     padded, damaged = _records(log)
-    if not _clean(padded[1:-1]):
+    clean = _clean(padded[1:-1])
+    if not damaged and not _possible(padded[1:-1, 0], clean):
+        padded, damaged, clean = _padded(readable(log)), True, False
+    if not clean:
         padded = _padded(in_order(padded[1:-1]))
     streams = spec.streams
     numbers, rows = _streams(padded, spec)
@@ -75,12 +78,17 @@ def _records(log: bytes) -> tuple[NDArray[np.uint64], bool]:
         words = np.frombuffer(_EMPTY + log + _EMPTY, "<u8")
         wanted = CHECK if len(log) // EVENT_BYTES % 2 else 0
         if fold(int(np.bitwise_xor.reduce(words))) == wanted:
-            padded = words.reshape(-1, 4)
-            at_ms = padded[1:-1, 0]
-            if len(at_ms) == 0 or (at_ms.min() >= YEAR_2000_MS and at_ms.max() < LAST_MS):
-                return padded, False
+            return words.reshape(-1, 4), False
     found = readable(log)
     return _padded(found), len(found) * EVENT_BYTES < len(log)
+
+
+def _possible(at_ms: NDArray[np.uint64], clean: bool) -> bool:
+    """Whether all moments are later than 2000 and none absurd; where they ascend the first and the last one tell."""
+    if not len(at_ms):
+        return True
+    first, last = (at_ms[0], at_ms[-1]) if clean else (at_ms.min(), at_ms.max())
+    return bool(first >= YEAR_2000_MS and last < LAST_MS)
 
 
 def _padded(records: NDArray[np.uint64]) -> NDArray[np.uint64]:
