@@ -1,6 +1,7 @@
 """Every key of the store. The braces are Redis Cluster's hash tag: all keys of a customer live on one node.
 
-TTL: `retention_days` after the last write for a customer's keys, a week for the marks of an ingestion.
+TTL: `retention_days` after the last write for a customer's keys, a week for the marks of an ingestion,
+a day for the pins of an experiment.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 INGEST_TTL_S = 7 * 86_400
+PINS_TTL_S = 86_400
 
 
 class CustomerKeys(NamedTuple):
@@ -23,6 +25,11 @@ def customer_keys(customer_id: str) -> CustomerKeys:
     """`nba:{c-1}:log` and its three companions."""
     stem = f"nba:{{{customer_id}}}:"
     return CustomerKeys(stem + "log", stem + "profile", stem + "contacts", stem + "thread")
+
+
+def pins_key(customer_id: str) -> str:
+    """In which arm of an experiment each running interaction of a customer is."""
+    return f"nba:{{{customer_id}}}:pins"
 
 
 def ingest_key(fingerprint: str) -> str:

@@ -23,7 +23,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from features import compaction, contacts, thread
-from features.keys import INGEST_TTL_S, customer_keys, ingest_key
+from features.keys import INGEST_TTL_S, PINS_TTL_S, customer_keys, ingest_key, pins_key
 from features.lane import Lane
 from features.packing import pack
 from features.profile import dump_profile
@@ -207,7 +207,17 @@ class Store:
     async def forget(self, customer_id: str) -> int:
         """Erase a customer; the number of keys that were there. Raises StoreError."""
         with self._guard():
-            return int(await self._client.execute_command("DEL", *customer_keys(customer_id)))
+            return int(await self._client.execute_command("DEL", *customer_keys(customer_id), pins_key(customer_id)))
+
+    async def pin(self, customer_id: str, interaction_id: str, arm: str) -> str:
+        """Keep the arm of an interaction, the first one for good; the one that stands. Raises StoreError."""
+        key = pins_key(customer_id)
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.execute_command("HSETNX", key, interaction_id, arm)
+        pipeline.execute_command("HGET", key, interaction_id)
+        pipeline.execute_command("EXPIRE", key, PINS_TTL_S)
+        _, standing, _ = await self._run(pipeline)
+        return bytes(standing).decode()
 
     async def ingest_mark(self, fingerprint: str) -> bytes | None:
         """How far the ingestion of a file had come; None: not begun, or finished. Raises StoreError."""

@@ -26,6 +26,7 @@ from nba.decide import Case, Decider, Request
 from nba.domain import Scores
 from nba.errors import ModelError, NbaError, StoreError
 from nba.load import find_config, keep_config, load_config
+from serving.arms import Arms, Variant, load_arms
 from serving.record import column_types
 
 log = logging.getLogger("nba.serving")
@@ -68,21 +69,28 @@ class Engine:
     context_types: Mapping[str, FieldType]
     types: orjson.Fragment
     pace: Pace
+    arms: Arms
 
     @property
     def model(self) -> str | None:
         """The version of the model; None when there is none."""
         return None if self.scorer is None else self.scorer.version
 
-    def score(self, case: Case, left_s: float, now_s: float) -> tuple[Scores | None, list[str]]:
-        """The model's word, or None and what is missing. A broken model is a missing one: base rates stand in."""
-        if self.scorer is None:
+    def score(
+        self, case: Case, left_s: float, now_s: float, variant: Variant | None = None
+    ) -> tuple[Scores | None, list[str]]:
+        """The model's word, or None and what is missing. A broken model is a missing one: base rates stand in.
+
+        `variant`: whose model is asked; the champion where none is given.
+        """
+        scorer = self.scorer if variant is None else variant.scorer
+        if scorer is None:
             return None, []
         if not self.pace.fits(left_s, now_s):
             return None, ["model_slow"]
         started = time.perf_counter()
         try:
-            return self.scorer.score(case.columns, case.candidates), []
+            return scorer.score(case.columns, case.candidates), []
         except ModelError as error:
             log.warning("the model did not score", extra={"error": str(error)})
             return None, ["model"]
@@ -108,6 +116,7 @@ class Parts:
     spec: FeatureSpec
     decider: Decider
     scorer: Scorer | None
+    arms: Arms
 
 
 def load_parts(config_name: str, state_dir: Path, *, strict: bool = False) -> Parts:
@@ -121,7 +130,10 @@ def load_parts(config_name: str, state_dir: Path, *, strict: bool = False) -> Pa
         keep_config(config, state_dir)
     except OSError as error:
         log.error("the config could not be kept for replays", extra={"error": str(error)})
-    return Parts(config, FeatureSpec(config.features), Decider(config), _champion(state_dir, config, strict))
+    decider, champion = Decider(config), _champion(state_dir, config, strict)
+    return Parts(
+        config, FeatureSpec(config.features), decider, champion, load_arms(config, decider, champion, state_dir)
+    )
 
 
 def _champion(state_dir: Path, config: Config, strict: bool) -> Scorer | None:
@@ -146,7 +158,9 @@ async def open_engine(parts: Parts, redis_url: str, *, timeout_s: float, budget_
     store = await Store.open(redis_url, parts.spec, timeout_s=timeout_s)
     context_types = {name: declared.type for name, declared in parts.config.features.context.items()}
     types = column_types(parts.config)
-    engine = Engine(parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types, Pace(budget_s))
+    engine = Engine(
+        parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types, Pace(budget_s), parts.arms
+    )
     await asyncio.to_thread(engine.warm, now_ms)
     with suppress(StoreError):
         await store.ping()

@@ -15,10 +15,13 @@ import orjson
 
 from nba.answer import answer
 from nba.clock import YEAR_2000_MS, parse_at
+from nba.config import Policy
 from nba.decide import Case, Decision, Request
 from nba.domain import Customer
 from nba.errors import InputError, JournalError, StoreError
+from nba.experiments import assign, assignment_of
 from nba.fields import typed
+from serving.arms import Variant
 from serving.engine import Engine
 from serving.journal import Journal
 from serving.metrics import Metrics
@@ -87,6 +90,7 @@ class Recommender:
         context = typed(asked.context, engine.context_types, "/context")
         now_ms = made_ms if asked.at is None else moment(asked.at, "/at")
         customer = await self.read(engine, asked.customer_id, now_ms)
+        variant, missing = await self._variant(engine, asked)
         watch.read = time.perf_counter()
         request = Request(
             customer_id=asked.customer_id,
@@ -102,7 +106,26 @@ class Recommender:
             agent_group=asked.agent.group if asked.agent else None,
         )
         # From the id to the line in the journal there is no await: the id is the line's place.
-        return self._answer(engine, engine.decider.case(customer, request), asked, watch, made_ms)
+        return self._answer(engine, variant, variant.decider.case(customer, request), asked, watch, made_ms, missing)
+
+    async def _variant(self, engine: Engine, asked: RecommendIn) -> tuple[Variant, list[str]]:
+        """Who answers: the arm of the customer or of the agent's group, the same to the end of an interaction.
+
+        A group may change within one (a call is handed over), so its arm is pinned in the store; when that is away, the
+        arm of the moment answers and the answer says so.
+        """
+        policy = engine.config.policy
+        assignment = assign(policy, asked.customer_id, asked.agent.group if asked.agent else None)
+        if asked.interaction_id is None or not _any_by_group(policy):
+            return engine.arms.variant(assignment), []
+        name = "" if assignment is None else f"{assignment.experiment}/{assignment.arm}"
+        try:
+            async with asyncio.timeout(self._budget_s * READ_SHARE):
+                standing = await engine.store.pin(asked.customer_id, asked.interaction_id, name)
+        except (StoreError, TimeoutError):
+            return engine.arms.variant(assignment), ["experiment"]
+        experiment, _, arm = standing.partition("/")
+        return engine.arms.variant(assignment_of(policy, experiment, arm)), []
 
     async def read(self, engine: Engine, customer_id: str, now_ms: int) -> Customer:
         """The customer; when the store is slow, away or answers nonsense, one of whom nothing is known, and says so."""
@@ -130,16 +153,30 @@ class Recommender:
             self._metrics.refusals.inc()
             raise
 
-    def _answer(self, engine: Engine, case: Case, asked: RecommendIn, watch: Watch, made_ms: int) -> bytes:
-        scores, missing = engine.score(case, self._budget_s - (time.perf_counter() - watch.started), time.monotonic())
+    def _answer(
+        self,
+        engine: Engine,
+        variant: Variant,
+        case: Case,
+        asked: RecommendIn,
+        watch: Watch,
+        made_ms: int,
+        missing: list[str],
+    ) -> bytes:
+        left_s = self._budget_s - (time.perf_counter() - watch.started)
+        scores, unscored = engine.score(case, left_s, time.monotonic(), variant)
+        missing = missing + unscored
         if self.stale(asked.customer_id):
             missing.append("activity_pending")
         watch.scored = time.perf_counter()
-        decision = engine.decider.decide(case, scores, degraded=missing)
-        body = answer(engine.config, case, decision, model=engine.model, explain=asked.explain)
+        mode = variant.assignment.mode if variant.assignment else "policy"
+        decision = variant.decider.decide(case, scores, degraded=missing, mode=mode)
+        names = variant.names()
+        body = answer(engine.config, case, decision, model=variant.model, experiment=names, explain=asked.explain)
         sent = orjson.dumps(body)
         watch.decided = time.perf_counter()
-        versions = {"model": engine.model, "policy": engine.config.fingerprint, "experiment": None, "arm": None}
+        versions: dict[str, str | None] = {"model": variant.model, "policy": engine.config.fingerprint}
+        versions |= {"experiment": names["name"], "arm": names["arm"]} if names else {"experiment": None, "arm": None}
         self._write(
             to_line(
                 case, decision, scores, sent, types=engine.types, missing=missing, versions=versions,
@@ -173,6 +210,10 @@ class Recommender:
             metrics.explored.inc()
         if case.customer.activity_at_ms is not None:
             metrics.activity_age.observe(max(0.0, (case.request.now_ms - case.customer.activity_at_ms) / 1000))
+
+
+def _any_by_group(policy: Policy) -> bool:
+    return any(experiment.unit == "agent_group" for experiment in policy.experiments)
 
 
 def moment(text: str, pointer: str) -> int:

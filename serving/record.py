@@ -112,7 +112,9 @@ def scores_of(record: Mapping[str, Any]) -> Scores | None:
     scores = record["scores"]
     if scores is None:
         return None
-    stay = [None if scores[name] is None else _array(scores[name]) for name in ("stay_if_accepted", "stay_if_not", "base")]
+    stay = [
+        None if scores[name] is None else _array(scores[name]) for name in ("stay_if_accepted", "stay_if_not", "base")
+    ]
     return Scores(_array(scores["accept"]), *stay)
 
 

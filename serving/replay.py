@@ -20,6 +20,7 @@ from nba.config import Config
 from nba.decide import Case, Decider
 from nba.domain import Scores
 from nba.errors import NotFoundError, RefusedError
+from nba.experiments import arm_configs, assignment_of
 from serving.record import customer_of, request_of, scores_of
 
 
@@ -41,12 +42,16 @@ def replay(record: dict[str, Any], config: Config, state_dir: Path) -> Verdict:
             f"this decision was made with config {record['policy']}, this folder is {config.fingerprint}: "
             "check out the folder as it was then, and give it with --config"
         )
-    decider = Decider(config)
+    assignment = assignment_of(config.policy, record["experiment"], record["arm"]) if record["experiment"] else None
+    changed = dict(arm_configs(config)).get((record["experiment"], record["arm"]), config)
+    decider = Decider(changed)
     case = decider.case(customer_of(record, config), request_of(record))
     kept = scores_of(record)
     again = None if kept is None else _scored(record["model"], case, config, state_dir)
-    decision = decider.decide(case, again or kept, degraded=record["missing"])
-    body = answer(config, case, decision, model=record["model"], explain=record["explain"])
+    mode = assignment.mode if assignment else "policy"
+    decision = decider.decide(case, again or kept, degraded=record["missing"], mode=mode)
+    names = {"name": record["experiment"], "arm": record["arm"]} if assignment else None
+    body = answer(config, case, decision, model=record["model"], experiment=names, explain=record["explain"])
     sent, computed = orjson.dumps(record["answer"]), orjson.dumps(body)
     differences = list(_differences("", record["answer"], orjson.loads(computed)))
     return Verdict(

@@ -159,7 +159,9 @@ class RecommendOut(BaseModel):
     at: str
     source: Literal["model", "fallback"]
     degraded: list[str]
-    heads: list[str] = Field(description="which heads of the model spoke; without stay, keeping a customer did not count")
+    heads: list[str] = Field(
+        description="which heads of the model spoke; without stay, keeping a customer did not count"
+    )
     model: str | None
     policy: str
     experiment: dict[str, str] | None
