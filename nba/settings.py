@@ -22,9 +22,11 @@ class Settings(BaseSettings):
         None, description="KEY=scope+scope,KEY=scope with scopes recommend, write, admin; unset: loopback only"
     )
     budget_ms: float = Field(50.0, gt=0, le=60_000, description="an answer is given within this time, whatever breaks")
+    rate_per_s: float | None = Field(None, gt=0, description="requests a second for each API key; unset: no limit")
     widget_origins: str | None = Field(
         None, description="origins whose pages may embed the widget, such as https://crm.example; unset: none"
     )
     token_secret: SecretStr | None = Field(
-        None, description="secret of the widget's tokens, shared by several machines; unset: one kept in the state folder"
+        None,
+        description="secret of the widget's tokens, shared by several machines; unset: one kept in the state folder",
     )

@@ -104,8 +104,9 @@ def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
         if not decisions.exists():
             raise InputError(f"{decisions}: not there: give a Parquet file or folder, such as {own}")
         return [decisions]
-    from serving.roll import pending_table
+    from serving.roll import pending_table, roll
 
+    roll(settings.state_dir)  # what nobody writes any more becomes Parquet, and outcomes settle into their rows
     pending = pending_table(settings.state_dir)
     rows = [*([own] if any(own.rglob("*.parquet")) else []), *([pending] if pending.num_rows else [])]
     if not rows:

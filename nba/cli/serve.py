@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,24 +44,18 @@ def serve(
     run(settings, host, port, workers, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
 
 
-def run(settings: Settings, host: str, port: int, workers: int = 1, **options: Any) -> None:
+def run(settings: Settings, host: str, port: int, workers: int = 1, **tls: Any) -> None:
     """Check what can be checked before anything listens, then serve until stopped."""
     import uvicorn
 
     from serving.auth import check_binding
+    from serving.server import options
 
     keys = settings.api_keys.get_secret_value() if settings.api_keys else None
     check_binding(host, keys)
     load_config(find_config(settings.config))
-    shared: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "log_level": "warning",
-        "access_log": False,
-        "server_header": False,
-        "date_header": False,
-    }
-    shared |= {name: value for name, value in options.items() if value is not None}
+    shared: dict[str, Any] = {"host": host, "port": port, "server_header": False, "date_header": False, **options()}
+    shared |= {name: value for name, value in tls.items() if value is not None}
     err.print(f"serving {settings.config} on http://{host}:{port}  (docs: /docs, desktop: /desktop)", style="dim")
     if workers == 1:
         from serving.app import create_app
@@ -68,6 +63,9 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, **options: A
         uvicorn.run(create_app(settings), **shared)
         return
     with ExitStack() as stack:
+        # The workers' counts meet in files, so that /metrics is about all of them.
+        counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="nba-metrics-"))
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
         os.environ.update(_environment(_with_redis(settings, stack)))
         uvicorn.run("nba.cli.serve:worker", factory=True, workers=workers, **shared)
 

@@ -34,16 +34,20 @@ def t_quantile(share: float, freedom: float) -> float:
     """The point below which `share` in (0, 1) of Student's t lies."""
     if share < 0.5:
         return -t_quantile(1.0 - share, freedom)
-    low, high = 0.0, 1.0
-    while t_p(high, freedom) / 2.0 > 1.0 - share:
-        high *= 2.0
-    for _ in range(200):
-        middle = (low + high) / 2.0
-        if t_p(middle, freedom) / 2.0 > 1.0 - share:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2.0
+    if share == 0.5:
+        return 0.0
+    found = normal_quantile(share)
+    log_front = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
+    for _ in range(
+        100
+    ):  # Newton on the logarithm of the tail, which is concave: it comes from the left and stays there
+        tail = t_p(found, freedom) / 2.0
+        density = math.exp(log_front - (freedom + 1) / 2 * math.log1p(found * found / freedom))
+        step = math.log(tail / (1.0 - share)) * tail / density
+        found += step
+        if abs(step) < 1e-13 * max(found, 1.0):
+            break
+    return found
 
 
 def chi2_p(value: float, freedom: float) -> float:
