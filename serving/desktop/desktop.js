@@ -119,6 +119,7 @@ function draw() {
   $("happens").hidden = !call.next_event;
   if (call.next_event) $("happens").firstElementChild.textContent = fill(now.words.happens, eventName(call.next_event));
   if (state.tab === "compare") drawCompare($("pane-compare"), view?.plans ?? [], state.limit, new Set((answer?.suggestions ?? []).map((s) => s.offer_id)), setLimit);
+  if (state.toLimit && $("limit")) { state.toLimit = false; $("limit").focus(); }
   if (state.tab === "explain") drawExplain($("pane-explain"), answer, titleOf);
   document.title = `${$("name").textContent} · nba`;
 }
@@ -241,7 +242,7 @@ function pressed(name) {
   if (name === "escape") { if (!panel.cancel() && state.tab !== "say") choose("say", true); return true; }
   if (/^[1-9]$/.test(name)) { choose("say"); return panel.pending ? panel.giveReason(Number(name)) : panel.choose(Number(name)); }
   if (name in OUTCOMES) { choose("say"); return panel.act(OUTCOMES[name]); }
-  const also = { c: () => choose("compare", true), e: () => choose("explain", true), i: () => $("intent").focus(), n: somethingHappens, r: () => { panel.refresh(); load(); }, q: () => $("end").click(), m: () => { choose("compare"); $("limit")?.focus(); } };
+  const also = { c: () => choose("compare", true), e: () => choose("explain", true), i: () => $("intent").focus(), n: somethingHappens, r: () => { panel.refresh(); load(); }, q: () => $("end").click(), m: () => { state.toLimit = true; choose("compare"); } };
   also[name]?.();
   return name in also;
 }

@@ -239,6 +239,7 @@
     }
 
     async #fetch(path, init = {}, fresh = true) {
+      if (this.getAttribute("token") === "" && this.tokenProvider) this.setAttribute("token", (await this.tokenProvider()) ?? "");
       const token = this.getAttribute("token");
       const headers = { ...init.headers, ...(init.body ? { "Content-Type": "application/json" } : {}), ...(token ? { Authorization: `Bearer ${token}` } : {}) };
       const answer = await fetch(this.#base + path, { ...init, headers, credentials: "omit", cache: "no-store" });
@@ -254,6 +255,7 @@
       clearTimeout(this.#again);
       this.#asking?.abort();
       this.#listening?.abort();
+      if (this.getAttribute("token") === "" && !this.tokenProvider) return;  // the page will say how to get one
       if (!question.customer_id) { this.#forget(); this.#draw(); return; }
       const turn = ++this.#turn, stop = this.#asking = new AbortController(), state = this.#state;
       state.busy = true;

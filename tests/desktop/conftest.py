@@ -1,0 +1,189 @@
+"""Chromium, driven by Playwright, against a real service with three callers to play with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+import uvicorn
+from pydantic import SecretStr
+
+from nba.clock import format_at, system_now_ms
+from nba.settings import Settings
+from nba.simulate.callers import callers
+from serving.app import create_app
+from serving.desk import CALLERS_FILE
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+_ARGS = (
+    "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+_ids = count(1)
+
+
+@cache
+def _chromium() -> str | None:
+    """The browser on PATH, else the one that apt-get installs for root, once."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"]):
+            subprocess.run(command, capture_output=True, timeout=300, check=False)
+        found = shutil.which("chromium")
+    return found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All in one worker: there is one browser."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    path = _chromium()
+    if path is None:
+        pytest.skip("no chromium: install it, or run the tests as root where apt-get is")
+    with sync_api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=_ARGS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Service:
+    """A service that answers at `url`, and what is needed to play with it."""
+
+    url: str
+    http: httpx.Client
+    state_dir: Path
+
+    def cast(self) -> dict[str, str]:
+        """The demo's three callers under ids that nobody used before: {kraus, yildiz, novak} -> customer id."""
+        people, shown, number = callers(system_now_ms(), ZoneInfo("Europe/Berlin")), [], next(_ids)
+        for person in people:
+            customer = f"{person.customer_id}-{number}"
+            assert self.http.put(f"/v1/customers/{customer}", json=dict(person.profile)).status_code == 200
+            events = [
+                {"event_id": f"{e.event_id}-{number}", "customer_id": customer, "at": format_at(e.at_ms), "channel": e.channel, "type": e.type}
+                | {k: v for k, v in (("value", e.value), ("subject", e.subject)) if v is not None}
+                for e in person.activity
+            ]  # fmt: skip
+            for start in range(0, len(events), 500):
+                kept = self.http.post("/v1/activity", json={"events": events[start : start + 500]}).json()
+                assert not kept["rejected"], kept
+            name = f"{person.profile['salutation']} {person.profile['family_name']}"
+            shown.append({"name": name, "customer_id": customer, "story": person.story, "context": person.context, "interaction_id": f"{person.interaction_id}-{number}", "next_event": person.next_event})  # fmt: skip
+        (self.state_dir / CALLERS_FILE).write_text(json.dumps(shown), encoding="utf-8")
+        return dict(zip(("kraus", "yildiz", "novak"), (c["customer_id"] for c in shown), strict=True))
+
+    def contacts(self, customer_id: str) -> list[tuple[str, str, str | None]]:
+        """(offer, outcome, reason) of everything that met this customer."""
+        view = self.http.get(f"/v1/customers/{customer_id}").json()
+        return [(c["offer_id"], c["outcome"], c["reason"]) for c in view["contacts"]]
+
+    def happens(self, customer_id: str, kind: str, **fields: object) -> None:
+        """Send one event of now."""
+        event = {"event_id": f"x-{next(_ids)}", "customer_id": customer_id, "at": format_at(system_now_ms()), "channel": "app", "type": kind}
+        assert self.http.post("/v1/activity", json={"events": [event | fields]}).json()["accepted"] == 1  # fmt: skip
+
+
+@contextmanager
+def serving(settings: Settings, key: str | None = None) -> Iterator[Service]:
+    """Start a service on a free port, and stop it as an operator would."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error", access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            wait_until(lambda: server.started or not thread.is_alive())
+            headers = {"Authorization": f"Bearer {key}"} if key else {}
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as http:
+                yield Service(f"http://127.0.0.1:{port}", http, settings.state_dir)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> None:
+    """Return when it is so; fail when it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise AssertionError("it did not become so")
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    settings = Settings(config="telco", state_dir=tmp_path_factory.mktemp("desk"), budget_ms=2000)
+    with serving(settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that wants a key, and lets pages of http://localhost:* (made by `host`) embed the widget."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = Settings(
+        config="telco", state_dir=tmp_path_factory.mktemp("keyed-desk"), budget_ms=2000, api_keys=SecretStr("boss"),
+        widget_origins=f"http://localhost:{port}",
+    )  # fmt: skip
+    with serving(settings, "boss") as running:
+        running.host_port = port  # type: ignore[attr-defined]
+        yield running
+
+
+@pytest.fixture
+def cast(service: Service) -> dict[str, str]:
+    return service.cast()
+
+
+@pytest.fixture
+def page_of(browser, service) -> Iterator[Callable]:
+    """Opens pages: `page_of(path="/desktop", **context options)`; nothing may be logged as an error unless `loud`."""
+    opened = []
+
+    def page(path: str = "/desktop", *, loud: bool = False, ready: str = "button.main", **options: object):
+        context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(10_000)
+        fresh = context.new_page()
+        wrong: list[str] = []
+        fresh.on("pageerror", lambda error: wrong.append(str(error)))
+        fresh.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        opened.append((context, [] if loud else wrong))
+        fresh.goto(service.url + path)
+        fresh.wait_for_selector(ready)
+        return fresh
+
+    yield page
+    for context, wrong in opened:
+        context.close()
+        assert not wrong, wrong
+
+
+@pytest.fixture
+def desk(page_of, cast):
+    """The desktop, with three callers waiting."""
+    page = page_of()
+    page.wait_for_selector("#callers button")
+    return page
