@@ -72,6 +72,7 @@ def suggestion_for(name: str, known: Iterable[str]) -> str:
 
 def _feature_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
     settings = config.features
+    yield from _thread_problems(config, document)
     seen: dict[str, str] = {}
     columns = [("profile", n) for n in settings.profile] + [("context", n) for n in settings.context]
     for path, name in [(("features", i), f.name) for i, f in enumerate(settings.features)] + [
@@ -89,6 +90,13 @@ def _feature_problems(config: Config, document: Document, names: _Names) -> Iter
         if feature.derived is not None:
             yield from _rule_problems(feature.derived, {}, names, f"{place}: {feature.name}", derived=True)
     yield from _cycles(settings.features, document)
+
+
+def _thread_problems(config: Config, document: Document) -> Iterator[str]:
+    for name, activity in config.features.activities.items():
+        for locale, text in activity.text.items():
+            for problem in template_problems(text, ("subject", "text"), locale):
+                yield f"{document.place(('activities', name, 'text', locale))}: {name}: {problem}"
 
 
 def _cycles(features: tuple[Feature, ...], document: Document) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Window(BaseModel):
 
 
 class ActivityType(_Strict):
-    """An event type that may arrive. `text`: how the thread tells it, by locale, with {subject}, {value} and {text}."""
+    """An event type that may arrive. `text`: how the thread tells it, by locale, with {subject} and {text}."""
 
     unit: str | None = None
     opens_issue: bool = False

@@ -34,6 +34,7 @@ BAD = [
     ("features", "name: plan_views_7d", "name: intent", "'intent' is also a feature"),
     ("features", "name: plan_views_7d", "name: max", "is a word of the rules"),
     ("features", "take: hours_since}", "take: hours_ago}", "features.3.take"),
+    ("features", 'en: "looked at {subject}"', 'en: "looked at {value}"', "unknown placeholder {value}"),
     ("policy", "of_kind: {resolve: 20", "of_kind: {solve: 20", "policy.yaml"),
     ("policy", "worth: {horizon", "levers: {horizon", "levers: is not known here"),
     ("policy", "worth: {horizon_months: 12", "worth: {levers: {musik: 2.0}, horizon_months: 12", "unknown offer 'musik': did you mean 'music'"),
