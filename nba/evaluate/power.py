@@ -1,0 +1,101 @@
+"""How many units an experiment needs before it starts, and what it can see with those there are.
+
+Two means, two-sided: n = (z_alpha + z_power)^2 (1 + 1 / ratio) variance / difference^2 for the control, ratio n for the
+treatment (van Belle, "Statistical Rules of Thumb", 2nd ed. 2008, chapter 2). Assigned in groups: times 1 + (m - 1) icc, Donner
+and Klar (2000). CUPED takes its share of the variance away. Whoever looks every day pays with a larger z (sequence.py).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nba.errors import InputError
+from nba.evaluate.sequence import ALPHA, looking_quantile
+from nba.evaluate.tails import normal_quantile
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`mean`, `deviation` of the metric by unit; `share` of the units in the treatment; `saved`: variance that CUPED takes
+    away; `group`, `icc`: units assigned together and how alike they are; `comparisons`: goals times treatments.
+    """
+
+    mean: float
+    deviation: float
+    power: float = 0.8
+    alpha: float = ALPHA
+    share: float = 0.5
+    saved: float = 0.0
+    group: float = 1.0
+    icc: float = 0.0
+    comparisons: int = 1
+    looking: bool = True
+
+    def __post_init__(self) -> None:
+        checks = {
+            "mean": self.mean != 0,
+            "deviation": self.deviation > 0,
+            "power": 0 < self.power < 1,
+            "alpha": 0 < self.alpha < 1,
+            "share": 0 < self.share < 1,
+            "saved": 0 <= self.saved < 1,
+            "group": self.group >= 1,
+            "icc": 0 <= self.icc <= 1,
+            "comparisons": self.comparisons >= 1,
+        }
+        for name, sound in checks.items():
+            if not sound:
+                raise InputError(f"--{name} {getattr(self, name):g} is not possible: see `nba evaluate power --help`")
+
+    @property
+    def reach(self) -> float:
+        """How many standard errors a true difference has to be away from 0 to be seen with this power."""
+        alpha = self.alpha / self.comparisons
+        edge = looking_quantile(alpha) if self.looking else normal_quantile(1 - alpha / 2)
+        return edge + normal_quantile(self.power)
+
+    @property
+    def variance(self) -> float:
+        """Of one unit, after CUPED and grouping."""
+        return self.deviation**2 * (1 - self.saved) * (1 + (self.group - 1) * self.icc)
+
+
+def units_for(plan: Plan, lift: float) -> int:
+    """Units in all for a relative lift. Raises InputError for a lift of 0."""
+    if lift == 0:
+        raise InputError(
+            "--lift 0: no number of customers shows that there is no difference; name the least that matters"
+        )
+    difference = abs(lift * plan.mean)
+    return math.ceil(plan.reach**2 * plan.variance * (1 / plan.share + 1 / (1 - plan.share)) / difference**2)
+
+
+def lift_for(plan: Plan, units: int) -> float:
+    """The relative lift that so many units in all would show."""
+    if units < 2:
+        raise InputError(f"--customers {units}: give at least 2")
+    error = math.sqrt(plan.variance * (1 / plan.share + 1 / (1 - plan.share)) / units)
+    return abs(plan.reach * error / plan.mean)
+
+
+def power_of(plan: Plan, lift: float, units: int) -> float:
+    """P(a lift of that size is seen with so many units)."""
+    error = math.sqrt(plan.variance * (1 / plan.share + 1 / (1 - plan.share)) / units)
+    z = abs(lift * plan.mean) / error - (plan.reach - normal_quantile(plan.power))
+    return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def as_json(plan: Plan, lift: float | None, units: int | None, a_day: float | None) -> dict[str, Any]:
+    """The answer as plain data; `a_day`: units that arrive a day."""
+    needed = units_for(plan, lift) if lift is not None else None
+    found: dict[str, Any] = {"plan": asdict(plan), "lift": lift, "customers": needed}
+    if needed is not None:
+        treated = round(needed * plan.share)
+        found |= {"treatment": treated, "control": needed - treated}
+        found |= {"days": math.ceil(needed / a_day)} if a_day else {}
+    if units is not None:
+        found |= {"given_customers": units, "detectable_lift": lift_for(plan, units)}
+        found |= {"power": power_of(plan, lift, units)} if lift is not None else {}
+    return found
