@@ -17,7 +17,7 @@ from nba.clock import DAY_MS, HOUR_MS, day_of
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
-from nba.rules import Value, Values
+from nba.rules import Rule, Value, Values
 
 UNREADABLE = frozenset({"features", "activity", "thread"})
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
@@ -62,7 +62,7 @@ def run_funnel(
 ) -> Passed:
     """Every candidate ends in exactly one of `candidates` and `withheld`. `values`: the customer's flat CEL variables."""
     withheld: list[Withheld] = []
-    eligible = _keep(candidates, "eligibility", lambda c: not_eligible(rules, c, values), withheld)
+    eligible = _eligible(rules, candidates, values, withheld)
     reason_to_wait = sales_wait(policy, customer, call)
     history = ContactHistory(customer.contacts, rules.catalog.by_id, call)
     passed = _keep(eligible, "consent", lambda c: no_consent(policy, customer, c.offer), withheld)
@@ -89,11 +89,24 @@ def _keep(
     return kept
 
 
-def not_eligible(rules: CatalogRules, candidate: Candidate, values: Values) -> str | None:
+def _eligible(
+    rules: CatalogRules, candidates: Sequence[Candidate], values: Values, withheld: list[Withheld]
+) -> list[Candidate]:
+    """The first stage sees the whole catalog; the others see what is left of it, so this one is written out."""
+    kept = []
+    for offer, candidate in zip(rules.offers, candidates, strict=True):
+        reason = not_eligible(offer.eligible, candidate, values)
+        if reason is None:
+            kept.append(candidate)
+        else:
+            withheld.append(Withheld(candidate.offer.id, "eligibility", reason))
+    return kept
+
+
+def not_eligible(rule: Rule, candidate: Candidate, values: Values) -> str | None:
     """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only."""
     if candidate.failed is not None:
         return candidate.failed
-    rule = rules.by_id[candidate.offer.id].eligible
     try:
         return None if rule.truth(with_pair(values, candidate) if rule.per_offer else values) else rule.text
     except RuleError as error:

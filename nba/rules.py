@@ -171,10 +171,11 @@ class Rule:
     """One compiled rule or formula.
 
     `text` is what the author wrote; `reads` the (scope, name) pairs it can touch, constants left out; `variables` the
-    flat variables of the compiled program; `per_offer`: it reads what differs from offer to offer (SETTABLE).
+    flat variables of the compiled program; `per_offer`: it reads what differs from offer to offer (SETTABLE);
+    `always`: it is the word true.
     """
 
-    __slots__ = ("_execute", "per_offer", "reads", "text", "variables")
+    __slots__ = ("_execute", "always", "per_offer", "reads", "text", "variables")
 
     def __init__(self, text: str, constants: Mapping[str, Value] | None = None, bare: Collection[str] = ()) -> None:
         """Compile. `constants`: flat variable name to value, written into the rule as literals.
@@ -190,6 +191,7 @@ class Rule:
         except ValueError as error:
             raise RuleError(f"not a CEL expression: {text!r}: {str(error).splitlines()[0]}") from error
         self._execute = program.execute
+        self.always = text.strip() == "true"
         self.variables: frozenset[str] = frozenset(program.variables())
         self.per_offer = any(name in SETTABLE for scope, name in self.reads if not scope)
         unknown = self._unknown_names(program.functions())
@@ -218,9 +220,15 @@ class Rule:
 
     def truth(self, values: Mapping[str, Value]) -> bool:
         """The rule as a condition. Raises RuleError when it does not give true or false."""
-        result = self.evaluate(values)
+        if self.always:
+            return True
+        # As `evaluate`, once more: hundreds of conditions are asked in a decision, and a call costs as much as half a rule.
+        try:
+            result = self._execute(values.context if type(values) is Values else Values(values).context)
+        except _FAILURES as error:
+            raise RuleError(f"{self.text}: {_plain(error)}") from error
         if result is True or result is False:
-            return result
+            return result is True
         raise RuleError(f"{self.text}: gives {result!r}, a condition has to give true or false")
 
     def number(self, values: Mapping[str, Value]) -> float:

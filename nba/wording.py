@@ -99,8 +99,9 @@ def write(value: object, spec: str, words: Wording) -> str:
 
 def clean(text: str) -> str:
     """Text for one line: control and bidirectional override characters out, runs of blanks to one."""
-    kept = "".join(c if c.isprintable() or c == " " else " " for c in text)
-    return re.sub(r"\s+", " ", kept).strip()
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())
 
 
 def _directed(value: float, decimals: int, rounding: str) -> float:

@@ -10,9 +10,11 @@ from rich.table import Table
 
 from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
 from nba.clock import DAY_MS, system_now_ms
+from nba.errors import InputError
 
 if TYPE_CHECKING:
     from nba.cli.logged import Read
+    from nba.cli.trial import Trial
     from nba.evaluate.ope import Answer
 
 evaluate = typer.Typer(
@@ -120,7 +122,157 @@ def _verdict(found: Answer) -> str:
     )
 
 
-def _plain(found: Any) -> dict[str, Any]:
-    from dataclasses import asdict
+@evaluate.command(epilog="Example: nba evaluate ab --decisions .nba/decisions --experiment kinder --config telco")
+def ab(
+    decisions: Decisions,
+    experiment: Annotated[
+        str, typer.Option(help="As policy.yaml names it, or `holdout`: the policy against the hold-outs.")
+    ],
+    config: ConfigName = None,
+    state_dir: StateDir = None,
+    control: Annotated[str | None, typer.Option(help="The arm to compare with (default: control, holdout, …).")] = None,
+    unit: Annotated[str | None, typer.Option(help="What was assigned: customer, agent_id or agent_group.")] = None,
+    shares: Annotated[
+        str | None, typer.Option(metavar="ARM=SHARE,…", help="Planned shares (default: from policy.yaml).")
+    ] = None,
+    goal: Annotated[list[str] | None, typer.Option(help="A further numeric column of the log, by call.")] = None,
+    guardrail: Annotated[
+        list[str] | None, typer.Option(help="The same, where more is worse: complaints, handle_s.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(min=0, help="Relative harm of a guardrail that is accepted.")] = 0.0,
+    cuped: Annotated[bool, typer.Option(help="Take away what x columns from before the first call explain.")] = True,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="An x column that CUPED leaves out.")
+    ] = None,
+    delayed: Annotated[
+        Path | None, typer.Option(help="Parquet of delayed outcomes (default: beside the decisions).")
+    ] = None,
+    horizon_days: Annotated[
+        float, typer.Option(min=0, help="Leaving counts within so many days of the first call.")
+    ] = 30,
+    window_days: Window = 0,
+    open_means_no: Annotated[bool, typer.Option(help="Count suggestions without any outcome as not accepted.")] = False,
+    planned_customers: Annotated[int, typer.Option(min=100, help="Planned size, fixed before the start.")] = 5_000,
+    as_json: Json = False,
+) -> None:
+    """A finished or running experiment. The intervals at every look hold whenever you look, and stopping then is allowed.
 
-    return asdict(found)
+    Exit status 1 when a guardrail says stop, or when the data do not allow a comparison: the reason and the cure are said.
+    """
+    from nba.cli.calls import read_calls, read_churn
+    from nba.cli.trial import Ask, analyse
+    from nba.load import find_config, load_config
+
+    settings = settings_of(config=config, state_dir=state_dir)
+    sound = load_config(find_config(settings.config))
+    ask = Ask(
+        experiment, unit, control, _shares(shares), tuple(guardrail or ()), tuple(goal or ()), _plain(without), cuped,
+        round(horizon_days * DAY_MS), tolerance, planned_customers,
+    )  # fmt: skip
+    with progress("read calls") as (bar, task):
+        calls = read_calls(
+            settings, decisions, sound, system_now_ms(), window_ms=round(window_days * DAY_MS), open_means_no=open_means_no,
+            numbers=(*ask.goals, *ask.guardrails), with_x=cuped, tell=lambda done: bar.update(task, completed=done),
+        )  # fmt: skip
+        found = analyse(calls, sound, ask, read_churn(decisions, delayed))
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _tell_ab(found)
+    if found.stop:
+        raise typer.Exit(1)
+
+
+def _plain(names: list[str] | None) -> tuple[str, ...]:
+    return tuple(name.removeprefix("x.") for name in names or ())
+
+
+def _shares(text: str | None) -> dict[str, float] | None:
+    if text is None:
+        return None
+    try:
+        found = {name.strip(): float(share) for name, share in (part.split("=") for part in text.split(","))}
+    except ValueError as error:
+        raise InputError(f"--shares {text}: write it like control=0.5,new=0.5") from error
+    if min(found.values()) <= 0:
+        raise InputError(f"--shares {text}: every share has to be above 0")
+    return found
+
+
+def _tell_ab(found: Trial) -> None:
+    out.print(f"{found.experiment}, by {found.unit}: " + ", ".join(f"{name} {n:,}" for name, n in found.arms.items()))
+    if found.ratio is not None:
+        out.print(f"  arms as planned: p {found.ratio.p:.3f} (at every look {found.ratio.always_p:.3f})")
+    for words, count in found.counts.items():
+        out.print(f"  {count:,} {words}", markup=False)
+    table = Table("metric", "control", "arm", "", "lift", "95 % of the difference", "at every look", "p (Holm)", "")
+    for e in found.effects:
+        lift = "–" if e.relative is None else f"{e.relative:+.1%}"
+        table.add_row(
+            e.metric, f"{e.control:.4f}", e.arm, f"{e.treatment:.4f}", lift, f"{e.low:+.4f} to {e.high:+.4f}",
+            f"{e.always_low:+.4f} to {e.always_high:+.4f}", f"{e.holm:.3f}", e.says,
+        )  # fmt: skip
+    out.print(table)
+    if found.columns:
+        saved = found.effects[0].saved
+        out.print(
+            f"CUPED took {saved:.0%} of the variance of {found.effects[0].metric} away with {', '.join(found.columns)}"
+        )
+    for note in found.notes:
+        err.print(f"note: {note}", style="yellow", markup=False)
+
+
+@evaluate.command(epilog="Example: nba evaluate power --rate 0.2 --lift 0.05 --a-day 800")
+def power(
+    rate: Annotated[
+        float | None, typer.Option(help="The metric of today as a share, such as 0.2 accepted calls.")
+    ] = None,
+    mean: Annotated[
+        float | None, typer.Option(help="The metric of today as money or minutes; with --deviation.")
+    ] = None,
+    deviation: Annotated[float | None, typer.Option(help="Its standard deviation by customer.")] = None,
+    lift: Annotated[float | None, typer.Option(help="The least relative change that matters, such as 0.05.")] = None,
+    customers: Annotated[int | None, typer.Option(help="Those there are: what can they show?")] = None,
+    power: Annotated[float, typer.Option(help="P(a true lift of that size is seen).")] = 0.8,
+    alpha: Annotated[float, typer.Option(help="P(a lift is seen where there is none).")] = 0.05,
+    share: Annotated[float, typer.Option(help="Share of the customers in the treatment.")] = 0.5,
+    saved: Annotated[
+        float, typer.Option(help="Share of the variance that CUPED takes away (as `ab` reports it).")
+    ] = 0.0,
+    group: Annotated[float, typer.Option(help="Customers assigned together, by agent or site.")] = 1.0,
+    icc: Annotated[float, typer.Option(help="How alike those of a group are (intraclass correlation).")] = 0.0,
+    comparisons: Annotated[int, typer.Option(help="Goals times treatments.")] = 1,
+    once: Annotated[bool, typer.Option(help="Look once, at the end, instead of every day.")] = False,
+    a_day: Annotated[float | None, typer.Option(min=0.001, help="Customers who arrive a day.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How many customers an experiment needs before it starts, and what those there are can show."""
+    from nba.evaluate.power import Plan
+    from nba.evaluate.power import as_json as answer_of
+
+    if (rate is None) == (mean is None) or (mean is not None and deviation is None):
+        raise InputError("give --rate, or --mean with --deviation: what the metric is today")
+    if lift is None and customers is None:
+        raise InputError("give --lift (how many customers?), --customers (what can they show?), or both")
+    if rate is not None and not 0 < rate < 1:
+        raise InputError(f"--rate {rate:g} is outside (0, 1): give a share, or --mean with --deviation")
+    middle = rate if rate is not None else mean or 0.0
+    spread = (middle * (1 - middle)) ** 0.5 if rate is not None else deviation or 0.0
+    plan = Plan(middle, spread, power, alpha, share, saved, group, icc, comparisons, not once)
+    found = answer_of(plan, lift, customers, a_day)
+    print_json(found) if as_json else _tell_power(found)
+
+
+def _tell_power(found: dict[str, Any]) -> None:
+    looking = "looking every day" if found["plan"]["looking"] else "looking once"
+    if found["customers"] is not None:
+        days = f", {found['days']:,} days" if "days" in found else ""
+        out.print(
+            f"a lift of {found['lift']:+.1%} is seen with {found['plan']['power']:.0%} by {found['customers']:,} customers "
+            f"({found['treatment']:,} treated, {found['control']:,} control){days}, {looking}"
+        )
+    if "given_customers" in found:
+        known = f"; {found['lift']:+.1%} with {found['power']:.0%}" if "power" in found else ""
+        out.print(
+            f"{found['given_customers']:,} customers show a lift of {found['detectable_lift']:.1%}{known}, {looking}"
+        )

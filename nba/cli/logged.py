@@ -112,7 +112,7 @@ def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[N
 def _gather(
     settings: Settings, path: Path, target: Target, decisions: Decisions, rows: Numbers, tell: Callable[[float], None]
 ) -> tuple[Gathered, dict[str, int]]:
-    ids = _ids(decisions, set(rows.tolist()))
+    ids = ids_of(decisions, set(rows.tolist()))
     row_of = {identifier: row for row, identifier in ids.items()}
     seen: dict[int, Any] = {}
     for record in read_records(settings, path, row_of.keys()):
@@ -134,7 +134,8 @@ def _gather(
     return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
 
 
-def _ids(decisions: Decisions, wanted: set[int]) -> dict[int, str]:
+def ids_of(decisions: Decisions, wanted: set[int]) -> dict[int, str]:
+    """Decision ids of the wanted rows, by row."""
     found = {}
     for source in decisions.sources:
         row = source.first
