@@ -39,8 +39,8 @@ check: $(DEV) ## lint, types, architecture
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -p no:cacheprovider tests/test_architecture.py
 
-bench: $(DEV) ## every benchmark; results under benchmarks/results
-	@set -e; for script in benchmarks/*.py; do $(BIN)/python $$script $(BENCH_ARGS) || echo "$$script: goal missed or failed"; done
+bench: $(DEV) ## every benchmark; results under benchmarks/results, the table in benchmarks/REPORT.md
+	@$(BIN)/python benchmarks/all.py $(BENCH_ARGS)
 
 clean: ## removes the environment and everything that can be made again; keeps .nba
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
