@@ -138,7 +138,7 @@ def in_folds(file: Path, folds: int, run: int, without: Sequence[str] = ()) -> l
         order = np.concatenate([np.setdiff1d(shuffled, held, assume_unique=True), held])
         calibrate = round(0.06 * len(yes))
         later = len(held) + calibrate
-        options = Options(valid_share=later / len(yes), calibrate_share=calibrate / later)
+        options = Options(threads=1, valid_share=later / len(yes), calibrate_share=calibrate / later)
         judged = trained(bank_rows(columns, yes, order), bank_config(types), options)
         found.append(float(auc(judged.p, judged.y) or 0.0))
     return found
@@ -155,7 +155,7 @@ def each_month(file: Path, every: int) -> dict[str, Any]:
         if end - start < 20 or start < 2000:
             continue
         later = end - start + calibrate
-        options = Options(valid_share=later / end, calibrate_share=calibrate / later)
+        options = Options(threads=1, valid_share=later / end, calibrate_share=calibrate / later)
         judged = trained(bank_rows(columns, yes, np.arange(end)), bank_config(types), options)
         p.append(judged.p)
         y.append(judged.y)
@@ -183,7 +183,7 @@ def open_bandit(folder: Path, run: int) -> dict[str, Any]:
         order = np.roll(np.arange(n), -(held + 1) * part)
         rows = {name: [values[i] for i in order] for name, values in columns.items()}
         rows["at"] = moments(START_MS + np.arange(n) * MINUTE_MS)
-        judged = trained(rows, config, Options(valid_share=0.3, calibrate_share=1 / 3))
+        judged = trained(rows, config, Options(threads=1, valid_share=0.3, calibrate_share=1 / 3))
         log = explored_log(judged.assembler, judged.rows, judged.y)
         if log is not None:
             logs.append(log)
@@ -275,7 +275,7 @@ def starbucks(folder: Path) -> dict[str, Any]:
     columns = starbucks_rows(sent, done, {p["id"]: p for p in profiles}, replayed(sent, events, config), config)
     early = np.mean([row["time"] < 408 for row in sent])
     at_408 = np.mean([row["time"] == 408 for row in sent])
-    judged = trained(columns, config, Options(valid_share=1 - early, calibrate_share=at_408 / (1 - early)))
+    judged = trained(columns, config, Options(threads=1, valid_share=1 - early, calibrate_share=at_408 / (1 - early)))
     log = explored_log(judged.assembler, judged.rows, judged.y)
     if log is None:
         sys.exit("starbucks: the log has no exploration")
