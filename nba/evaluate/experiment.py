@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_IN_TWO_ARMS = 0.01
 MISMATCH = 0.001
-_CERTAINTY = 10_000.0
+_CERTAINTY = 100.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,9 +108,10 @@ class Journal:
 
     def nba(self, *arguments: object, status: int = 0) -> dict:
         """Run `nba evaluate …` with --json on this journal and give its document."""
-        command = [str(Path(sys.executable).with_name("nba")), "evaluate", *map(str, arguments), "--config", "telco"]
+        where = [] if arguments[0] == "power" else ["--config", "telco", "--state-dir", str(self.state)]
+        command = [str(Path(sys.executable).with_name("nba")), "evaluate", *map(str, arguments), *where]
         done = subprocess.run(
-            [*command, "--state-dir", str(self.state), "--json"],
+            [*command, "--json"],
             check=False,
             capture_output=True,
             text=True,

@@ -1,0 +1,242 @@
+"""Decisions as calls: one entry a decision with what came of it, those in which nothing was said included.
+
+What was said comes from the decision rows; silent decisions, agents and their groups from the records beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.dataset import Decisions, read_decisions
+from models.delayed import Churn, read_delayed
+from models.sources import cast_column
+from nba.cli.learn import decision_rows
+from nba.cli.logged import ids_of
+from nba.cli.records import read_records
+from nba.cli.target import x_rows
+from nba.config import Config
+from nba.domain import OUTCOMES
+from nba.errors import DataError, InputError
+from nba.evaluate.rows import check_clock, check_settled, last_of_each
+from nba.rules import Value
+from nba.settings import Settings
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+WORDS = ("customer_id", "experiment", "arm", "channel", "agent_id", "agent_group")
+_MISSING: dict[str, Any] = dict.fromkeys(WORDS)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Suggestions, m of them: `call` and `offer` int64 (places in the calls and in the catalog), flags 0 or 1, money a month."""
+
+    call: Numbers
+    offer: Numbers
+    rank: Numbers
+    flags: dict[str, Array]
+    margin: Array
+    saving: Array
+
+
+@dataclass(frozen=True)
+class Calls:
+    """n decisions in order of time. `words`: customer_id, experiment, arm, channel, agent_id, agent_group, each (n,) of
+    text or None. `x`: customer and context columns as served. `numbers`: numeric columns of the log asked for, (n,).
+    """
+
+    ids: list[str]
+    at_ms: Numbers
+    words: dict[str, NDArray[np.object_]]
+    x: list[Mapping[str, Value]]
+    shown: Shown
+    numbers: dict[str, Array]
+    counts: dict[str, int]
+    recorded: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def sums(self) -> dict[str, Array]:
+        """By call (n,): `accepted` and `declined` 0 or 1, `margin` and `saving` a month of what was accepted."""
+        yes, n = self.shown.flags["accepted"], len(self)
+        found = {name: np.bincount(self.shown.call, self.shown.flags[name], n) for name in ("accepted", "declined")}
+        money = {
+            name: np.bincount(self.shown.call, yes * getattr(self.shown, name), n) for name in ("margin", "saving")
+        }
+        return {name: np.minimum(value, 1.0) for name, value in found.items()} | money
+
+
+def read_calls(
+    settings: Settings,
+    path: Path,
+    config: Config,
+    now_ms: int,
+    *,
+    window_ms: int = 0,
+    open_means_no: bool = False,
+    numbers: tuple[str, ...] = (),
+    with_x: bool = True,
+    tell: Callable[[int], None] = lambda done: None,
+) -> Calls:
+    """Read rows and records. `numbers`: further numeric columns of the rows. `tell` hears how many records are read.
+
+    Raises DataError, InputError and RefusedError as the checks of nba.evaluate.rows say.
+    """
+    decisions = read_decisions(decision_rows(settings, path), config.catalog)
+    counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=[s.first for s in decisions.sources])
+    rows = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
+    heads = _heads(decisions, rows, config, with_x=with_x)
+    recorded = _add_records(heads, settings, path, now_ms - window_ms, tell)
+    order = sorted(heads, key=lambda key: (heads[key]["at_ms"], key))
+    place = {identifier: k for k, identifier in enumerate(order)}
+    ids = ids_of(decisions, set(rows.tolist()))
+    call = np.array([place[ids[row]] for row in rows.tolist()], dtype=np.int64)
+    return Calls(
+        ids=order,
+        at_ms=np.array([heads[key]["at_ms"] for key in order], dtype=np.int64),
+        words={name: np.array([heads[key][name] for key in order], dtype=object) for name in WORDS},
+        x=[heads[key]["x"] for key in order],
+        shown=_shown(decisions, rows, call, config),
+        numbers={name: _by_call(number_column(decisions, name)[rows], call, len(order)) for name in numbers},
+        counts=counts,
+        recorded=recorded,
+    )
+
+
+def _usable_rows(
+    decisions: Decisions, now_ms: int, window_ms: int, counts: dict[str, int], *, open_means_no: bool
+) -> Numbers:
+    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
+    young = decisions.at_ms > now_ms - window_ms
+    used = last & ~decisions.backtest & ~young
+    first = used & (decisions.rank == 1)
+    silent = first & (decisions.outcome == -1)
+    counts |= check_settled(int(silent.sum()), int(first.sum()), open_means_no=open_means_no)
+    left_out = {"repeated": ~last, "back-test": decisions.backtest, "younger than the window": young}
+    counts |= {f"left out: {why}": int(hit.sum()) for why, hit in left_out.items() if hit.any()}
+    if not open_means_no:  # the whole decision: nobody knows what happened in that call
+        used &= ~np.isin(decisions.decision, decisions.decision[silent])
+    return np.flatnonzero(used)
+
+
+def _heads(decisions: Decisions, rows: Numbers, config: Config, *, with_x: bool) -> dict[str, dict[str, Any]]:
+    """What is known of each decision from its first row."""
+    _, at = np.unique(decisions.decision[rows], return_index=True)
+    first = rows[at]
+    ids = ids_of(decisions, set(first.tolist()))
+    words = {name: word_column(decisions, name) for name in WORDS if name != "customer_id"}
+    heads: dict[str, dict[str, Any]] = {}
+    for row in first.tolist():
+        known = {name: None if column is None else column[row] for name, column in words.items()}
+        customer = str(decisions.customer_ids[int(decisions.customer[row])])
+        heads[ids[row]] = {"at_ms": int(decisions.at_ms[row]), "customer_id": customer, "x": {}, **known}
+    if with_x:
+        for row, x in x_rows(decisions, set(first.tolist()), config.features.columns):
+            heads[ids[row]]["x"] = x
+    return heads
+
+
+def _add_records(
+    heads: dict[str, dict[str, Any]], settings: Settings, path: Path, until_ms: int, tell: Callable[[int], None]
+) -> int:
+    """Agents of the known decisions, and the decisions in which nothing was said; how many records there were."""
+    count = 0
+    for count, record in enumerate(read_records(settings, path), start=1):
+        tell(count)
+        request, said = record["request"], record["answer"]["suggestions"]
+        agent = {"agent_id": request["agent_id"], "agent_group": request["agent_group"]}
+        head = heads.get(record["decision_id"])
+        if head is not None:
+            head |= agent
+        elif not said and not record["backtest"] and record["at_ms"] <= until_ms:
+            known = {name: record[name] for name in ("at_ms", "customer_id", "experiment", "arm", "x")}
+            heads[record["decision_id"]] = _MISSING | known | agent | {"channel": request["channel"]}
+    return count
+
+
+def _shown(decisions: Decisions, rows: Numbers, call: Numbers, config: Config) -> Shown:
+    words = np.array([*OUTCOMES, "none"])[decisions.outcome[rows]]
+    offer = decisions.offer[rows].astype(np.int64)
+    listed = np.array([o.margin_month for o in config.catalog.offers])[offer]
+    margin, saving = (
+        number_column(decisions, f"pair.{name}_month", listed=True) for name in ("margin_delta", "saving")
+    )
+    return Shown(
+        call=call,
+        offer=offer,
+        rank=decisions.rank[rows].astype(np.int64),
+        flags={word: (words == word).astype(np.float64) for word in (*OUTCOMES, "none")},
+        margin=listed if margin is None else np.where(np.isnan(margin[rows]), listed, margin[rows]),
+        saving=np.zeros(len(rows)) if saving is None else np.nan_to_num(saving[rows]),
+    )
+
+
+def word_column(decisions: Decisions, name: str) -> NDArray[np.object_] | None:
+    """A column of text (rows,) with None where empty; None where no file has it."""
+    return _column(decisions, name, pa.large_string(), None)
+
+
+def number_column(decisions: Decisions, name: str, *, listed: bool = False) -> Any:
+    """A numeric column (rows,), NaN where empty. `listed`: None where no file has it, else InputError."""
+    found = _column(decisions, name, pa.float64(), np.nan)
+    if found is None and not listed:
+        raise InputError(f"the decisions have no column {name!r}: log it, or leave it out")
+    return None if found is None else found.astype(np.float64)
+
+
+def _column(decisions: Decisions, name: str, wanted: pa.DataType, empty: Any) -> NDArray[np.object_] | None:
+    if not any(name in source.schema.names for source in decisions.sources):
+        return None
+    found = np.full(len(decisions), empty, dtype=object)
+    for source in decisions.sources:
+        if name in source.schema.names:
+            column = pa.Table.from_batches(source.batches([name]))[name]
+            if pa.types.is_boolean(column.type) and pa.types.is_floating(wanted):
+                column = pc.cast(column, pa.int8())
+            values = cast_column(source, name, column, wanted).to_pylist()
+            found[source.first : source.first + source.rows] = [empty if v is None else v for v in values]
+    return found
+
+
+def _by_call(values: Array, call: Numbers, n: int) -> Array:
+    """The first known value of each call (n,), NaN where there is none: such columns say the same in every row."""
+    found = np.full(n, np.nan)
+    known = ~np.isnan(values)
+    found[call[known][::-1]] = values[known][::-1]
+    return found
+
+
+def read_churn(path: Path, given: Path | None) -> Churn | None:
+    """The delayed outcomes given, else those beside the decisions; None where there are none."""
+    beside = given or path.resolve().parent / "outcomes_delayed"
+    if given is not None and not given.exists():
+        raise InputError(f"{given}: not there: give the Parquet of delayed outcomes, or leave --delayed out")
+    if not (beside.is_file() or any(beside.rglob("*.parquet"))):
+        return None
+    try:
+        return read_delayed(beside)
+    except DataError:
+        if given is not None:
+            raise
+        return None
+
+
+def leaving(calls: Calls, churn: Churn, customers: list[str], code: Numbers, horizon_ms: int) -> tuple[Array, Array]:
+    """By customer: left within the horizon after the first call (0 or 1), and whether that is known by now (0 or 1)."""
+    first = np.full(len(customers), np.iinfo(np.int64).max // 2)
+    np.minimum.at(first, code, calls.at_ms)
+    left, place = np.zeros(len(customers)), {name: k for k, name in enumerate(customers)}
+    for name, at_ms in zip(churn.customer_ids.to_pylist(), churn.at_ms.tolist(), strict=True):
+        k = place.get(name)
+        if k is not None and first[k] <= at_ms <= first[k] + horizon_ms:
+            left[k] = 1.0
+    return left, (first + horizon_ms <= churn.known_until_ms).astype(np.float64)

@@ -1,0 +1,228 @@
+"""`nba evaluate ab` without its printing: calls to units, metrics and effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.delayed import Churn
+from nba.cli.calls import Calls, leaving
+from nba.config import Config
+from nba.errors import InputError, RefusedError
+from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
+from nba.evaluate.experiment import Assignment, Ratio, assignment, ratio, refuse_mismatch
+from nba.experiments import HOLDOUT
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+MOST_COLUMNS = 10
+POLICY = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What was asked on the command line; None: as the config says, or the usual."""
+
+    experiment: str
+    unit: str | None = None
+    control: str | None = None
+    shares: dict[str, float] | None = None
+    guardrails: tuple[str, ...] = ()
+    goals: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    cuped: bool = True
+    horizon_ms: int = 0
+    tolerance: float = 0.0
+    planned: float = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came out. `columns`: those of before the start that CUPED used."""
+
+    experiment: str
+    unit: str
+    arms: dict[str, int]
+    ratio: Ratio | None
+    effects: list[Effect]
+    columns: list[str]
+    notes: list[str]
+    counts: dict[str, int]
+
+    @property
+    def stop(self) -> bool:
+        """Whether a guardrail says stop."""
+        return any(effect.says.startswith("STOP") for effect in self.effects)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; infinite ends become null."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain | {"stop": self.stop}
+
+
+def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Trial:
+    """Compare the arms. Raises InputError and RefusedError as nba.evaluate.experiment and nba.evaluate.ab say."""
+    planned = ask.shares or _planned(config, ask.experiment)
+    unit_name = ask.unit or _unit(config, ask.experiment)
+    inside, names = _arms(calls, ask.experiment)
+    units, unit = np.unique([_word(calls, unit_name, k) for k in inside], return_inverse=True)
+    found = assignment(names, unit, ask.control, tuple(planned or ()))
+    arm = np.full(len(units), -1)
+    arm[unit[found.arm >= 0]] = found.arm[found.arm >= 0]
+    counts = {name: int((arm == k).sum()) for k, name in enumerate(found.arms)}
+    checked = _checked_ratio(counts, planned)
+    metrics = _metrics(calls, ask, churn, inside, unit, len(units))
+    names_before, before = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
+    effects = [
+        effect
+        for metric in metrics
+        for effect in compare(metric, arm, found.arms, before=before, planned=ask.planned, tolerance=ask.tolerance)
+    ]
+    notes = _notes(calls, found, checked, planned, churn, len(units), unit_name)
+    repaired = dict(calls.counts) | ({"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {})
+    return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
+
+
+def _arms(calls: Calls, experiment: str) -> tuple[Numbers, list[str]]:
+    """Calls of the experiment and their arms. Whoever is not held out is the hold-out's other side."""
+    in_it = calls.words["experiment"] == experiment
+    if not in_it.any():
+        known = sorted({str(name) for name in calls.words["experiment"] if name is not None})
+        raise InputError(
+            f"no call of experiment {experiment!r} in the log: "
+            + (f"there are {', '.join(known)}" if known else "its columns experiment and arm are empty or missing")
+        )
+    if experiment == HOLDOUT:
+        return np.arange(len(calls)), [str(a) if i else POLICY for i, a in zip(in_it, calls.words["arm"], strict=True)]
+    inside = np.flatnonzero(in_it & (calls.words["arm"] != None))  # noqa: E711 - element by element
+    return inside, [str(name) for name in calls.words["arm"][inside]]
+
+
+def _planned(config: Config, experiment: str) -> dict[str, float] | None:
+    policy = config.policy
+    if experiment == HOLDOUT:
+        held = {
+            name: share
+            for name, share in (("random", policy.holdout.random), ("nothing", policy.holdout.nothing))
+            if share
+        }
+        return held | {POLICY: 1.0 - sum(held.values())} if held else None
+    known = next((e for e in policy.experiments if e.name == experiment), None)
+    return None if known is None else {arm.name: arm.share for arm in known.arms}
+
+
+def _unit(config: Config, experiment: str) -> str:
+    known = next((e for e in config.policy.experiments if e.name == experiment), None)
+    return "agent_group" if known is not None and known.unit == "agent_group" else "customer"
+
+
+def _word(calls: Calls, unit: str, call: int) -> str:
+    name = "customer_id" if unit == "customer" else unit
+    if name not in calls.words:
+        raise InputError(f"--unit {unit}: use customer, agent_id or agent_group")
+    word = calls.words[name][call]
+    if word is None:
+        raise RefusedError(
+            f"decision {calls.ids[call]} has no {name}: send `agent` with /v1/recommend, and keep the records"
+        )
+    return str(word)
+
+
+def _checked_ratio(counts: dict[str, int], planned: dict[str, float] | None) -> Ratio | None:
+    if planned is None:
+        return None
+    if set(planned) != set(counts):
+        raise InputError(f"--shares has to name exactly the arms {', '.join(counts)}")
+    found = ratio(counts, planned)
+    refuse_mismatch(found)
+    return found
+
+
+def _metrics(calls: Calls, ask: Ask, churn: Churn | None, inside: Numbers, unit: Numbers, units: int) -> list[Metric]:
+    columns = {name: values[inside] for name, values in calls.sums().items()} | {"calls": np.ones(len(inside))}
+    sums = unit_sums(unit, units, columns)
+    found = [Metric(name, sums[name], sums["calls"]) for name in ("accepted", "margin", "saving")]
+    found.append(Metric("declined", sums["declined"], sums["calls"], harm=True))
+    for name in (*ask.goals, *ask.guardrails):
+        values = calls.numbers[name][inside]
+        known = ~np.isnan(values)
+        parts = unit_sums(unit, units, {"over": np.where(known, values, 0.0), "under": known.astype(np.float64)})
+        found.append(Metric(name, parts["over"], parts["under"], harm=name in ask.guardrails))
+    if churn is not None:
+        found.append(_churned(calls, ask, churn, inside, unit, units))
+    return found
+
+
+def _churned(calls: Calls, ask: Ask, churn: Churn, inside: Numbers, unit: Numbers, units: int) -> Metric:
+    """Customers who left within the horizon, by unit; customers whose horizon is not over are in neither sum."""
+    names, code = np.unique(calls.words["customer_id"][inside].astype(str), return_inverse=True)
+    here = Calls([calls.ids[k] for k in inside], calls.at_ms[inside], {}, [], calls.shown, {}, {}, 0)
+    left, known = leaving(here, churn, names.tolist(), code, ask.horizon_ms)
+    home = np.zeros(len(names), dtype=np.int64)
+    home[code] = unit
+    parts = unit_sums(home, units, {"left": left * known, "known": known})
+    return Metric("left", parts["left"], parts["known"], harm=True)
+
+
+def _before(
+    calls: Calls, ask: Ask, inside: Numbers, unit: Numbers, arm: Numbers, goal: Metric, unit_name: str
+) -> tuple[list[str], Array | None]:
+    """Numeric x columns as they were at each customer's first call in the experiment: before anything was said to them."""
+    if not ask.cuped or unit_name != "customer":
+        return [], None
+    _, first = np.unique(unit, return_index=True)  # calls stand in order of time
+    rows = [calls.x[inside[k]] for k in first]
+    names = sorted(
+        {n for row in rows[:200] for n, v in row.items() if isinstance(v, (int, float)) and n not in ask.without}
+    )
+    if not names:
+        return [], None
+    x = np.array([[_number(row.get(name)) for name in names] for row in rows])
+    x = np.where(np.isnan(x), np.nan_to_num(np.nanmean(np.where(np.isnan(x).all(axis=0), 0.0, x), axis=0)), x)
+    inside_arm = arm >= 0
+    limited = Metric(goal.name, goal.over[inside_arm], goal.under[inside_arm])
+    check_before([f"x.{name}" for name in names], x[inside_arm], arm[inside_arm], limited)
+    keep = _telling(x, goal)
+    return [f"x.{names[k]}" for k in keep], x[:, keep]
+
+
+def _telling(x: Array, goal: Metric) -> list[int]:
+    """The columns that go with the goal most, over all arms together, so that the choice knows nothing of them."""
+    value = goal.over - goal.over.sum() / max(goal.under.sum(), 1e-12) * goal.under
+    spread = x.std(axis=0)
+    strength = np.abs((x - x.mean(axis=0)).T @ value) / np.where(spread > 0, spread, np.inf)
+    order = np.argsort(-strength, kind="stable")[:MOST_COLUMNS]
+    return [int(k) for k in order if spread[k] > 0]
+
+
+def _notes(
+    calls: Calls, found: Assignment, checked: Ratio | None, planned: Any, churn: Churn | None, units: int, unit: str
+) -> list[str]:
+    notes = []
+    if checked is None:
+        notes.append(
+            "planned shares unknown, so the sizes of the arms were not checked: give --shares control=0.5,new=0.5"
+        )
+    if not calls.recorded:
+        notes.append("no records beside the decisions: calls in which nothing was said are not counted")
+    if churn is None:
+        notes.append("no delayed outcomes: whether customers left is not guarded")
+    if unit != "customer" and units < 2 * 5 * len(found.arms):
+        notes.append(f"only {units} units were assigned: with so few groups a difference has to be large to be seen")
+    return notes
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else float("nan")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

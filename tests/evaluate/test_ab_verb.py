@@ -1,0 +1,131 @@
+"""`nba evaluate ab` and `nba evaluate power` on a journal as the service writes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+HALVES = "control=0.5,kinder=0.5"
+
+
+@pytest.fixture(scope="module")
+def found(journal: Any) -> dict:
+    """The analysis of the journal's experiment."""
+    more = ("--shares", HALVES, "--horizon-days", 15, "--planned-customers", 700)
+    return journal.nba("ab", "--decisions", journal.state / "decisions", "--experiment", "tone", *more)
+
+
+def effect(found: dict, metric: str) -> dict:
+    return next(e for e in found["effects"] if e["metric"] == metric)
+
+
+def test_the_kinder_arm_is_accepted_more(found: dict) -> None:
+    """The difference that was built in is found, per call, with calls in which nothing was said counted."""
+    accepted = effect(found, "accepted")
+    assert accepted["low"] > 0 and accepted["relative"] > 0.2
+    assert (
+        accepted["always_low"] < accepted["low"] < accepted["difference"] < accepted["high"] < accepted["always_high"]
+    )
+    assert sum(found["arms"].values()) == 700 and sum(accepted["units"]) == 700
+    assert found["ratio"]["always_p"] > 0.05
+
+
+def test_the_ones_who_stay_are_guarded(found: dict) -> None:
+    """Delayed outcomes stand beside the decisions: 30 % of the control left, 10 % of the other arm."""
+    left = effect(found, "left")
+    assert left["harm"] and left["control"] == pytest.approx(0.25, abs=0.08) and left["treatment"] < left["control"]
+    assert left["says"] == "harm beyond what is allowed is excluded"
+    assert not found["stop"]
+
+
+def test_columns_from_before_are_used_and_named(found: dict) -> None:
+    """CUPED takes x columns of the first call."""
+    assert found["columns"] and all(name.startswith("x.") for name in found["columns"])
+    assert effect(found, "accepted")["saved"] >= 0
+
+
+def test_the_other_way_round_the_guardrail_stops(journal: Any) -> None:
+    """With the arms exchanged more customers leave: exit status 1 and the word STOP."""
+    found = journal.nba(
+        "ab", "--decisions", journal.state / "decisions", "--experiment", "tone", "--control", "kinder", "--horizon-days", 15,
+        "--planned-customers", 700, status=1,
+    )  # fmt: skip
+    assert effect(found, "left")["says"].startswith("STOP: left rose")
+    assert any("--shares" in note for note in found["notes"])
+
+
+def test_agents_are_the_units_on_request(journal: Any) -> None:
+    """By agent there are twelve units, and each agent served one arm."""
+    found = journal.nba(
+        "ab", "--decisions", journal.state / "decisions", "--experiment", "tone", "--unit", "agent_id", "--no-cuped"
+    )
+    assert found["unit"] == "agent_id" and sum(found["arms"].values()) == 12
+    assert any("only 12 units" in note for note in found["notes"])
+
+
+def rows(journal: Any, folder: Path, keep: Any = None, **columns: Any) -> Path:
+    table = pq.read_table(journal.state / "decisions", partitioning=None)
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        if place >= 0:
+            old = table[name].to_pylist()
+            table = table.remove_column(place)
+        else:
+            old = table["arm"].to_pylist()
+        if values is not None:
+            table = table.append_column(name, pa.array(values(old)))
+    if keep is not None:
+        table = table.filter(pa.array([keep(row) for row in table.select(["arm", "customer_id"]).to_pylist()]))
+    pq.write_table(table, folder / "rows.parquet")
+    return folder / "rows.parquet"
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "status", "says"),
+    [
+        ({"arm": lambda v: ["control"] * len(v)}, (), 1, "nothing to compare with"),
+        ({"arm": lambda v: ["control"] * len(v)}, ("--shares", HALVES), 1, "arm 'kinder' is empty"),
+        ({"experiment": None}, (), 2, "no call of experiment"),
+        ({"arm": lambda v: ["control", "kinder"] * (len(v) // 2) + v[: len(v) % 2]}, (), 1, "were in two arms"),
+        ({"outcome": lambda v: [None] * len(v)}, (), 1, "have no outcome"),
+        ({"at": lambda v: [v[0].replace(year=2090), *v[1:]]}, (), 2, "in the future"),
+        ({}, ("--guardrail", "handle_s"), 2, "no column 'handle_s'"),
+        ({}, ("--unit", "site"), 2, "use customer, agent_id or agent_group"),
+        ({}, ("--unit", "agent_id"), 1, "send `agent`"),
+        ({}, ("--shares", "control=half"), 2, "write it like"),
+        ({}, ("--shares", "control=0.8,kinder=0.2"), 1, "sample ratio mismatch"),
+        ({"x.data_gb_peak": lambda v: list(range(len(v)))}, (), 0, ""),
+        ({"x.data_gb_peak": "by arm"}, (), 1, "measured after the start"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(
+    journal: Any, tmp_path: Path, change: dict, more: tuple, status: int, says: str
+) -> None:
+    """Each defect of an experiment's log is refused in its own words."""
+    if change.get("x.data_gb_peak") == "by arm":
+        arms = pq.read_table(journal.state / "decisions", partitioning=None)["arm"].to_pylist()
+        change = {"x.data_gb_peak": lambda v: [i % 7 + 5.0 * (arm == "kinder") for i, arm in enumerate(arms)]}
+    path = rows(journal, tmp_path, **change)
+    found = journal.nba("ab", "--decisions", path, "--experiment", "tone", *more, status=status)
+    assert says in " ".join(found.get("problems", [])), found
+
+
+def test_a_column_of_the_log_guards(journal: Any, tmp_path: Path) -> None:
+    """Handle time as a column: fifty seconds more in one arm, and the advice is to stop."""
+    path = rows(
+        journal, tmp_path, handle_s=lambda arms: [300 + 50 * (a == "kinder") + i % 60 for i, a in enumerate(arms)]
+    )
+    found = journal.nba("ab", "--decisions", path, "--experiment", "tone", "--guardrail", "handle_s", status=1)
+    assert effect(found, "handle_s")["says"].startswith("STOP") and found["stop"]
+
+
+def test_power_before_the_start(journal: Any) -> None:
+    """Customers for a lift, days, and what those there are can show."""
+    found = journal.nba("power", "--rate", 0.2, "--lift", 0.1, "--a-day", 500, "--once", "--customers", 4000)
+    assert found["customers"] == pytest.approx(12_559, abs=5) and found["days"] == 26
+    assert found["detectable_lift"] == pytest.approx(0.177, abs=0.001) and 0.2 < found["power"] < 0.5
+    assert "--mean with --deviation" in journal.nba("power", "--lift", 0.1, status=2)["problems"][0]
