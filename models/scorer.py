@@ -5,6 +5,7 @@ The only file that imports onnxruntime; it imports neither lightgbm nor pandas.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from nba.domain import Column, Scores
 from nba.errors import ModelError
 from nba.rules import Value
 
+_ENOUGH_ROWS = 50
 _INPUT = "columns"
 _HEADS = (["accept"], ["accept", "stay_if_accepted", "stay_if_not"])
 _PAIR_NAMES = [column.name for column in PAIR_COLUMNS]
@@ -28,7 +30,9 @@ _PAIR_NAMES = [column.name for column in PAIR_COLUMNS]
 class Scorer:
     """One loaded model. Not for several threads at once: one a worker."""
 
-    def __init__(self, version: str, schema: Schema, model: bytes, catalog: Catalog) -> None:
+    def __init__(
+        self, version: str, schema: Schema, model: bytes, catalog: Catalog, base: Mapping[str, float] | None = None
+    ) -> None:
         self.version = version
         self.schema = schema
         self._session = _session(model)
@@ -44,6 +48,7 @@ class Scorer:
         self._row_of = {offer.id: row for row, offer in enumerate(catalog.offers)}
         self._rows = np.full((len(catalog.offers), len(schema.columns)), np.nan, dtype=np.float32)
         self._rows[:, self._offer_places] = schema.offer_table(catalog)
+        self._base = np.array([(base or {}).get(offer.id, np.nan) for offer in catalog.offers])
 
     @classmethod
     def load(cls, folder: Path, catalog: Catalog, columns: Sequence[Column] | None = None) -> Scorer:
@@ -54,7 +59,7 @@ class Scorer:
         files = verified(folder)
         schema = Schema.from_json(files["schema.json"])
         _check_known(schema, catalog, columns)
-        return cls(folder.name, schema, files["model.onnx"], catalog)
+        return cls(folder.name, schema, files["model.onnx"], catalog, _base_rates(files.get("metrics.json")))
 
     @property
     def has_stay(self) -> bool:
@@ -66,7 +71,15 @@ class Scorer:
 
         Raises ModelError when a value has the wrong type, or a candidate's offer was not in the catalog at load.
         """
-        return self.run(self._matrix(x, candidates))
+        rows = self._places(candidates)
+        found = self.run(self._matrix(x, candidates, rows))
+        return Scores(found.accept, found.stay_if_accepted, found.stay_if_not, self._base[rows])
+
+    def _places(self, candidates: Sequence[Candidate]) -> list[int]:
+        try:
+            return [self._row_of[candidate.offer.id] for candidate in candidates]
+        except KeyError as error:
+            raise ModelError(f"offer {error} is newer than the loaded model: reload the engine") from error
 
     def run(self, matrix: NDArray[np.float32]) -> Scores:
         """Probabilities of encoded rows, float32 (n, columns of the schema)."""
@@ -76,11 +89,10 @@ class Scorer:
             raise ModelError(f"{self.version}: the model does not run ({error}): roll back, or train again") from error
         return Scores(*found)
 
-    def _matrix(self, x: Mapping[str, Value], candidates: Sequence[Candidate]) -> NDArray[np.float32]:
-        try:
-            matrix = self._rows[[self._row_of[candidate.offer.id] for candidate in candidates]]
-        except KeyError as error:
-            raise ModelError(f"offer {error} is newer than the loaded model: reload the engine") from error
+    def _matrix(
+        self, x: Mapping[str, Value], candidates: Sequence[Candidate], rows: list[int] | None = None
+    ) -> NDArray[np.float32]:
+        matrix = self._rows[self._places(candidates) if rows is None else rows]
         matrix[:, self._number_places] = self._numbers(x)
         for place, column in self._words:
             matrix[:, place] = column.encode(x.get(column.key))
@@ -96,6 +108,17 @@ class Scorer:
             wrong = next(k for k in self._number_keys if isinstance(x.get(k), str))
             raise ModelError(f"x.{wrong}: the model takes a number, {x[wrong]!r} came: mend features.yaml") from error
         return as_float32(np.where(np.isnan(values), self._number_defaults, values))
+
+
+def _base_rates(metrics: bytes | None) -> dict[str, float]:
+    """The share accepted of each offer on the judged rows, where there were enough of them to say."""
+    if metrics is None:
+        return {}
+    try:
+        groups = json.loads(metrics)["by_offer"]
+        return {str(g["name"]): float(g["accepted"]) for g in groups if g["rows"] >= _ENOUGH_ROWS}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def _session(model: bytes) -> ort.InferenceSession:

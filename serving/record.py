@@ -113,7 +113,8 @@ def scores_of(record: Mapping[str, Any]) -> Scores | None:
     if scores is None:
         return None
     stay = [
-        None if scores[name] is None else _array(scores[name]) for name in ("stay_if_accepted", "stay_if_not", "base")
+        None if scores.get(name) is None else _array(scores[name])
+        for name in ("stay_if_accepted", "stay_if_not", "base")
     ]
     return Scores(_array(scores["accept"]), *stay)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models import scorer as scorer_module
 from models.calibrate import Calibration
 from models.export import Head, to_onnx
 from models.forest import Forest, Split, Tree
@@ -123,3 +124,16 @@ def test_serving_does_not_import_the_trainer() -> None:
     )
     done: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_scorer_gives_each_offers_own_base_rate(config: Config, tmp_path: Path) -> None:
+    """What stands in for a missing score: the share of yes on the judged rows, where enough of them were."""
+    folder = kept(tmp_path)
+    first, second = (offer.id for offer in config.catalog.offers[:2])
+    groups = [{"name": first, "rows": 80, "accepted": 0.31}, {"name": second, "rows": 10, "accepted": 0.9}]
+    rates = scorer_module._base_rates(json.dumps({"by_offer": groups}).encode())
+    schema = Scorer.load(folder, config.catalog).schema
+    scorer = Scorer(VERSION, schema, (folder / "model.onnx").read_bytes(), config.catalog, rates)
+    base = scorer.score({}, candidates(config.catalog)).base
+    assert base is not None and base[0] == 0.31 and np.isnan(base[1])
+    assert scorer_module._base_rates(b"not json") == {}
