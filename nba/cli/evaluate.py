@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -276,3 +277,52 @@ def _tell_power(found: dict[str, Any]) -> None:
         out.print(
             f"{found['given_customers']:,} customers show a lift of {found['detectable_lift']:.1%}{known}, {looking}"
         )
+
+
+@evaluate.command(epilog="Example: nba evaluate report --decisions .nba/decisions --out report.html --config telco")
+def report(
+    decisions: Decisions,
+    out_path: Annotated[Path, typer.Option("--out", help="The HTML page; the CSV lies beside it.")] = Path(
+        "report.html"
+    ),
+    config: ConfigName = None,
+    state_dir: StateDir = None,
+    experiment: Annotated[str, typer.Option(help="The experiment that holds the hold-out.")] = "holdout",
+    control: Annotated[str | None, typer.Option(help="Its arm that is the hold-out.")] = None,
+    delayed: Annotated[
+        Path | None, typer.Option(help="Parquet of delayed outcomes (default: beside the decisions).")
+    ] = None,
+    horizon_days: Annotated[float, typer.Option(min=0, help="Who leaves within so many days was not kept.")] = 30,
+    window_days: Window = 0,
+    open_means_no: Annotated[bool, typer.Option(help="Count suggestions without any outcome as not accepted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What the service calls earned and kept: one self-contained HTML page, and its lines as CSV beside it."""
+    from nba.cli.calls import read_calls, read_churn
+    from nba.cli.earned import Against, earned, read_reasons
+    from nba.evaluate.page import as_csv, page
+    from nba.load import find_config, load_config
+
+    settings = settings_of(config=config, state_dir=state_dir)
+    sound = load_config(find_config(settings.config))
+    with progress("read calls") as (bar, task):
+        calls = read_calls(
+            settings, decisions, sound, system_now_ms(), window_ms=round(window_days * DAY_MS), open_means_no=open_means_no,
+            tell=lambda done: bar.update(task, completed=done),
+        )  # fmt: skip
+        against = Against(experiment, control, round(horizon_days * DAY_MS))
+        churn, reasons = read_churn(decisions, delayed), read_reasons(decisions)
+        found = earned(calls, sound, against, churn, reasons, settings.state_dir / "models")
+    beside = out_path.with_suffix(".csv")
+    try:
+        out_path.parent.mkdir(parents=True, exist_ok=True)
+        out_path.write_text(page(found), encoding="utf-8")
+        beside.write_text(as_csv(found), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{out_path} cannot be written ({error}): give another --out") from error
+    if as_json:
+        print_json(asdict(found) | {"html": str(out_path), "csv": str(beside)})
+        return
+    total = found.total
+    out.print(f"{total.offers:,} suggestions in {found.calls:,} calls, {total.accepted:,} accepted ({total.share:.1%})")
+    out.print(f"written: {out_path} and {beside}", markup=False)

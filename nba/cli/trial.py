@@ -68,7 +68,7 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     """Compare the arms. Raises InputError and RefusedError as nba.evaluate.experiment and nba.evaluate.ab say."""
     planned = ask.shares or _planned(config, ask.experiment)
     unit_name = ask.unit or _unit(config, ask.experiment)
-    inside, names = _arms(calls, ask.experiment)
+    inside, names = experiment_arms(calls, ask.experiment)
     units, unit = np.unique([_word(calls, unit_name, k) for k in inside], return_inverse=True)
     found = assignment(names, unit, ask.control, tuple(planned or ()))
     arm = np.full(len(units), -1)
@@ -87,7 +87,7 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
 
 
-def _arms(calls: Calls, experiment: str) -> tuple[Numbers, list[str]]:
+def experiment_arms(calls: Calls, experiment: str) -> tuple[Numbers, list[str]]:
     """Calls of the experiment and their arms. Whoever is not held out is the hold-out's other side."""
     in_it = calls.words["experiment"] == experiment
     if not in_it.any():

@@ -1,0 +1,149 @@
+"""`nba evaluate report` without its printing: calls, outcomes and the model's drivers to one Income."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from models.delayed import Churn
+from models.registry import Registry, verified
+from nba.cli.calls import Calls, leaving
+from nba.cli.trial import POLICY, experiment_arms
+from nba.config import Config
+from nba.errors import InputError, ModelError, NotFoundError, RefusedError
+from nba.evaluate.ab import Metric, compare
+from nba.evaluate.experiment import assignment
+from nba.evaluate.income import Income, Kept, line, lines_by
+from nba.experiments import HOLDOUT
+
+MOST_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """The hold-out: an experiment and its control arm; `horizon_ms`: who leaves within it is not kept."""
+
+    experiment: str = HOLDOUT
+    control: str | None = None
+    horizon_ms: int = 0
+
+
+def earned(
+    calls: Calls, config: Config, against: Against, churn: Churn | None, reasons: list[tuple[str, str, int]], root: Path
+) -> Income:
+    """Everything on the page. `root`: of the registry, for the drivers of the champion."""
+    shown, offers = calls.shown, config.catalog.offers
+    if not len(calls):
+        raise RefusedError(
+            "no settled decision in the log: let the service answer some calls, or wait for --window-days"
+        )
+    names = {
+        "kind": [offers[k].kind for k in shown.offer],
+        "channel": list(calls.words["channel"][shown.call]),
+        "agent_group": list(calls.words["agent_group"][shown.call]),
+        "offer": [offers[k].id for k in shown.offer],
+    }
+    known = {group: words for group, words in names.items() if any(word is not None for word in words)}
+    everything = np.ones(len(shown.call), dtype=bool)
+    kept, kept_says = _kept(calls, config, against, churn)
+    drivers, drivers_of = _drivers(root)
+    return Income(
+        currency=config.catalog.currency,
+        months=config.policy.worth.horizon_months,
+        first_ms=int(calls.at_ms.min()),
+        last_ms=int(calls.at_ms.max()),
+        calls=len(calls),
+        silent_calls=len(calls) - len(np.unique(shown.call)),
+        customers=len(set(calls.words["customer_id"])),
+        total=line("all", "all", shown.flags, shown.margin, shown.saving, everything),
+        lines=[
+            each
+            for group, words in known.items()
+            for each in lines_by(group, words, shown.flags, shown.margin, shown.saving)
+        ],
+        reasons=reasons,
+        kept=kept,
+        kept_says=kept_says,
+        drivers=drivers,
+        drivers_of=drivers_of,
+        notes=calls.counts,
+    )
+
+
+def read_reasons(decisions: Path) -> list[tuple[str, str, int]]:
+    """Reasons of declines from the outcomes beside the decisions, most frequent first: (offer, reason, times)."""
+    counts: Counter[tuple[str, str]] = Counter()
+    seen: set[str] = set()
+    for path in sorted((decisions.resolve().parent / "outcomes").rglob("*.parquet")) if decisions.is_dir() else []:
+        table = pq.ParquetFile(path).read(columns=["outcome_id", "offer_id", "outcome", "reason"])
+        for row in table.filter(pc.equal(table["outcome"], "declined")).to_pylist():
+            if row["outcome_id"] not in seen:
+                seen.add(row["outcome_id"])
+                counts[row["offer_id"], row["reason"] or "no reason given"] += 1
+    return [(offer, reason, times) for (offer, reason), times in counts.most_common(MOST_REASONS)]
+
+
+def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -> tuple[Kept | None, str]:
+    if churn is None:
+        return None, "Not measured: no delayed outcomes (churned, stayed) were reported."
+    try:
+        inside, names = experiment_arms(calls, against.experiment)
+        found = assignment(names, _codes(calls, inside)[1], against.control)
+    except (InputError, RefusedError) as error:
+        return None, f"Not measured: {error}"
+    customers, code = _codes(calls, inside)
+    left, known = leaving(_only(calls, inside), churn, customers, code, against.horizon_ms)
+    arm = np.full(len(customers), -1)
+    arm[code] = found.arm
+    value = (1.0 - left) * _own_margin(calls, config, inside, code, len(customers)) * config.policy.worth.horizon_months
+    effects = [
+        compare(Metric(name, over * known, known, harm=harm), arm, found.arms)
+        for name, over, harm in (("kept", value, False), ("left", left, True))
+    ]
+    kept, gone = (next((e for e in side if e.arm == POLICY), side[0]) for side in effects)
+    if not np.isfinite(kept.low):
+        return None, "Not measured: too few customers whose horizon is over in the hold-out."
+    treated = int(((arm == found.arms.index(kept.arm)) & (known > 0)).sum())
+    total = Kept(found.arms[0], kept, gone, treated, kept.difference * treated, kept.low * treated, kept.high * treated)
+    unsure = "The interval holds 0: nothing is shown." if kept.low <= 0 <= kept.high else ""
+    return total, unsure
+
+
+def _codes(calls: Calls, inside: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
+    names, code = np.unique(calls.words["customer_id"][inside].astype(str), return_inverse=True)
+    return names.tolist(), code.astype(np.int64)
+
+
+def _only(calls: Calls, inside: NDArray[np.int64]) -> Calls:
+    return Calls([calls.ids[k] for k in inside], calls.at_ms[inside], {}, [], calls.shown, {}, {}, 0)
+
+
+def _own_margin(
+    calls: Calls, config: Config, inside: NDArray[np.int64], code: NDArray[np.int64], customers: int
+) -> NDArray[np.float64]:
+    """Margin a month of the plan that each customer had at the first call; 0 where it is not in the catalog."""
+    margins = {offer.id: offer.margin_month for offer in config.catalog.offers}
+    found = np.zeros(customers)
+    for k, customer in list(zip(inside, code, strict=True))[::-1]:  # the first call is written last
+        found[customer] = margins.get(str(calls.x[k].get("plan")), 0.0)
+    return found
+
+
+def _drivers(root: Path) -> tuple[list[str], str]:
+    registry = Registry(root)
+    try:
+        version = registry.champion()
+        if version is None:
+            return [], "No promoted model, so no drivers."
+        known = orjson.loads(verified(registry.path(version))["metrics.json"])
+        verb = "staying" if known.get("stay") else "accepting"
+        return [driver["says"] for driver in known["drivers"]], f"Drivers of {verb}, from model {version}."
+    except (KeyError, ModelError, NotFoundError, OSError) as error:
+        return [], f"The promoted model has no report to read drivers from ({error})."

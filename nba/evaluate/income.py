@@ -1,0 +1,103 @@
+"""What the service calls earned and kept: suggestions made, accepted and declined, money, by any grouping.
+
+Money is a month's, as the journal says it of each accepted suggestion; `times` the horizon of policy.yaml where a page
+says so. Shares carry Wilson's 95 % interval (Wilson, JASA 1927). What would have happened anyway is not in these sums:
+only the comparison with a hold-out takes it away (`Kept`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nba.evaluate.ab import Effect
+
+Array = NDArray[np.float64]
+_Z2 = 1.959963984540054**2
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One group: suggestions `offers`, what came of them, `share` accepted with its interval, money a month."""
+
+    group: str
+    name: str
+    offers: int
+    accepted: int
+    declined: int
+    share: float
+    low: float
+    high: float
+    margin_month: float
+    saving_month: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The policy against a hold-out, by customer: `effect` of the value kept (own margin a month of those who stayed, over
+    the horizon) and `left` of the share who left; `customers` were under the policy, so `value` is what it kept in all.
+    """
+
+    control: str
+    effect: Effect
+    left: Effect
+    customers: int
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Income:
+    """The whole report. `reasons`: of declines, (what was declined, why, how often). `drivers`: sentences of the model."""
+
+    currency: str
+    months: float
+    first_ms: int
+    last_ms: int
+    calls: int
+    silent_calls: int
+    customers: int
+    total: Line
+    lines: Sequence[Line]
+    reasons: Sequence[tuple[str, str, int]]
+    kept: Kept | None
+    kept_says: str
+    drivers: Sequence[str]
+    drivers_of: str
+    notes: Mapping[str, int]
+
+
+def line(
+    group: str, name: str, flags: Mapping[str, Array], margin: Array, saving: Array, hit: NDArray[np.bool_]
+) -> Line:
+    """The figures of the suggestions (m,) that `hit` (m,) picks."""
+    accepted, offers = flags["accepted"][hit], int(hit.sum())
+    yes = int(accepted.sum())
+    low, high = wilson(yes, offers)
+    return Line(
+        group, name, offers, yes, int(flags["declined"][hit].sum()), yes / offers if offers else 0.0, low, high,
+        round(float(accepted @ margin[hit]), 2), round(float(accepted @ saving[hit]), 2),
+    )  # fmt: skip
+
+
+def lines_by(
+    group: str, names: Sequence[str | None], flags: Mapping[str, Array], margin: Array, saving: Array
+) -> list[Line]:
+    """One line a name (m,), most suggestions first; what has no name is "unknown"."""
+    words = np.array([str(name) if name is not None else "unknown" for name in names])
+    found = [line(group, str(name), flags, margin, saving, words == name) for name in np.unique(words)]
+    return sorted(found, key=lambda each: (-each.offers, each.name))
+
+
+def wilson(yes: int, of: int) -> tuple[float, float]:
+    """95 % interval of a share; 0 to 1 of nothing."""
+    if not of:
+        return 0.0, 1.0
+    share = yes / of
+    centre = (share + _Z2 / (2 * of)) / (1 + _Z2 / of)
+    half = (_Z2**0.5) * (share * (1 - share) / of + _Z2 / (4 * of * of)) ** 0.5 / (1 + _Z2 / of)
+    return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -1,0 +1,79 @@
+"""`nba evaluate report`: the page's sums are the journal's, nothing is fetched, and a real browser shows it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+
+@pytest.fixture(scope="module")
+def made(journal: Any, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The report of the journal, with the arm `control` as hold-out."""
+    path = tmp_path_factory.mktemp("report") / "calls.html"
+    more = ("--experiment", "tone", "--control", "control", "--horizon-days", 15)
+    return journal.nba("report", "--decisions", journal.state / "decisions", "--out", path, *more)
+
+
+def test_the_sums_are_the_journals(journal: Any, made: dict) -> None:
+    """Counted again with pyarrow: suggestions, acceptances, margin and saving; every grouping adds up to the total."""
+    rows = pq.read_table(journal.state / "decisions", partitioning=None)
+    yes = rows.filter(pc.equal(rows["outcome"], "accepted"))
+    total = made["total"]
+    assert (total["offers"], total["accepted"]) == (rows.num_rows, yes.num_rows)
+    assert total["margin_month"] == pytest.approx(pc.sum(yes["pair.margin_delta_month"]).as_py(), abs=0.01)
+    assert total["saving_month"] == pytest.approx(pc.sum(yes["pair.saving_month"]).as_py() or 0.0, abs=0.01)
+    assert made["calls"] == journal.decisions and made["silent_calls"] > 0
+    for group in ("kind", "channel", "agent_group", "offer"):
+        lines = [each for each in made["lines"] if each["group"] == group]
+        for name in ("offers", "accepted", "declined"):
+            assert sum(each[name] for each in lines) == total[name], group
+
+
+def test_what_was_kept_has_its_interval(made: dict) -> None:
+    """Fewer left in the other arm, so value was kept, and the interval says how surely."""
+    kept = made["kept"]
+    assert kept["low"] < kept["value"] < kept["high"] and kept["low"] > 0
+    assert kept["left"]["treatment"] < kept["left"]["control"]
+    assert {why for _, why, _ in made["reasons"]} == {"too dear", "no need"}
+    assert made["drivers"] and "accepting" in made["drivers_of"]
+
+
+def test_the_csv_says_the_same(made: dict) -> None:
+    """Each line of the page stands in the CSV."""
+    with Path(made["csv"]).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 1 + len(made["lines"])
+    assert int(rows[0]["accepted"]) == made["total"]["accepted"]
+
+
+def test_the_page_is_self_contained(made: dict) -> None:
+    """No script and no address of anything to fetch."""
+    page = Path(made["html"]).read_text()
+    assert "<script" not in page and not re.search(r"(?:src|href)=[\"']?(?!#)", page.replace('xlink:href="#', "#"))
+    assert page.count("<svg") >= 3
+
+
+def test_a_browser_shows_it(made: dict, tmp_path: Path) -> None:
+    """Opened in Chromium: the headings and the totals are there."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
+    done = subprocess.run([*command, f"file://{made['html']}"], capture_output=True, text=True, timeout=60, check=True)
+    for words in ("What the service calls earned and kept", "Kept against the hold-out", "too dear", "share accepted"):
+        assert words in done.stdout
+
+
+def test_without_a_hold_out_nothing_is_claimed(journal: Any, tmp_path: Path) -> None:
+    """A log without hold-out or delayed outcomes: the page says that it is not measured."""
+    found = journal.nba("report", "--decisions", journal.state / "history.parquet", "--out", tmp_path / "r.html")
+    assert found["kept"] is None and found["kept_says"].startswith("Not measured")
+    assert "Not measured" in (tmp_path / "r.html").read_text()
