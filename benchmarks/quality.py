@@ -326,6 +326,7 @@ def starbucks_rows(
 ) -> dict[str, Column]:
     people = [profiles[row["person"]] for row in sent]
     joined = [datetime.strptime(str(p["became_member_on"]), "%Y%m%d").toordinal() for p in people]
+    newest = max(joined)
     fixed: dict[str, Column] = {
         "decision_id": [f"d{i}" for i in range(len(sent))],
         "at": moments(np.array([just_before(row) for row in sent])),
@@ -336,7 +337,7 @@ def starbucks_rows(
         "x.gender": [p["gender"] for p in people],
         "x.age": [None if p["age"] == 118 else p["age"] for p in people],
         "x.income": [p["income"] for p in people],
-        "x.member_days": [max(joined) - day for day in joined],
+        "x.member_days": [newest - day for day in joined],
     }
     return fixed | {f"x.{f.name}": vectors[:, i] for i, f in enumerate(config.features.features)}
 
