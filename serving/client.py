@@ -4,9 +4,9 @@
         answer = nba.recommend("c-1001", interaction_id="call-77", context={"intent": "billing"})
         nba.outcome(answer["decision_id"], answer["suggestions"][0]["offer_id"], "accepted")
 
-A call ends at its deadline, tries and waits included (a blocking one gives each step on the wire what is left of it). Only what may be repeated without harm is tried again: reading,
-replacing, erasing, activity (by event id) and outcomes. A question is a new decision each time, so it is asked again only
-when no connection came about and nothing was sent.
+A call ends at its deadline, tries and waits included (a blocking one gives each step on the wire what is left of it).
+Only what may be repeated without harm is tried again: reading, replacing, erasing, activity (by event id) and outcomes. A
+question is a new decision each time, so it is asked again only when no connection came about and nothing was sent.
 """
 
 from __future__ import annotations

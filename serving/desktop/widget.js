@@ -125,7 +125,7 @@
     .acts button.main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
     .acts button.main kbd { background: transparent; color: inherit; border-color: currentColor; }
     .acts button[aria-pressed=true] { border-color: var(--accent); color: var(--accent); background: var(--soft); }
-    .acts button:disabled { opacity: .5; cursor: default; }
+    .acts button[aria-disabled] { opacity: .6; cursor: default; }
     .meta { margin-inline-start: auto; font-size: .8125rem; color: var(--quiet); font-variant-numeric: tabular-nums; }
     fieldset { border: 0; padding: 0; margin-top: 1rem; min-width: 0; } legend { font-weight: 600; font-size: .9375rem; padding: 0; margin-bottom: .5rem; }
     fieldset input { min-height: 2.5rem; padding: .25rem .75rem; border: 1px solid var(--edge); border-radius: 9px; background: var(--paper); min-width: 0; width: 12rem; max-width: 100%; }
@@ -149,7 +149,7 @@
     #root = this.attachShadow({ mode: "open" });
     #live = h("div", { class: "out", role: "status" });
     #body = h("section", {});
-    #state = { answer: null, at: null, busy: false, slow: false, bones: false, dead: null, barred: false, chosen: null, pending: null, told: new Map(), done: [], trouble: null, series: {} };
+    #state = { answer: null, at: null, busy: false, slow: false, bones: false, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], trouble: null, series: {} };
     #turn = 0; #asking = null; #listening = null; #due = false; #again = null; #tries = 0; #lastId = null;
 
     constructor() {
@@ -218,7 +218,7 @@
     #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true })); }
 
     #forget() {
-      Object.assign(this.#state, { answer: null, at: null, dead: null, barred: false, chosen: null, pending: null, told: new Map(), done: [], trouble: null, series: {} });
+      Object.assign(this.#state, { answer: null, at: null, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], trouble: null, series: {} });
       this.#lastId = null;
     }
 
@@ -370,21 +370,25 @@
     }
 
     async #report(about, outcome, reason) {
-      const state = this.#state, decision = state.answer.decision_id, told = state.told.get(about.offer_id);
-      if (told === outcome) return;
+      const state = this.#state, decision = state.answer.decision_id, offer = about.offer_id;
+      if (state.told.get(offer) === outcome || state.sending.has(offer)) return;
       Object.assign(state, { pending: null, trouble: null });
-      state.told.set(about.offer_id, outcome);
+      state.sending.set(offer, outcome);
       this.#draw();
       const body = { decision_id: decision, offer_id: about.offer_id, outcome, ...(reason ? { reason } : {}) };
       try {
         const answer = await this.#fetch("/v1/outcomes", { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS) });
         if (!answer.ok) throw new Error((await answer.json()).detail);
       } catch (error) {
-        told ? state.told.set(about.offer_id, told) : state.told.delete(about.offer_id);
+        state.sending.delete(offer);
         state.trouble = { offer: about, outcome, reason, text: error.message };
         this.#draw();
         return;
       }
+      // Only now: what the service has on its disk is what the agent may rely on.
+      state.sending.delete(offer);
+      state.told.set(offer, outcome);
+      this.#draw();
       this.#live.textContent = `${this.#words.was[outcome]}: ${about.title}`;
       this.#emit(`nba-${outcome}`, { decision_id: decision, offer_id: about.offer_id, title: about.title, reason: reason ?? null });
       if (outcome === "accepted" || outcome === "declined") {
@@ -503,7 +507,7 @@
       return h("div", { class: "acts", role: "group", "aria-label": words.what },
         ACTS.map(([outcome, key], i) => h("button", {
           type: "button", class: i === 0 && told !== "spoken" ? "main" : "", "data-key": `${s.offer_id}:${outcome}`, "aria-keyshortcuts": this.hasAttribute("shortcuts") ? key.toUpperCase() : null,
-          "aria-pressed": told === outcome ? "true" : null, onclick: () => { this.#state.chosen = s.offer_id; this.act(outcome); },
+          "aria-pressed": told === outcome ? "true" : null, "aria-disabled": this.#state.sending.has(s.offer_id) ? "true" : null, onclick: () => { this.#state.chosen = s.offer_id; this.act(outcome); },
         }, words[outcome], h("kbd", { "aria-hidden": "true" }, key))), h("span", { class: "meta" }, meta));
     }
     #why(outcome) {

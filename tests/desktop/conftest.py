@@ -23,16 +23,17 @@ import uvicorn
 from pydantic import SecretStr
 
 from nba.clock import format_at, system_now_ms
+from nba.domain import Activity
 from nba.settings import Settings
 from nba.simulate.callers import callers
 from serving.app import create_app
 from serving.desk import CALLERS_FILE
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-_ARGS = (
-    "--no-sandbox --headless --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+_ARGS = [
+    "--no-sandbox", "--headless", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 _ids = count(1)
 
 
@@ -56,8 +57,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator:
+    """One for each file: while Playwright runs, no other test of this process could run an event loop of its own."""
     path = _chromium()
     if path is None:
         pytest.skip("no chromium: install it, or run the tests as root where apt-get is")
@@ -81,16 +83,14 @@ class Service:
         for person in people:
             customer = f"{person.customer_id}-{number}"
             assert self.http.put(f"/v1/customers/{customer}", json=dict(person.profile)).status_code == 200
-            events = [
-                {"event_id": f"{e.event_id}-{number}", "customer_id": customer, "at": format_at(e.at_ms), "channel": e.channel, "type": e.type}
-                | {k: v for k, v in (("value", e.value), ("subject", e.subject)) if v is not None}
-                for e in person.activity
-            ]  # fmt: skip
+            events = [_wire(event, customer, number) for event in person.activity]
             for start in range(0, len(events), 500):
                 kept = self.http.post("/v1/activity", json={"events": events[start : start + 500]}).json()
                 assert not kept["rejected"], kept
             name = f"{person.profile['salutation']} {person.profile['family_name']}"
-            shown.append({"name": name, "customer_id": customer, "story": person.story, "context": person.context, "interaction_id": f"{person.interaction_id}-{number}", "next_event": person.next_event})  # fmt: skip
+            told = {"story": person.story, "context": person.context, "next_event": person.next_event}
+            interaction = f"{person.interaction_id}-{number}"
+            shown.append({"name": name, "customer_id": customer, "interaction_id": interaction, **told})
         (self.state_dir / CALLERS_FILE).write_text(json.dumps(shown), encoding="utf-8")
         return dict(zip(("kraus", "yildiz", "novak"), (c["customer_id"] for c in shown), strict=True))
 
@@ -101,8 +101,17 @@ class Service:
 
     def happens(self, customer_id: str, kind: str, **fields: object) -> None:
         """Send one event of now."""
-        event = {"event_id": f"x-{next(_ids)}", "customer_id": customer_id, "at": format_at(system_now_ms()), "channel": "app", "type": kind}
-        assert self.http.post("/v1/activity", json={"events": [event | fields]}).json()["accepted"] == 1  # fmt: skip
+        event = {"event_id": f"x-{next(_ids)}", "customer_id": customer_id, "channel": "app", "type": kind}
+        at = format_at(system_now_ms())
+        sent = self.http.post("/v1/activity", json={"events": [event | {"at": at} | fields]})
+        assert sent.json()["accepted"] == 1
+
+
+def _wire(event: Activity, customer_id: str, number: int) -> dict[str, object]:
+    """An event of a caller's story, for another customer."""
+    fields = {"event_id": f"{event.event_id}-{number}", "customer_id": customer_id, "at": format_at(event.at_ms)}
+    more = {"channel": event.channel, "type": event.type, "value": event.value, "subject": event.subject}
+    return {name: value for name, value in (fields | more).items() if value is not None}
 
 
 @contextmanager

@@ -46,7 +46,9 @@ def test_every_reason_shows_its_number_and_what_it_came_from(desk):
 def test_the_list_refreshes_itself_when_something_happens(desk, cast, service):
     """Activity that arrives during the call brings the lock, the issue and the new line of the story, without a reload."""
     with desk.expect_event("console", predicate=lambda m: m.text == "listening"):
-        desk.evaluate("document.querySelector('#panel').addEventListener('nba-listening', () => console.log('listening'))")
+        desk.evaluate(
+            "document.querySelector('#panel').addEventListener('nba-listening', () => console.log('listening'))"
+        )
         desk.keyboard.press("3")
     expect(say(desk)).to_contain_text("Mr. Novak")
     expect(desk.locator(".lock")).to_have_count(0)
@@ -106,7 +108,10 @@ def test_the_agent_corrects_the_reason_of_the_call(desk):
     desk.keyboard.press("i")
     desk.locator("#intent").select_option("technical")
     expect(desk.locator(".item .pick span")).to_contain_text(["a line check"])
-    assert desk.evaluate("document.querySelector('#panel').getAttribute('context')") == '{"intent":"technical","sentiment":0.1}'
+    assert (
+        desk.evaluate("document.querySelector('#panel').getAttribute('context')")
+        == '{"intent":"technical","sentiment":0.1}'
+    )
 
 
 def test_plans_side_by_side_with_a_limit(desk):
@@ -125,7 +130,7 @@ def test_plans_side_by_side_with_a_limit(desk):
         desk.keyboard.press("ArrowLeft")
     expect(desk.locator("output")).to_contain_text("€29.00")
     expect(desk.locator("thead")).to_contain_text("above the limit")
-    desk.wait_for_function("document.querySelector('#panel').answer.withheld.some((w) => w.stage === 'max_cost')")
+    desk.wait_for_function("() => document.querySelector('#panel').answer.withheld.some((w) => w.stage === 'max_cost')")
 
 
 def test_why_these_accounts_for_every_offer(desk):

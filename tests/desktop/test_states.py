@@ -1,0 +1,144 @@
+"""When the service is slow, gone or works with half of what it needs, and when customers have strange names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+RIGHT_TO_LEFT = "ליבוביץ-كنعان"
+
+
+def say(page):
+    return page.locator(".item.on .say")
+
+
+def test_a_slow_service_is_said_to_be_slow(page_of, cast):
+    """First the shape of the answer, then words; the answer itself takes their place."""
+    page = page_of()
+    page.route("**/v1/recommend", lambda route: (page.wait_for_timeout(2_000), route.continue_()))
+    page.keyboard.press("1")
+    expect(page.locator(".bone").first).to_be_visible()
+    expect(page.locator(".note")).to_contain_text("takes longer than usual")
+    expect(say(page)).to_be_visible()
+    expect(page.get_by_text("takes longer than usual")).to_have_count(0)
+
+
+def test_a_dead_service_keeps_what_there_was_and_comes_back(page_of, cast):
+    """The last answer stays, with its age and an alert; when the service is back, the page is by itself."""
+    page = page_of(loud=True)
+    page.keyboard.press("1")
+    expect(say(page)).to_be_visible()
+    page.route("**/v1/**", lambda route: route.abort())
+    page.keyboard.press("r")
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+    expect(page.get_by_role("alert")).to_contain_text("What you see is from")
+    expect(say(page)).to_be_visible()
+    page.keyboard.press("s")
+    expect(page.locator(".trouble")).to_contain_text("Not saved")
+    page.unroute("**/v1/**")
+    expect(page.get_by_role("alert").filter(has_text="does not answer")).to_have_count(0)
+
+
+def test_an_outcome_that_was_not_saved_can_be_sent_again(page_of, cast, service):
+    """Nothing pretends to be saved; trying again saves it once."""
+    page = page_of(loud=True)
+    page.keyboard.press("1")
+    expect(say(page)).to_be_visible()
+    page.route("**/v1/outcomes", lambda route: route.abort())
+    page.keyboard.press("s")
+    expect(page.locator(".trouble")).to_contain_text("Not saved")
+    expect(page.locator(".chip")).to_have_count(0)
+    page.unroute("**/v1/outcomes")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".chip")).to_contain_text("Said")
+    assert [outcome for _, outcome, _ in service.contacts(cast["kraus"])] == ["spoken"]
+
+
+def test_a_degraded_answer_looks_degraded(desk):
+    """It names what it was missing; a likelihood that nobody estimated is not shown as one."""
+    desk.keyboard.press("1")
+    expect(desk.locator(".note.without")).to_contain_text("Working without the model.")
+    expect(desk.locator(".weak .list")).to_have_css("border-top-style", "dashed")
+    expect(desk.locator(".meta").first).to_have_text("typical rate")
+
+
+def test_a_whole_answer_looks_whole(page_of, cast):
+    """With the model's word there is no note, and the likelihood is there."""
+    page = page_of()
+    page.route("**/v1/recommend", answered_by_a_model)
+    page.keyboard.press("1")
+    expect(page.locator(".meta").first).to_contain_text("likely to accept")
+    expect(page.locator(".note")).to_have_count(0)
+
+
+def answered_by_a_model(route):
+    """What the service said, as if a model had been there."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=json.dumps(answer.json() | {"source": "model", "degraded": [], "model": "m-1"}))
+
+
+@pytest.mark.parametrize(
+    "name", [NASTY, RIGHT_TO_LEFT, "Wolfeschlegelsteinhausenbergerdorff" * 6], ids=["markup", "right-to-left", "200"]
+)
+def test_names_and_texts_are_shown_as_text(page_of, service, cast, name):
+    """Markup stays text, a right-to-left name does not turn the sentence around, 200 characters break no layout."""
+    customer = cast["kraus"]
+    profile = service.http.get(f"/v1/customers/{customer}").json()["profile"]
+    service.http.put(f"/v1/customers/{customer}", json=profile | {"family_name": name[:200]})
+    service.happens(customer, "complaint", subject=name[:200])
+    page = page_of(viewport={"width": 360, "height": 780})
+    page.locator("#callers button").first.click()
+    expect(say(page)).to_contain_text(name[:24])
+    expect(page.locator("#name")).to_contain_text(name[:24])
+    expect(page.locator("#issues")).to_contain_text(name[:24])
+    expect(page.locator("#thread")).to_contain_text(name[:24])
+    assert page.locator("img, #thread script, #name script").count() == 0
+    assert "owned" not in page.title() or "<" in page.title()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    bidi = "getComputedStyle(document.querySelector('#panel').shadowRoot.querySelector('.say')).unicodeBidi"
+    assert page.evaluate(bidi) in ("isolate", "plaintext")
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
+def test_a_side_panel_of_360_pixels(page_of, cast, locale):
+    """Every view fits, in both languages, and what is touched is large enough."""
+    page = page_of(viewport={"width": 360, "height": 780}, locale=locale, has_touch=True)
+    page.locator("#callers button").nth(2).click()
+    expect(say(page)).to_be_visible()
+    for tab in ("say", "compare", "explain"):
+        page.locator(f"#tab-{tab}").click()
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, tab
+    page.locator("#tab-say").click()
+    for button in page.locator(".acts button").all():
+        assert button.bounding_box()["height"] >= 40
+
+
+def test_german_speaks_german(page_of, cast):
+    """The page, the sentence and the numbers."""
+    page = page_of(locale="de-DE")
+    expect(page.locator("h1").first).to_have_text("Wer ruft an?")
+    page.keyboard.press("1")
+    expect(say(page)).to_contain_text("nach Ihren letzten Aktivitäten")
+    expect(page.locator(".save").first).to_have_text("spart 12,00 € im Monat")
+    assert page.locator("html").get_attribute("lang") == "de"
+    page.locator("[data-lang=en]").click()
+    expect(say(page)).to_contain_text("judging by your recent activity")
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_is_written_as_markup(page_of, service):
+    """A strict policy; scripts hold no sink of HTML; every file is asked from the service itself."""
+    policy = service.http.get("/desktop").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "require-trusted-types-for 'script'" in policy
+    page = page_of(loud=True)
+    write = "(() => { try { document.body.innerHTML = 'x'; return ''; } catch (error) { return error.name; } })()"
+    refused = page.evaluate(write)
+    assert refused == "TypeError"
+    names = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    assert names
+    assert all(name.startswith(service.url) for name in names)

@@ -1,0 +1,124 @@
+"""The Python client: typed answers, a deadline for each call, and retries of what is harmless to repeat."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from serving.client import AsyncClient, Client, DeadlineError, ServiceError
+
+SENTENCE = {"salutation": "Mr.", "family_name": "Client", "plan": "l-40", "tenure_months": 20}
+
+
+@contextmanager
+def flaky(*statuses: int) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers with these statuses in turn, the last one for ever; and the paths that were asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status = statuses[min(len(asked), len(statuses)) - 1]
+            body = b'{"detail": "so it is", "pointer": "/x"}'
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+def either(url: str, use: Callable[[Client | AsyncClient], object], blocking: bool, deadline_s: float = 5.0) -> object:
+    """What `use` gives with the blocking client or with the async one."""
+    if blocking:
+        with Client(url, deadline_s=deadline_s) as client:
+            return use(client)
+
+    async def awaited() -> object:
+        async with AsyncClient(url, deadline_s=deadline_s) as client:
+            return await use(client)
+
+    return asyncio.run(awaited())
+
+
+both = pytest.mark.parametrize("blocking", [True, False], ids=["sync", "async"])
+
+
+@both
+def test_a_call_from_profile_to_outcome(nba, blocking):
+    """Every verb of the client, against the real service."""
+    either(nba.url, lambda c: c.put_customer("k-1", SENTENCE), blocking)
+    answer = either(
+        nba.url, lambda c: c.recommend("k-1", interaction_id="k", context={"intent": "technical"}), blocking
+    )
+    best = answer["suggestions"][0]
+    assert best["say"].startswith("Mr. Client, ")
+    done = either(nba.url, lambda c: c.outcome(answer["decision_id"], best["offer_id"], "spoken"), blocking)
+    assert done["outcome_id"]
+    assert either(nba.url, lambda c: c.decision(answer["decision_id"]), blocking)["customer_id"] == "k-1"
+    assert either(nba.url, lambda c: c.customer("k-1"), blocking)["profile"]["family_name"] == "Client"
+    assert either(nba.url, lambda c: c.erase_customer("k-1"), blocking)["removed"]
+
+
+@both
+def test_what_is_idempotent_is_tried_again(blocking):
+    """503 twice, then the answer: one call for the caller, three on the wire."""
+    with flaky(503, 503, 200) as (url, asked):
+        either(url, lambda c: c.activity([]), blocking)
+    assert asked == ["/v1/activity"] * 3
+
+
+@both
+def test_a_question_is_not_asked_twice(blocking):
+    """A decision that may have been made is not made again; the refusal comes through with its words."""
+    with flaky(503, 200) as (url, asked), pytest.raises(ServiceError) as refused:
+        either(url, lambda c: c.recommend("c-1"), blocking)
+    assert (asked, refused.value.status, refused.value.detail) == (["/v1/recommend"], 503, "so it is")
+    assert refused.value.pointer == "/x"
+
+
+@both
+def test_a_refusal_is_not_tried_again(blocking):
+    """422 will be 422 tomorrow."""
+    with flaky(422) as (url, asked), pytest.raises(ServiceError):
+        either(url, lambda c: c.customer("c-1"), blocking)
+    assert len(asked) == 1
+
+
+@both
+def test_the_deadline_holds_over_all_tries(blocking):
+    """A service that takes connections and never answers costs the deadline and no more."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(DeadlineError):
+            either(url, lambda c: c.customer("c-1"), blocking, deadline_s=0.3)
+        with pytest.raises(DeadlineError):
+            either(url, lambda c: c.recommend("c-1"), blocking, deadline_s=0.3)
+        assert 0.5 < time.monotonic() - started < 5
+
+
+@both
+def test_nobody_there_is_said_by_the_deadline(blocking):
+    """What was never sent may be tried again, a question too, until time is up."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    with pytest.raises(DeadlineError):
+        either(url, lambda c: c.recommend("c-1"), blocking, deadline_s=0.3)

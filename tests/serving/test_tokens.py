@@ -1,0 +1,129 @@
+"""Tokens of the widget: bound to one customer and interaction, short-lived, and only for origins that are named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nba.errors import InputError
+from serving.gate import origins_of
+from serving.tokens import Grant, Tokens, kept_secret
+
+NOW_MS = 1_790_000_000_000
+TOKENS = Tokens(b"0123456789abcdef")
+GRANT = Grant("c-1", "call-1", ("recommend", "outcome"), NOW_MS + 60_000)
+text = st.text(min_size=1, max_size=20).filter(lambda t: t.isprintable())
+
+
+@settings(deadline=None)
+@given(customer=text, interaction=text, ttl_ms=st.integers(1, 3_600_000))
+def test_what_is_granted_is_read_back(customer, interaction, ttl_ms):
+    """Whatever the ids look like, until the last millisecond and not after it."""
+    grant = Grant(customer, interaction, ("recommend",), NOW_MS + ttl_ms)
+    token = TOKENS.issue(grant)
+    assert TOKENS.grant_of(token, NOW_MS + ttl_ms - 1) == grant
+    assert TOKENS.grant_of(token, NOW_MS + ttl_ms) is None
+
+
+@settings(deadline=None)
+@given(place=st.integers(0, 200), other=st.sampled_from("ABCxyz019-_."))
+def test_a_changed_token_is_none(place, other):
+    """One character is enough. (The last one carries two bits that belong to no byte.)"""
+    token = TOKENS.issue(GRANT)
+    place %= len(token) - 1
+    if token[place] != other:
+        assert TOKENS.grant_of(token[:place] + other + token[place + 1 :], NOW_MS) is None
+
+
+@pytest.mark.parametrize("token", ["", "nbt1.", "nbt1..", "nbt1.e30.AAAA", "x" * 5000, "nbt1.é.é", "nbt1.a.b.c"])
+def test_nonsense_is_none(token):
+    """Nothing that comes from outside raises."""
+    assert TOKENS.grant_of(token, NOW_MS) is None
+
+
+def test_another_secret_is_another_service(tmp_path):
+    """The secret of a state folder is made once, and only its owner may read it."""
+    secret = kept_secret(tmp_path)
+    assert kept_secret(tmp_path) == secret
+    assert (tmp_path / "token.key").stat().st_mode & 0o777 == 0o600
+    assert Tokens(secret).grant_of(TOKENS.issue(GRANT), NOW_MS) is None
+
+
+def test_origins_are_checked():
+    """Scheme and host, nothing more; no wildcard."""
+    assert origins_of("https://crm.example, http://localhost:8080") == {"https://crm.example", "http://localhost:8080"}
+    assert origins_of(None) == frozenset()
+    for wrong in ("*", "crm.example", "https://crm.example/path", "null"):
+        with pytest.raises(InputError):
+            origins_of(wrong)
+
+
+@pytest.fixture
+def bearer(keyed):
+    """Headers with a token for c-t in call-t; keys of other scopes may not make one."""
+    asked = {"customer_id": "c-t", "interaction_id": "call-t", "ttl_s": 60}
+    for key in ("reader", "writer"):
+        refused = keyed.http.post("/v1/tokens", json=asked, headers={"Authorization": f"Bearer {key}"})
+        assert refused.status_code == 403
+    made = keyed.http.post("/v1/tokens", json=asked, headers={"Authorization": "Bearer boss"})
+    assert made.status_code == 201
+    return {"Authorization": f"Bearer {made.json()['token']}"}
+
+
+def test_a_token_asks_about_its_call_only(keyed, bearer):
+    """Its customer in its interaction, now; nobody else, no other call, no other moment."""
+    ask = {"customer_id": "c-t", "interaction_id": "call-t"}
+    assert keyed.http.post("/v1/recommend", json=ask, headers=bearer).status_code == 200
+    for other in ({"customer_id": "c-u"}, {"interaction_id": "call-u"}, {"at": "2026-01-01T00:00:00Z"}):
+        assert keyed.http.post("/v1/recommend", json=ask | other, headers=bearer).status_code == 403
+    assert keyed.http.post("/v1/recommend", json={"customer_id": "c-t"}, headers=bearer).status_code == 403
+    assert keyed.http.get("/v1/series/c-t", headers=bearer).status_code == 200
+    assert keyed.http.get("/v1/series/c-u", headers=bearer).status_code == 403
+    assert keyed.http.get("/v1/interactions/call-t/stream?customer_id=c-u", headers=bearer).status_code == 403
+
+
+def test_a_token_reports_on_its_own_decisions_only(keyed, bearer):
+    """Not on a decision of another customer, and not on what became of somebody."""
+    boss = {"Authorization": "Bearer boss"}
+    for customer, status in (("c-t", 200), ("c-u", 403)):
+        asked = {"customer_id": customer, "interaction_id": "call-t", "context": {"intent": "technical"}}
+        decision = keyed.http.post("/v1/recommend", json=asked, headers=boss).json()
+        said = {
+            "decision_id": decision["decision_id"],
+            "offer_id": decision["suggestions"][0]["offer_id"],
+            "outcome": "spoken",
+        }
+        assert keyed.http.post("/v1/outcomes", json=said, headers=bearer).status_code == status
+    later = {"customer_id": "c-t", "outcome": "churned", "at": "2026-01-01T00:00:00Z"}
+    assert keyed.http.post("/v1/outcomes", json=later, headers=bearer).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "GET /v1/customers/c-t", "DELETE /v1/customers/c-t", "PUT /v1/customers/c-t", "POST /v1/activity", "GET /v1/desk/c-t",
+        "GET /v1/insights", "POST /v1/tokens", "POST /v1/admin/reload", "GET /metrics",
+    ],
+)  # fmt: skip
+def test_a_token_does_nothing_else(keyed, bearer, call):
+    """Everything that is not asking or reporting needs a key."""
+    method, path = call.split()
+    assert keyed.http.request(method, path, headers=bearer, json={} if method != "GET" else None).status_code == 403
+
+
+def test_a_token_that_is_none_is_401(keyed):
+    """And does not fall through to a service that would let it in."""
+    answer = keyed.http.post("/v1/recommend", json={"customer_id": "c"}, headers={"Authorization": "Bearer nbt1.x.y"})
+    assert (answer.status_code, answer.json()["status"]) == (401, 401)
+
+
+def test_only_named_origins_are_answered(start):
+    """A browser's question before a request is answered for these, and for what the widget calls."""
+    service = start(widget_origins="https://crm.example")
+    asked = {"Origin": "https://crm.example", "Access-Control-Request-Method": "POST"}
+    allowed = service.http.options("/v1/recommend", headers=asked)
+    assert allowed.headers["access-control-allow-origin"] == "https://crm.example"
+    for path, origin in (("/v1/recommend", "https://evil.example"), ("/v1/customers/c-1", "https://crm.example")):
+        refused = service.http.options(path, headers=asked | {"Origin": origin})
+        assert "access-control-allow-origin" not in refused.headers
