@@ -76,7 +76,7 @@
       --accent: var(--nba-accent, light-dark(#0b6655, #63d2b4)); --on-accent: var(--nba-on-accent, light-dark(#ffffff, #06241d));
       --soft: var(--nba-soft, light-dark(#e7f1ee, #17302a)); --warn: var(--nba-warn, light-dark(#7d4600, #f2bd72));
       --warn-soft: var(--nba-warn-soft, light-dark(#fcf1de, #32260f)); --stop: var(--nba-stop, light-dark(#9b2226, #ffa49e));
-      --stop-soft: var(--nba-stop-soft, light-dark(#fbeae9, #371b1a)); color: var(--ink); }
+      --stop-soft: var(--nba-stop-soft, light-dark(#fbeae9, #371b1a)); color: var(--ink); background: var(--paper); }
     :host([hidden]) { display: none; }
     :host([theme=light]) { color-scheme: light; } :host([theme=dark]) { color-scheme: dark; }
     * { box-sizing: border-box; margin: 0; }

@@ -108,6 +108,22 @@ def test_a_token_that_has_run_out_is_fetched_anew(opened):
     assert page.locator("nba-suggestions").get_attribute("token") != "nbt1.x.y"
 
 
+@pytest.mark.parametrize("light", ["light", "dark"])
+def test_it_is_accessible_on_a_page_that_styles_nothing(browser, crm, keyed, light):
+    """With its own colours, in the light that the host asks for."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    url, about = crm
+    about["customer_id"] = keyed.cast()["yildiz"]
+    context = browser.new_context(bypass_csp=True, color_scheme=light)
+    page = context.new_page()
+    page.goto(url)
+    page.evaluate("(light) => { document.documentElement.style.colorScheme = light; }", light)
+    expect(page.locator(".item.on .say")).to_be_visible()
+    found = axe.Axe().run(page, context="nba-suggestions").response["violations"]
+    context.close()
+    assert not [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in found]
+
+
 def test_another_origin_gets_nothing(browser, keyed, service):
     """A page that the settings do not name cannot read an answer, token or not."""
     token = keyed.http.post("/v1/tokens", json={"customer_id": "c-1", "interaction_id": "i"}).json()["token"]

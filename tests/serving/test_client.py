@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 
 from serving.client import AsyncClient, Client, DeadlineError, ServiceError
@@ -19,7 +20,7 @@ SENTENCE = {"salutation": "Mr.", "family_name": "Client", "plan": "l-40", "tenur
 
 @contextmanager
 def flaky(*statuses: int) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers with these statuses in turn, the last one for ever; and the paths that were asked."""
+    """A server that answers with these statuses in turn, the last one for ever (0: hangs up); and the paths asked."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -27,6 +28,9 @@ def flaky(*statuses: int) -> Iterator[tuple[str, list[str]]]:
             asked.append(self.path)
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             status = statuses[min(len(asked), len(statuses)) - 1]
+            if status == 0:
+                self.close_connection = True
+                return
             body = b'{"detail": "so it is", "pointer": "/x"}'
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -92,6 +96,18 @@ def test_a_question_is_not_asked_twice(blocking):
         either(url, lambda c: c.recommend("c-1"), blocking)
     assert (asked, refused.value.status, refused.value.detail) == (["/v1/recommend"], 503, "so it is")
     assert refused.value.pointer == "/x"
+
+
+@both
+def test_a_question_whose_answer_was_lost_is_not_asked_twice(blocking):
+    """The connection broke after it was sent: it may have been decided. What is idempotent goes again."""
+    with flaky(0, 200) as (url, asked):
+        with pytest.raises(httpx.TransportError):
+            either(url, lambda c: c.recommend("c-1"), blocking)
+        assert len(asked) == 1
+        asked.clear()
+        either(url, lambda c: c.customer("c-1"), blocking)
+        assert len(asked) == 2
 
 
 @both

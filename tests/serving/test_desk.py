@@ -51,6 +51,7 @@ def test_bars_add_up_to_the_number_they_explain(nba, make_event):
     found = nba.http.get(f"/v1/series/{customer}", params=asked).json()["series"]
     months, days = found["data_gb_peak"], found["dropped_calls_30d"]
     strong = [v for v, counted in zip(months["values"], months["counted"], strict=True) if counted]
+    assert months["counted"] == [False, False, True, True, True, False]  # three whole months, not the one that runs
     assert max(strong) / 1024 == features["data_gb_peak"]
     assert sum(days["values"]) == features["dropped_calls_30d"] == 4
     assert found["saving_month"] is None
