@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
-from nba.clock import DAY_MS, system_now_ms
+from nba.clock import DAY_MS, parse_at, system_now_ms
 from nba.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def ope(
     clip: Annotated[float | None, typer.Option(min=1, help="Cut weights above this, with a warning.")] = None,
     window_days: Window = 7,
     open_means_no: Annotated[bool, typer.Option(help="Count suggestions without any outcome as not accepted.")] = False,
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="Only decisions from this day on (UTC).")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Use at most so many of the newest decisions.")] = 50_000,
     seed: Seed = 0,
     as_json: Json = False,
@@ -55,7 +56,7 @@ def ope(
     """
     from models.registry import Registry
     from models.scorer import Scorer
-    from nba.cli.logged import Options, read_question
+    from nba.cli.logged import Options, learnt_rows, read_question
     from nba.cli.target import Target
     from nba.evaluate.ope import answer
     from nba.load import find_config, load_config
@@ -65,12 +66,15 @@ def ope(
     registry = Registry(settings.state_dir / "models")
     version = _version(registry.champion() if model == "champion" else model, registry.root)
     target = Target(sound, Scorer.load(registry.path(version), sound.catalog, sound.features.columns))
-    options = Options(reward, round(window_days * DAY_MS), open_means_no, limit)
+    since_ms = 0 if since is None else parse_at(since if "T" in since else f"{since}T00:00:00Z", "--since")
+    options = Options(reward, round(window_days * DAY_MS), open_means_no, limit, since_ms)
     with progress("ask the model again", total=1.0) as (bar, task):
         read = read_question(
             settings, decisions, target, system_now_ms(), options, lambda share: bar.update(task, completed=share)
         )
         found = answer(read.question, clip=clip, seed=seed)
+    said = learnt_rows(registry.path(version), read.question.at_ms)
+    found = replace(found, warnings=(*found.warnings, *said))
     if as_json:
         about = {"model": version, "policy": sound.fingerprint, "reward": read.reward, "cases": read.cases}
         print_json(about | {"rows": read.counts} | found.as_json())
@@ -105,8 +109,8 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
     out.print(table)
     out.print(
         f"effective rows {shown.effective:,.0f} of {shown.rows:,}; mean weight {shown.mean_weight:.3f} ± "
-        f"{1.96 * shown.mean_weight_error:.3f} (to be 1); largest weight {shown.heaviest:.1f}; the heaviest 1 % of rows carry "
-        f"{shown.tail:.0%}; {shown.unused:.0%} of rows unused"
+        f"{1.96 * shown.mean_weight_error:.3f} (to be 1); largest weight {shown.heaviest:.1f}; the heaviest hundredth of the "
+        f"effective rows carries {shown.tail:.0%}; {shown.unused:.0%} of rows unused"
     )
     for warning in found.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False)
@@ -206,14 +210,15 @@ def _tell_ab(found: Trial) -> None:
         out.print(f"  arms as planned: p {found.ratio.p:.3f} (at every look {found.ratio.always_p:.3f})")
     for words, count in found.counts.items():
         out.print(f"  {count:,} {words}", markup=False)
-    table = Table("metric", "control", "arm", "", "lift", "95 % of the difference", "at every look", "p (Holm)", "")
     for e in found.effects:
-        lift = "–" if e.relative is None else f"{e.relative:+.1%}"
-        table.add_row(
-            e.metric, f"{e.control:.4f}", e.arm, f"{e.treatment:.4f}", lift, f"{e.low:+.4f} to {e.high:+.4f}",
-            f"{e.always_low:+.4f} to {e.always_high:+.4f}", f"{e.holm:.3f}", e.says,
-        )  # fmt: skip
-    out.print(table)
+        lift = "" if e.relative is None else f" ({e.relative:+.1%})"
+        out.print(f"{e.metric}: {e.control:.4f} -> {e.treatment:.4f} in {e.arm}{lift}: [bold]{e.says}[/bold]")
+        out.print(
+            f"    at the end  {e.difference:+.4f}, 95 % {e.low:+.4f} to {e.high:+.4f}, p {e.p:.3f}, Holm {e.holm:.3f}"
+        )
+        out.print(
+            f"    at any look 95 % {e.always_low:+.4f} to {e.always_high:+.4f}, p {e.always_p:.3f}, Holm {e.always_holm:.3f}"
+        )
     if found.columns:
         saved = found.effects[0].saved
         out.print(

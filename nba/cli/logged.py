@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from models.dataset import Decisions, read_decisions, settle
+from models.registry import verified
 from nba.cli.learn import decision_rows
 from nba.cli.records import read_records
 from nba.cli.target import Gathered, Target, x_rows
+from nba.clock import format_at
 from nba.domain import OUTCOMES
 from nba.errors import InputError, RefusedError
 from nba.evaluate.ope import Question
@@ -28,12 +31,13 @@ _SKIPPED, _NONE = OUTCOMES.index("skipped"), -1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`reward`: one of REWARDS. `limit`: the newest decisions that are used."""
+    """`reward`: one of REWARDS. `limit`: the newest decisions that are used; `since_ms`: none before."""
 
     reward: str = "auto"
     window_ms: int = 7 * 86_400_000
     open_means_no: bool = False
     limit: int = 50_000
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,19 @@ def read_question(
     return Read(question, counts, cases, name)
 
 
+def learnt_rows(folder: Path, at_ms: Numbers) -> list[str]:
+    """A warning where the model has learnt from the very outcomes that are to judge it; empty where it has not."""
+    try:
+        until_ms = int(orjson.loads(verified(folder)["metrics.json"])["counts"]["starts_ms"][1])
+    except (KeyError, IndexError, ValueError):
+        return []
+    learnt = int((at_ms < until_ms).sum())
+    if not learnt:
+        return []
+    seen = f"the model may have learnt from {learnt:,} of these {len(at_ms):,} outcomes (they are older than its last training row)"
+    return [f"{seen}, so its value leans high: judge it by later ones, --since {format_at(until_ms)[:10]}"]
+
+
 def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[Numbers, Array, dict[str, int]]:
     """Rows of the first rank in order of time, their label (0 or 1), and what was left out or repaired.
 
@@ -85,7 +102,9 @@ def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[N
     )
     found = settle(decisions, now_ms, options.window_ms)
     label = found.label.astype(np.float64)
-    usable = (decisions.rank == 1) & ~decisions.backtest
+    early = decisions.at_ms < options.since_ms
+    usable = (decisions.rank == 1) & ~decisions.backtest & ~early
+    counts |= {"before --since, left out": int(early.sum())} if early.any() else {}
     skipped = usable & (decisions.outcome == _SKIPPED)
     label[skipped] = 0.0
     old = usable & (decisions.at_ms <= now_ms - options.window_ms)

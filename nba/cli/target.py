@@ -100,7 +100,7 @@ class Gathered:
         def join(rows: NDArray[np.int64], place: NDArray[np.int64]) -> Array:
             return np.concatenate([x[rows], np.eye(offers)[place], pairs[rows, place]], axis=1)
 
-        return join(np.arange(len(offer)), offer), Pairs(row, probability, join(row, said))
+        return join(np.arange(len(offer)), offer), Pairs(row, probability, lambda some: join(row[some], said[some]))
 
 
 def encoded(rows: list[Mapping[str, Value]], columns: tuple[Column, ...]) -> Array:

@@ -91,7 +91,7 @@ def question(log: Impressions, target: Array) -> Question:
         reward=log.click,
         target=probability,
         columns=_columns(log, np.arange(n), log.item),
-        pairs=Pairs(pair_row, probability.ravel(), _columns(log, pair_row, pair_item)),
+        pairs=Pairs(pair_row, probability.ravel(), lambda some: _columns(log, pair_row[some], pair_item[some])),
     )
 
 

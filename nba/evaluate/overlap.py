@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Worst = tuple[str, float, float, float]
 FEWEST_EFFECTIVE = 100.0
-HEAVY_TAIL, FEWEST_WITH_TAIL = 0.25, 1_000.0
+HEAVY_TAIL, FEWEST_WITH_TAIL = 0.05, 1_000.0
 HEAVIEST_ROW = 0.05
 MISSING_MASS, WARN_MASS = 0.10, 0.02
 _NEVER_TRIED = (
@@ -32,7 +32,8 @@ SURE, SURE_OF_ONE = 3.0, 4.5  # standard errors: one question; one of many offer
 @dataclass(frozen=True, slots=True)
 class Overlap:
     """`effective`: rows; `mean_weight`: mean weight by what it has to be, to be 1, with standard error (by customer);
-    `heaviest`: the largest weight and its share of all weight; `tail`: share that the heaviest 1 % of the rows carry;
+    `heaviest`: the largest weight and its share of all weight; `tail`: share that the heaviest rows carry, as many as 1 % of
+    the effective ones (1 % where all weights are alike, whatever part of the log they are);
     `unused`: share of rows with weight 0; `worst_offer`: of the offers that the log claims too often, the one that is
     furthest off: (offer, log's share of weight, target's share, standard errors between them).
     """
@@ -56,10 +57,11 @@ def overlap(
     total = max(float(weight.sum()), 1e-300)
     share = max(float(mass.mean()), 1e-12)
     gap, error = clustered(full - mass, customer)
-    most = max(1, len(weight) // 100)
+    effective = total**2 / max(float((weight**2).sum()), 1e-300)
+    most = max(1, round(effective / 100.0))
     return Overlap(
         rows=len(weight),
-        effective=total**2 / max(float((weight**2).sum()), 1e-300),
+        effective=effective,
         mean_weight=1.0 + gap / share,
         mean_weight_error=error / share,
         heaviest=float(weight.max()),
@@ -100,7 +102,7 @@ def refusals(found: Overlap, *, clipped: bool = False) -> list[str]:
     """Why the log cannot answer, each with the cure; empty when it can. `clipped`: the user asked for clipped weights."""
     if not found.explored:
         return [_NEVER_TRIED]
-    said = [] if clipped else _propensity_refusals(found)
+    said = _propensity_refusals(found)
     if found.effective < FEWEST_EFFECTIVE:
         said.append(
             f"{found.effective:.0f} effective rows of {found.rows:,} speak for this policy, fewer than "
@@ -115,8 +117,8 @@ def refusals(found: Overlap, *, clipped: bool = False) -> list[str]:
         )
     if found.tail > HEAVY_TAIL and found.effective < FEWEST_WITH_TAIL:
         said.append(
-            f"the heaviest 1 % of the rows carry {found.tail:.0%} of all weight, and only {found.effective:.0f} rows are "
-            "effective: log more calls, explore more, or ask for clipped weights (--clip 20)"
+            f"a few heavy rows carry too much: as many as 1 % of the {found.effective:.0f} effective ones carry {found.tail:.1%} "
+            "of all weight: log more calls, explore more, or ask for clipped weights (--clip 20)"
         )
     return said
 

@@ -95,7 +95,8 @@ def _kept(found: Income) -> str:
         f"{k.customers:,} customers, against {k.control!r}. {found.kept_says}"
     )
     heads = ("by customer", k.control, k.effect.arm, "difference (95 %)")
-    return f"<h2>Kept against the hold-out</h2><p>{_e(says)}</p>{_table(heads, rows)}"
+    soft = "Value: margin a month of the plan at the first call, times the months, of those who had not left at the horizon."
+    return f'<h2>Kept against the hold-out</h2><p>{_e(says)}</p>{_table(heads, rows)}<p class="soft">{soft}</p>'
 
 
 def _sides(k: Kept, *, money: bool, found: Income) -> tuple[str, str, str]:

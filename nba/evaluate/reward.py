@@ -1,6 +1,7 @@
 """What a call would earn: a small regularised regression, never asked about a row whose customer or future it has seen.
 
-Logistic where all rewards are 0 or 1, ridge otherwise; L2 with weight 1 on standardised columns, the intercept free.
+Logistic where all rewards are 0 or 1, ridge otherwise; the intercept is free, and the L2 weight on standardised columns is
+their number: before any data, all columns together move the log-odds by about 1, however many there are.
 Newton's method: Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning" (2nd ed. 2009), sections 4.4.1
 and 3.4.1. Cross-fitting: Chernozhukov et al., "Double/debiased machine learning" (2018); here the folds are blocks of
 time, and a block is predicted from the blocks before it.
@@ -19,11 +20,13 @@ Numbers = NDArray[np.int64]
 Predict = Callable[[Array], Array]
 Fit = Callable[[Array, Array], Predict]
 BLOCKS = 5
+PORTION = 50_000
 _STEPS = 60
 
 
-def fit(x: Array, y: Array, penalty: float = 1.0) -> Predict:
+def fit(x: Array, y: Array) -> Predict:
     """A predictor of rewards y (n,) from columns x (n, k); k may be 0."""
+    penalty = float(max(x.shape[1], 1))
     centre, scale = x.mean(axis=0), x.std(axis=0)
     scale = np.where(scale > 1e-12, scale, 1.0)
     binary = bool(np.isin(y, (0.0, 1.0)).all()) and 0.0 < y.mean() < 1.0
@@ -68,11 +71,14 @@ def ridge(design: Array, y: Array, penalty: float) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """(row, offer) pairs that a target policy may say, m of them: `row` int64 (m,), `probability` (m,), columns (m, k)."""
+    """(row, offer) pairs that a target policy may say, m of them: `row` int64 (m,), `probability` (m,).
+
+    `columns` gives the columns (j, k) of the pairs asked for (j,): all of them at once may not fit into memory.
+    """
 
     row: Numbers
     probability: Array
-    columns: Array
+    columns: Callable[[Numbers], Array]
 
 
 def cross_fit(
@@ -101,8 +107,9 @@ def cross_fit(
             continue
         predict = learn(columns[known], reward[known])
         q_logged[here] = predict(columns[here])
-        asked = here[pairs.row]
-        q_pair[asked] = predict(pairs.columns[asked])
+        asked = np.flatnonzero(here[pairs.row])
+        for some in np.array_split(asked, len(asked) // PORTION + 1):
+            q_pair[some] = predict(pairs.columns(some))
     q_target = np.zeros(len(reward))
     np.add.at(q_target, pairs.row, pairs.probability * q_pair)
     return q_logged, q_target

@@ -22,7 +22,7 @@ from models.scorer import Scorer
 from models.train import train as learn
 from nba.answer import answer
 from nba.cli.memory import LocalMemory
-from nba.clock import DAY_MS, day_of, system_now_ms
+from nba.clock import DAY_MS, day_of
 from nba.config import Config
 from nba.decide import Decider, Request
 from nba.evaluate.ope import Question
@@ -42,6 +42,7 @@ from serving.parts import (
 )
 from serving.record import column_types, to_line
 
+START_MS = 1_760_000_000_000  # the same world on every day that the tests run
 OPEN_BANDIT = Path(__file__).parents[3] / "shared" / "data" / "open_bandit"
 # P(accept | need, offer), what the log did, what the target does: three needs, five offers.
 ACCEPT = np.array([[0.05, 0.1, 0.2, 0.3, 0.1], [0.3, 0.1, 0.05, 0.1, 0.2], [0.1, 0.4, 0.1, 0.05, 0.05]])
@@ -69,7 +70,7 @@ def ask(n: int = 4000, seed: int = 0, logging: np.ndarray = LOGGING, target: np.
         reward=(rng.random(n) < ACCEPT[need, offer]).astype(float),
         target=target[need],
         columns=columns(np.arange(n), offer),
-        pairs=Pairs(rows, target[need].ravel(), columns(rows, offers)),
+        pairs=Pairs(rows, target[need].ravel(), lambda some: columns(rows[some], offers[some])),
         foretold=ACCEPT[need, offer],
     )
 
@@ -125,7 +126,7 @@ class Journal:
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Journal:
     """700 customers who called twice; arm `kinder` accepts more often; two in a hundred hear nothing at all."""
     state = tmp_path_factory.mktemp("state")
-    config, now_ms = load_config(find_config("telco")), system_now_ms() - 20 * DAY_MS
+    config, now_ms = load_config(find_config("telco")), START_MS
     memory = LocalMemory(FeatureSpec(config.features))
     made = history(config, 700, 11, now_ms, memory)
     pq.write_table(pa.table(made.columns()), state / "history.parquet")

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.xdist_group("journal")  # one worker makes the journal
+
 HALVES = "control=0.5,kinder=0.5"
 
 

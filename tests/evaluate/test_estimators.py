@@ -24,7 +24,7 @@ def logged(question: Question, wrong: bool = True) -> Logged:
     n = len(question.reward)
     weight = question.target[np.arange(n), question.offer] / question.propensity
     q = question.foretold * (0.7 if wrong else 1.0) + (0.05 if wrong else 0.0)
-    whole = question.pairs.columns.argmax(axis=1)
+    whole = question.pairs.columns(np.arange(len(question.pairs.row))).argmax(axis=1)
     table = np.zeros(15)
     table[question.columns.argmax(axis=1)] = q
     q_target = np.bincount(question.pairs.row, question.pairs.probability * table[whole], n)
@@ -143,7 +143,9 @@ def test_the_reward_model_never_saw_the_row_its_customer_or_its_future() -> None
 
     row = np.arange(n)
     customer = np.where(block == 4, 10 + row % 3, customer)
-    cross_fit(at_ms, customer, row.astype(float), np.zeros((n, 1)), Pairs(row, np.ones(n), np.zeros((n, 1))), spy)
+    cross_fit(
+        at_ms, customer, row.astype(float), np.zeros((n, 1)), Pairs(row, np.ones(n), np.zeros((n, 1)).__getitem__), spy
+    )
     assert set(block[seen[0]]) == {1}
     for number in range(1, 5):
         assert set(block[seen[number]]) <= set(range(number))

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.xdist_group("journal")  # one worker makes the journal
+
 
 def changed(journal: Any, folder: Path, source: str = "history.parquet", **columns: Any) -> Path:
     """Logged rows as a file elsewhere (so without records), some columns replaced or (None) removed."""
@@ -90,3 +92,15 @@ def test_no_such_model(journal: Any) -> None:
     """A version that is not there ends with the way out."""
     said = journal.nba("ope", "--decisions", journal.state / "decisions", "--model", "20200101T000000-aaaaaa", status=1)
     assert f"there are {journal.model}" in said["problems"][0]
+
+
+def test_judging_by_what_was_learnt_is_said(journal: Any) -> None:
+    """Planted: the rows that the model was trained on. It is warned of, and --since takes them away; later rows are clean."""
+    history = ("ope", "--decisions", journal.state / "history.parquet", "--model", "champion")
+    found = journal.nba(*history)
+    said = next(w for w in found["warnings"] if "may have learnt" in w)
+    later = journal.nba(*history, "--since", said.rsplit(" ", 1)[1])
+    assert later["overlap"]["rows"] < found["overlap"]["rows"] and later["rows"]["before --since, left out"] > 0
+    assert not any("learnt" in warning for warning in later["warnings"])
+    clean = journal.nba("ope", "--decisions", journal.state / "decisions", "--model", "champion")
+    assert not any("learnt" in warning for warning in clean["warnings"])

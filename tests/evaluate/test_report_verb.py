@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+pytestmark = pytest.mark.xdist_group("journal")  # one worker makes the journal
+
 
 @pytest.fixture(scope="module")
 def made(journal: Any, tmp_path_factory: pytest.TempPathFactory) -> dict:
