@@ -31,7 +31,7 @@ demo: $(RUN) ## the main job: three calls with the suggestion for each, then the
 	@$(BIN)/nba demo $(DEMO_ARGS)
 
 test: $(DEV) ## every test
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 check: $(DEV) ## lint, types, architecture
 	@$(BIN)/ruff check .

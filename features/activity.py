@@ -24,6 +24,8 @@ def parse_event(raw: Mapping[str, object], spec: FeatureSpec, now_ms: int) -> Ac
 
     Raises ActivityError; its `pointer` is the JSON pointer of the first field that is wrong, such as /value.
     """
+    if not isinstance(raw, Mapping):
+        raise ActivityError(f"an event is an object with {', '.join(_REQUIRED)}, this is {str(raw)[:40]!r}", "")
     for name in raw:
         if name not in FIELDS:
             raise ActivityError(f"{name!r} is not a field of an event: use {', '.join(FIELDS)}", f"/{name}")

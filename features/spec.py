@@ -67,7 +67,7 @@ class FeatureSpec:
             n: k for n, k in config.activities.items() if k.opens_issue or k.closes_issue or k.bad_experience
         }
         self.channel_names = {channel_code(name): name for name in self.channels}
-        self.told_codes = {code: name for name, code in self.codes.items() if config.activities[name].text}
+        self.told_codes = {code: name for name, code in self.codes.items() if config.activities[name].told}
         self.told = np.isin(np.arange(65536), list(self.told_codes))
         windows = sorted((f for f in config.features if f.take), key=lambda f: TAKES.index(_group(f, config)))
         self.streams = _Streams(windows)

@@ -51,7 +51,7 @@ def needs_line(event: Activity, spec: FeatureSpec) -> bool:
         return False
     if event.text is not None or event.interaction_id is not None or weighty(kind):
         return True
-    return bool(kind.text) and (event.subject is not None or event.channel not in spec.channels)
+    return kind.told and (event.subject is not None or event.channel not in spec.channels)
 
 
 def weighty(kind: ActivityType) -> bool:

@@ -64,11 +64,10 @@ def thread_line(config: Config, entry: ThreadEntry, locale: str) -> dict[str, An
     kind = config.features.activities.get(entry.activity)
     words = kind.text.get(locale) or next(iter(kind.text.values()), None) if kind else None
     told = {"{subject}": entry.subject or "", "{text}": entry.text or ""}
-    text = (
-        re.sub(r"\{subject\}|\{text\}", lambda m: told[m[0]], words)
-        if words
-        else entry.text or entry.activity.replace("_", " ")
-    )
+    if words:
+        text = re.sub(r"\{subject\}|\{text\}", lambda m: told[m[0]], words)
+    else:
+        text = entry.text or f"{entry.activity.replace('_', ' ')} {entry.subject or ''}"
     return {"at": format_at(entry.at_ms), "channel": entry.channel, "activity": entry.activity, "text": clean(text)}
 
 
@@ -85,7 +84,7 @@ def _own(case: Case) -> dict[str, Any] | None:
 
 
 def _age_s(now_ms: int, at_ms: int | None) -> int | None:
-    return None if at_ms is None else max(0, (now_ms - at_ms) // 1000)
+    return None if at_ms is None or at_ms > now_ms else (now_ms - at_ms) // 1000
 
 
 def _suggestion(suggestion: Suggestion) -> dict[str, Any]:

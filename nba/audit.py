@@ -62,8 +62,11 @@ def _numbers(config: Config, rules: CatalogRules, case: Case, decision: Decision
 
 def _eligible(config: Config, rules: CatalogRules, case: Case, decision: Decision) -> Iterator[str]:
     for suggestion in decision.suggestions:
+        offer = _offer(config, suggestion)
         if not _is_eligible(rules, case, _candidate(case, suggestion.offer_id)):
             yield f"eligibility: {suggestion.offer_id} is not eligible"
+        if not offer.say and offer.kind not in SERVICE_KINDS and case.customer.activity_at_ms is None:
+            yield f"evidence: {suggestion.offer_id} judges by activity that is not known"
 
 
 def _is_eligible(rules: CatalogRules, case: Case, candidate: Candidate) -> bool:
@@ -72,6 +75,8 @@ def _is_eligible(rules: CatalogRules, case: Case, candidate: Candidate) -> bool:
         known["saving_month"] = candidate.saving_month
     if candidate.cost_month is not None:
         known["cost_month"] = candidate.cost_month
+    if candidate.offer.is_plan and not candidate.covers:
+        return False
     try:
         return candidate.failed is None and rules.by_id[candidate.offer.id].eligible.truth(Values(known))
     except RuleError:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from nba.candidates import offer_constants
+from nba.candidates import PAIR_COLUMNS, offer_columns, offer_constants
+from nba.clock import DAY_MS
 from nba.config import Config, Feature, Offer
+from nba.domain import Column
 from nba.errors import RuleError
 from nba.experiments import HOLDOUT, arm_configs
 from nba.lines import Document, Path_
@@ -87,6 +89,9 @@ def _feature_problems(config: Config, document: Document, names: _Names) -> Iter
             yield f"{place}: {feature.name}: is a word of the rules or the templates: rename the feature"
         if feature.of is not None and feature.of not in settings.activities:
             yield f"{place}: {feature.name}: unknown activity {feature.of!r}: {suggestion_for(feature.of, settings.activities)}"
+        span_ms = feature.window.span_ms if feature.window else None
+        if span_ms is not None and span_ms > settings.retention_days * DAY_MS:
+            yield f"{place}: {feature.name}: looks back further than activity is kept: raise retention_days or shorten it"
         if feature.derived is not None:
             yield from _rule_problems(feature.derived, {}, names, f"{place}: {feature.name}", derived=True)
     yield from _cycles(settings.features, document)
@@ -138,7 +143,9 @@ def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _
         if text is None:
             continue
         place = document.place((*path, field))
-        yield from _rule_problems(text, constants, names, f"{place}: {offer.id}: {field}")
+        yield from _rule_problems(
+            text, constants, names, f"{place}: {offer.id}: {field}", formula=field == "cost_month"
+        )
         circular = {name for scope, name in references(text) if not scope} & MONEY_IN_COST
         if field != "eligible" and circular:
             yield f"{place}: {offer.id}: {field}: {min(circular)} is computed from it: read own_cost_month or price_month"
@@ -195,6 +202,10 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
         yield from _rule_problems(weight.when, {}, names, f"{place}: when")
         for offer_id in set(weight.offers) - offers.keys():
             yield f"{place}: unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
+    columns = {*(f"x.{name}" for name in config.features.columns_by_name), *(c.name for c in model_columns(config))}
+    for name in policy.monotone.keys() - columns:
+        place = document.place(("monotone", name))
+        yield f"{place}: monotone: no model has a column {name!r}: {suggestion_for(name, columns)}"
     place = document.place(("exploration", "off_when"))
     yield from _rule_problems(policy.exploration.off_when, {}, names, f"{place}: off_when")
 
@@ -219,11 +230,16 @@ def _experiment_problems(config: Config, document: Document, names: _Names) -> I
         yield from (f"{place}: {name}, arm {arm}: {problem.partition(': ')[2]}" for problem in found)
 
 
+def model_columns(config: Config) -> tuple[Column, ...]:
+    """The offer's and the pair's columns of a model."""
+    return (*offer_columns(config.catalog), *PAIR_COLUMNS)
+
+
 # rules
 
 
 def _rule_problems(
-    text: str, constants: Mapping[str, Value], names: _Names, place: str, derived: bool = False
+    text: str, constants: Mapping[str, Value], names: _Names, place: str, derived: bool = False, formula: bool = False
 ) -> Iterator[str]:
     scopes = ("features",) if derived else SEEN_BY_RULES
     try:
@@ -233,7 +249,7 @@ def _rule_problems(
         return
     unknown = list(_unknown(rule, constants, names, scopes))
     yield from (f"{place}: {problem}" for problem in unknown)
-    if not unknown and (problem := _type_problem(rule, names)):
+    if not unknown and (problem := _type_problem(rule, names, derived or formula)):
         yield f"{place}: {problem}"
 
 
@@ -248,15 +264,20 @@ def _unknown(rule: Rule, constants: Mapping[str, Value], names: _Names, scopes: 
             yield f"unknown {scope}.{name} in {rule.text!r}: {suggestion_for(name, names.of(scope))}"
 
 
-def _type_problem(rule: Rule, names: _Names) -> str | None:
+def _type_problem(rule: Rule, names: _Names, formula: bool) -> str | None:
     """Try the rule on a made-up customer: a comparison of text with a number shows before the first call does."""
     sample: dict[str, Value] = {"number": 1.0, "category": "x", "text": "x", "boolean": True}
     values = {flat(s, n) if s else n: sample[names.of(s)[n]] if s else 1.0 for s, n in rule.reads}
     try:
-        rule.evaluate(values)
+        result = rule.evaluate(values)
     except RuleError as error:
         if "overload" in str(error) or "Unsupported operation" in str(error):
             return f"{rule.text!r} mixes types: compare text with text and numbers with numbers"
+        return None
+    if formula and (isinstance(result, bool) or not isinstance(result, (int, float))):
+        return f"{rule.text!r} gives {result!r}: a formula has to give a number"
+    if not formula and not isinstance(result, bool):
+        return f"{rule.text!r} gives {result!r}: a condition has to give true or false"
     return None
 
 

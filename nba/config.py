@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from nba.domain import Column, Kind
 
@@ -25,10 +25,11 @@ Texts = dict[Locale, str]
 # Always allowed in a profile, declared or not: who the person is, and what they allow. Never a model's column.
 STANDARD_PROFILE: dict[str, FieldType] = {
     "salutation": "text", "given_name": "text", "family_name": "text", "locale": "text",
-    "vulnerable": "boolean", "marketing_consent": "boolean",
+    "vulnerable": "boolean", "marketing_consent": "boolean", "tenure_months": "number",
 }  # fmt: skip
 _DURATION = re.compile(r"^([1-9]\d*)([mhdw])$")
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+MAX_MONTHS_BACK = 36
 _MONTH = re.compile(r"^month(?:-(\d{1,2}))?$")
 
 
@@ -54,19 +55,26 @@ class Window(BaseModel):
             return text
         if duration := _DURATION.match(text):
             return cls(text=text, span_ms=int(duration[1]) * _UNIT_MS[duration[2]])
-        if month := _MONTH.match(text):
+        if (month := _MONTH.match(text)) and int(month[1] or 0) <= MAX_MONTHS_BACK:
             return cls(text=text, months_back=int(month[1] or 0))
         raise ValueError(f"{text!r} is no window: write a duration (90m, 6h, 30d, 2w) or month, month-1, month-2 …")
 
 
 class ActivityType(_Strict):
-    """An event type that may arrive. `text`: how the thread tells it, by locale, with {subject} and {text}."""
+    """An event type that may arrive. `thread`: whether the thread tells it; left out, it is told when it has a `text` or no
+    `unit` (what is measured is no story). `text`: how the thread tells it, by locale, with {subject} and {text}."""
 
     unit: str | None = None
     opens_issue: bool = False
     closes_issue: bool = False
     bad_experience: bool = False
+    thread: bool | None = None
     text: Texts = {}
+
+    @property
+    def told(self) -> bool:
+        """Whether the thread tells it."""
+        return bool(self.text) or self.unit is None if self.thread is None else self.thread
 
 
 class Feature(_Strict):
@@ -266,14 +274,18 @@ class ContextWeight(_Strict):
     offers: tuple[str, ...] = ()
 
 
+# What being helped is worth beside any margin, in the catalog's currency, where a policy does not say otherwise.
+DEFAULT_OF_KIND: dict[Kind, float] = {"resolve": 40.0, "escalate": 20.0, "inform": 8.0, "retain": 20.0}
+
+
 class Worth(_Strict):
     """The weights of the arbitration. Money in the catalog's currency; see nba/arbitration.py for the formula."""
 
     horizon_months: float = Field(12.0, gt=0)
     margin: float = Field(1.0, ge=0)
-    saving: float = Field(0.25, ge=0)
+    saving: float = Field(1.0, ge=0)
     stay: float = Field(1.0, ge=0)
-    of_kind: dict[Kind, float] = {}
+    of_kind: Annotated[dict[Kind, float], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
     levers: dict[str, float] = {}
     context: tuple[ContextWeight, ...] = ()
 
@@ -372,6 +384,8 @@ class Policy(_Strict):
     exploration: Exploration = Exploration()
     holdout: Holdout = Holdout()
     experiments: tuple[Experiment, ...] = ()
+    # Columns whose growth may only raise (1) or only lower (-1) the probability of acceptance.
+    monotone: dict[str, Literal[1, -1]] = {}
     seed: int = 0
 
     @cached_property

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from nba.arbitration import Arbiter, Ranked
 from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
 from nba.config import Config, Offer
-from nba.domain import Customer, Kind, Scores, Stage
+from nba.domain import SERVICE_KINDS, Customer, Kind, Scores, Stage
 from nba.errors import RuleError
 from nba.experiments import Mode
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
@@ -208,6 +208,8 @@ class Decider:
             template = self._phrases.best_template(offer, values, self._facts(case, candidate, case.locale))
             if template is None and self._phrases.needs_evidence(offer):
                 withheld.append(Withheld(offer.id, "evidence", "no sentence of this offer is true of this customer"))
+            elif template is None and offer.kind not in SERVICE_KINDS and case.customer.activity_at_ms is None:
+                withheld.append(Withheld(offer.id, "evidence", "nothing is known of what this customer did"))
             else:
                 templates[offer.id] = template
                 kept.append(candidate)

@@ -107,6 +107,8 @@ def not_eligible(rule: Rule, candidate: Candidate, values: Values) -> str | None
     """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only."""
     if candidate.failed is not None:
         return candidate.failed
+    if candidate.offer.is_plan and not candidate.covers:
+        return f"not enough for what they use: {candidate.offer.covers}"
     try:
         return None if rule.truth(with_pair(values, candidate) if rule.per_offer else values) else rule.text
     except RuleError as error:

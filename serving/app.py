@@ -173,7 +173,7 @@ def _add_calls(app: FastAPI) -> None:
         return _json(await find(Folders(_service(request).settings.state_dir), decision_id))
 
 
-def _parsed(raw: list[dict[str, Any]], service: Service) -> tuple[list[Activity], list[dict[str, Any]]]:
+def _parsed(raw: list[Any], service: Service) -> tuple[list[Activity], list[dict[str, Any]]]:
     spec, now_ms = service.recommender.engine.spec, service.clock()
     events, rejected = [], []
     for index, entry in enumerate(raw):

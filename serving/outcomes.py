@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from features.store import Store
+from nba.clock import DAY_MS
 from nba.domain import Contact
 from nba.errors import InputError, NotFoundError, RefusedError, StoreError
 from serving.journal import Folders, Journal, find_live, place_of
@@ -58,7 +59,7 @@ class Outcomes:
 
     async def record_delayed(self, body: DelayedOutcomeIn) -> dict[str, Any]:
         """Keep what became of a customer. Raises InputError, RefusedError and JournalError."""
-        at_ms = moment(body.at, "/at")
+        at_ms = self._happened(body.at)
         identity = f"{body.customer_id}/{body.outcome}/{at_ms}"
         key = body.outcome_id or _short(identity)
         if self._is_done(key, identity):
@@ -78,12 +79,21 @@ class Outcomes:
             "offer_id": body.offer_id,
             "customer_id": decision["customer_id"],
             "outcome": body.outcome,
-            "at_ms": silent if body.at is None else moment(body.at, "/at"),
+            "at_ms": silent if body.at is None else self._happened(body.at, decision["at_ms"]),
             "received_ms": now_ms,
             "reason": body.reason,
             "channel": decision["request"]["channel"],
             "interaction_id": decision["request"]["interaction_id"],
         }
+
+    def _happened(self, at: str, after_ms: int = 0) -> int:
+        """When it happened. A clock that is wrong would switch a rest off or on, so it is refused with its place."""
+        at_ms = moment(at, "/at")
+        if at_ms > self._clock() + DAY_MS:
+            raise InputError(f"{at!r} is more than a day ahead: set the clock that sent it", "/at")
+        if at_ms < after_ms - DAY_MS:
+            raise InputError(f"{at!r} is before the decision it belongs to: set the clock that sent it", "/at")
+        return at_ms
 
     async def _contact(self, row: dict[str, Any], store: Store) -> None:
         """Into the contact history; while Redis is away into the spool. An offer that was skipped met nobody."""

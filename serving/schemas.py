@@ -63,7 +63,7 @@ class RecommendIn(_In):
 class ActivityIn(_In):
     """A batch of events; each is checked on its own, so one bad event does not cost the others."""
 
-    events: list[dict[str, Any]] = Field(max_length=MAX_EVENTS)
+    events: list[Any] = Field(max_length=MAX_EVENTS)
 
 
 class OfferOutcomeIn(_In):

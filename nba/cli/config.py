@@ -29,8 +29,11 @@ def init(
     source = find_config(like)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError(f"{directory}: is there already and not empty: choose another folder, or empty this one")
-    directory.mkdir(parents=True, exist_ok=True)
-    written = [shutil.copyfile(file, directory / file.name) for file in sorted(source.glob("*.yaml"))]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        written = [shutil.copyfile(file, directory / file.name) for file in sorted(source.glob("*.yaml"))]
+    except OSError as error:
+        raise InputError(f"{directory}: cannot be written ({error.strerror}): choose another folder") from error
     if as_json:
         print_json({"folder": str(directory), "files": [str(file) for file in written]})
         return

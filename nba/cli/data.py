@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -47,7 +48,7 @@ def ingest(
     if kind not in KINDS:
         raise InputError(f"--kind {kind}: use one of {', '.join(KINDS)}")
     settings = settings_of(config=config, redis_url=redis_url, state_dir=state_dir)
-    refused = rejected or settings.state_dir / "rejected" / f"{kind}.jsonl"
+    refused = rejected or settings.state_dir / "rejected" / f"{kind}-{_name_of(files)}.jsonl"
     report = asyncio.run(_ingest(settings, files, kind, refused))
     if as_json:
         print_json(report)
@@ -55,6 +56,11 @@ def ingest(
         _tell(report, kind)
     if report["rejected"]:
         raise typer.Exit(1)
+
+
+def _name_of(files: list[Path]) -> str:
+    """One file of refusals for each set of files: the same call goes on in it, another one leaves it alone."""
+    return hashlib.sha256("\0".join(str(file.resolve()) for file in files).encode()).hexdigest()[:8]
 
 
 def _tell(report: dict[str, Any], kind: str) -> None:

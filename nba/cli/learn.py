@@ -52,6 +52,10 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Same data and seed: same bytes.")] = 0,
     promote: Annotated[bool, typer.Option(help="Promote when every gate says yes.")] = True,
+    tune: Annotated[
+        float, typer.Option(min=0, metavar="MINUTES", help="Search parameters this long (extra: tune).")
+    ] = 0.0,
+    stay_after_days: Annotated[int, typer.Option(min=1, help="Horizon of the stay head.")] = 90,
     as_json: Json = False,
 ) -> None:
     """Train, calibrate, export to ONNX, prove parity, write a version to the registry, promote it through the gates.
@@ -62,7 +66,7 @@ def train(
     report = run_training(
         settings, decisions, delayed, valid_share=valid_share, valid_from_ms=_day_ms(valid_from), seed=seed, promote=promote,
         weights=_one_of(weights, "weights", ("none", "propensity")), monotone=_monotone(monotone or []),
-        window_ms=round(window_days * 86_400_000),
+        window_ms=round(window_days * 86_400_000), tune_minutes=tune, stay_after_days=stay_after_days,
     )  # fmt: skip
     if as_json:
         print_json(report.as_json())
@@ -81,6 +85,7 @@ def run_training(settings: Settings, decisions: Path, delayed: Path | None = Non
     folder = find_config(settings.config)
     sound = load_config(folder)
     rows = decision_rows(settings, decisions)
+    options["monotone"] = {**sound.policy.monotone, **options.get("monotone", {})}
     with progress("train") as (bar, task):
         return learn(
             rows, sound, Registry(settings.state_dir / "models"), now_ms=system_now_ms(), options=Options(**options),

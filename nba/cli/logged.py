@@ -88,8 +88,9 @@ def learnt_rows(folder: Path, at_ms: Numbers) -> list[str]:
     learnt = int((at_ms < until_ms).sum())
     if not learnt:
         return []
-    seen = f"the model may have learnt from {learnt:,} of these {len(at_ms):,} outcomes (they are older than its last training row)"
-    return [f"{seen}, so its value leans high: judge it by later ones, --since {format_at(until_ms)[:10]}"]
+    seen = f"the model may have learnt from {learnt:,} of these {len(at_ms):,} outcomes"
+    why = "they are older than its last training row, so its value leans high"
+    return [f"{seen}: {why}: judge it by later ones, --since {format_at(until_ms)[:10]}"]
 
 
 def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[Numbers, Array, dict[str, int]]:

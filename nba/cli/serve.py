@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ import typer
 from pydantic import SecretStr
 
 from nba.cli.output import ConfigName, RedisUrl, StateDir, err, log_to_stderr, settings_epilog, settings_of
+from nba.errors import InputError
 from nba.load import find_config, load_config
 from nba.settings import Settings
 
@@ -54,20 +56,49 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, **tls: Any) 
     keys = settings.api_keys.get_secret_value() if settings.api_keys else None
     check_binding(host, keys)
     load_config(find_config(settings.config))
+    _check_reachable(settings)
     shared: dict[str, Any] = {"host": host, "port": port, "server_header": False, "date_header": False, **options()}
     shared |= {name: value for name, value in tls.items() if value is not None}
     err.print(f"serving {settings.config} on http://{host}:{port}  (docs: /docs, desktop: /desktop)", style="dim")
     if workers == 1:
         from serving.app import create_app
 
-        uvicorn.run(create_app(settings), **shared)
+        _ended_well(lambda: uvicorn.run(create_app(settings), **shared))
         return
     with ExitStack() as stack:
         # The workers' counts meet in files, so that /metrics is about all of them.
         counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="nba-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
         os.environ.update(_environment(_with_redis(settings, stack)))
-        uvicorn.run("nba.cli.serve:worker", factory=True, workers=workers, **shared)
+        _ended_well(lambda: uvicorn.run("nba.cli.serve:worker", factory=True, workers=workers, **shared))
+
+
+def _check_reachable(settings: Settings) -> None:
+    """What would only fail once the service starts: a URL that is none, a state folder that cannot be one."""
+    from features.store import SCHEMES, without_secret
+
+    url = settings.redis_url
+    if url is not None and url.partition("://")[0] not in SCHEMES:
+        raise InputError(
+            f"NBA_REDIS_URL {without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://"
+        )
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"NBA_STATE_DIR {settings.state_dir}: {error.strerror}: give a folder that can be written"
+        ) from error
+
+
+def _ended_well(serve: Callable[[], None]) -> None:
+    """uvicorn says itself why it could not start (a port that is taken, say) and leaves with a status of its own."""
+    try:
+        serve()
+    except SystemExit as left:
+        if left.code:
+            raise InputError(
+                "the service did not start: the line above says why; another --port is often the cure"
+            ) from left
 
 
 def worker() -> Any:

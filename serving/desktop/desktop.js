@@ -189,7 +189,10 @@ function dial(call) {
 /** A telephony system opens the page with #customer=…&interaction=…&intent=…. */
 function fromAddress() {
   const said = new URLSearchParams(location.hash.slice(1)), customer = said.get("customer");
-  if (!customer) { state.call || state.setup === null ? show(state.call ? "call" : "start") : close(); if (state.call) close(); return; }
+  if (!customer) {
+    if (state.call) close(); else show("start");
+    return;
+  }
   if (state.call?.customer_id === customer) return;
   const demo = state.setup?.callers.find((caller) => caller.customer_id === customer && (!said.get("interaction") || said.get("interaction") === caller.interaction_id));
   const intent = said.get("intent"), field = state.setup?.intent.field ?? "intent";
@@ -205,6 +208,10 @@ function askForKey() {
 $("dial").addEventListener("submit", (event) => {
   event.preventDefault();
   dial({ customer_id: $("customer").value.trim(), context: { [state.setup?.intent.field ?? "intent"]: $("dial-intent").value || "general" } });
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();  // the address is the call's: a fragment of its own would end it
+  $("main").focus();
 });
 $("end").addEventListener("click", () => { history.pushState(null, "", location.pathname); close(); });
 $("happens").addEventListener("click", somethingHappens);

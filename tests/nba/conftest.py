@@ -104,7 +104,8 @@ def customer(**changes: Any) -> Customer:
         "since_complaint_h": float("nan"),
     }
     profile: Mapping[str, Any] = {"plan": "l-40", "salutation": "Mr.", "family_name": "Kraus", "tenure_months": 30.0}
-    return Customer(**{"customer_id": "c-1", "features": features, "profile": profile, **changes})
+    known = {"customer_id": "c-1", "features": features, "profile": profile, "activity_at_ms": NOW_MS - 60_000}
+    return Customer(**{**known, **changes})
 
 
 def case_for(decider: Decider, of: Customer | None = None, **request: Any) -> Case:

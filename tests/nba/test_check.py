@@ -28,6 +28,10 @@ BAD = [
     ("catalog", "ceil(features.data_mb_m1 / 1024.0)", "saving_month", "is computed from it"),
     ("features", "take: count, window: 7d", "take: count, window: 7 days", r"features.yaml:11: .*is no window"),
     ("features", "of: page_viewed, where", "of: page_view, where", "unknown activity 'page_view': did you mean 'page_viewed'"),
+    ("features", "take: count, window: 7d", "take: count, window: 900d", "looks back further than activity is kept"),
+    ("features", "window: month-1", "window: month-99", "is no window"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan"', "has to give true or false"),
+    ("catalog", 'cost_month: "price_month + max', 'cost_month: "profile.plan" # "max', "has to give a number"),
     ("features", "timezone: Europe/Berlin", "timezone: Europe/Berlyn", "unknown time zone"),
     ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "data_gb_peak / 1024.0"', "computed from itself"),
     ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "profile.plan"', "reads other features only"),
@@ -39,6 +43,7 @@ BAD = [
     ("policy", "worth: {horizon", "levers: {horizon", "levers: is not known here"),
     ("policy", "worth: {horizon_months: 12", "worth: {levers: {musik: 2.0}, horizon_months: 12", "unknown offer 'musik': did you mean 'music'"),
     ("policy", '{salutation} {family_name}, let', '{salutation} {familyname}, let', "unknown placeholder"),
+    ("policy", "worth: {horizon", "monotone: {pair.saving: 1}\nworth: {horizon", "no model has a column 'pair.saving': did you mean"),
     ("policy", "opening:", "opening: [", "not YAML"),
     ("policy", "base_accept:", "worth:", "key 'worth' stands here twice"),
 ]  # fmt: skip

@@ -109,6 +109,21 @@ def test_no_dearer_plan_when_a_cheaper_one_is_enough(decider: Decider) -> None:
     assert stage_of(decider.decide(case_for(decider, small), None), "l-40") == "dominated"
 
 
+def test_a_plan_that_is_not_enough_is_no_better_use(decider: Decider) -> None:
+    """Whoever uses 30 GB does not benefit from 10 GB, whatever it would save."""
+    heavy = customer(profile={"plan": "l-40"}, features={"data_mb_m1": 30 * 1024.0, "data_gb_peak": 30.0})
+    decision = decider.decide(case_for(decider, heavy), None)
+    assert next(w.rule for w in decision.withheld if w.offer_id == "flex-10").startswith("not enough for what they use")
+
+
+def test_nothing_is_judged_by_activity_that_is_not_known(decider: Decider) -> None:
+    """A caller of whom nothing is known hears service, and no guess about their recent activity."""
+    stranger = customer(profile={}, features={"data_mb_m1": 0.0, "data_gb_peak": 0.0}, activity_at_ms=None)
+    decision = decider.decide(case_for(decider, stranger, limit=5), None)
+    assert {s.kind for s in decision.suggestions} == {"resolve", "escalate"}
+    assert stage_of(decision, "music") == "evidence"
+
+
 def test_the_larger_plan_is_for_those_who_need_it(decider: Decider) -> None:
     """Who uses 30 GB on the 10 GB plan pays overage, and hears that the large plan costs less."""
     heavy = customer(profile={"plan": "flex-10"}, features={"data_mb_m1": 30 * 1024.0, "data_gb_peak": 30.0})

@@ -78,7 +78,7 @@ customers = st.builds(
     contacts=st.lists(contacts, max_size=6).map(tuple),
     open_issues=st.lists(st.builds(OpenIssue, st.just("complaint"), st.integers(0, 90).map(lambda d: NOW_MS - d * DAY_MS),
                                    st.just("web")), max_size=1).map(tuple),
-    closed_in=calls, bad_experience_ms=moments,
+    activity_at_ms=st.sampled_from([None, NOW_MS - 60_000, NOW_MS - 60_000]), closed_in=calls, bad_experience_ms=moments,
     degraded=st.sampled_from([(), (), (), ("features",), ("profile",), ("thread",)]),
 )  # fmt: skip
 requests = st.builds(
