@@ -173,6 +173,20 @@ def test_a_call_comes_in_by_address(page_of, cast):
     assert page.locator("#panel").get_attribute("interaction-id") == "cti-1"
 
 
+def test_the_skip_link_and_the_way_back(desk, cast):
+    """Skipping to the call does not end it; the browser's Back does, and Forward takes it up again."""
+    desk.keyboard.press("1")
+    expect(say(desk)).to_be_visible()
+    desk.locator(".skip").focus()
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#main")).to_be_focused()
+    expect(say(desk)).to_be_visible()
+    desk.go_back()
+    expect(desk.locator("#start")).to_be_visible()
+    desk.go_forward()
+    expect(desk.locator("#name")).to_have_text("Mr. Kraus")
+
+
 def test_keys_can_be_turned_off(desk):
     """Single letters are no commands any more; everything stays reachable by Tab and Enter."""
     desk.keyboard.press("?")
