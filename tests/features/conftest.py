@@ -59,7 +59,7 @@ CONFIG: dict[str, Any] = {
     "timezone": "Europe/Berlin",
     "activities": {
         "spent": {"unit": "cent"},
-        "seen": {},
+        "seen": {"thread": False},
         "told": {"text": {"en": "did something"}},
         "complaint": {"opens_issue": True},
         "resolved": {"closes_issue": True},
