@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import typer
 
 from features.spec import FeatureSpec
 from models.learned import Options
@@ -21,10 +23,13 @@ from models.registry import Registry
 from models.scorer import Scorer
 from models.train import train as learn
 from nba.answer import answer
+from nba.cli import build
 from nba.cli.memory import LocalMemory
+from nba.cli.output import fail
 from nba.clock import DAY_MS, day_of
 from nba.config import Config
 from nba.decide import Decider, Request
+from nba.errors import NbaError
 from nba.evaluate.ope import Question
 from nba.evaluate.reward import Pairs
 from nba.load import find_config, load_config
@@ -108,18 +113,21 @@ class Journal:
     decisions: int
 
     def nba(self, *arguments: object, status: int = 0) -> dict:
-        """Run `nba evaluate …` with --json on this journal and give its document."""
+        """Run `nba evaluate …` with --json on this journal, in this process, and give its document."""
         where = [] if arguments[0] == "power" else ["--config", "telco", "--state-dir", str(self.state)]
-        command = [str(Path(sys.executable).with_name("nba")), "evaluate", *map(str, arguments), *where]
-        done = subprocess.run(
-            [*command, "--json"],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return json.loads(done.stdout)
+        with redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit) as left:
+            try:
+                verbs()(["evaluate", *map(str, arguments), *where, "--json"])
+            except NbaError as error:
+                fail(error, as_json=True)
+        assert (left.value.code or 0) == status, said.getvalue()
+        return json.loads(said.getvalue())
+
+
+@cache
+def verbs() -> typer.Typer:
+    """The application; registered once, for it is one for the whole process."""
+    return build()
 
 
 @pytest.fixture(scope="session")
