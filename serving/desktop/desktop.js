@@ -19,8 +19,8 @@ function open(call) {
   choose("say");
   $("pane-explain").replaceChildren();
   put({ "customer-id": call.customer_id, "interaction-id": state.call.interaction_id, context: JSON.stringify(state.call.context), "max-cost-month": null });
+  queueMicrotask(load);  // after the panel's own question, which is put in a microtask too: the sentence comes first
   draw();
-  load();
   $("name").focus();
 }
 
