@@ -41,7 +41,8 @@ def test_arms_are_kept_within_an_interaction_and_replayed(start, folder: Path) -
         customer = nba.customer()
         asked = {"interaction_id": f"call-{number}", "channel": "call"}
         answers = [
-            nba.recommend(customer, agent={"id": "a", "group": group}, **asked) for group in (groups * 2)[number % 8 :][:4]
+            nba.recommend(customer, agent={"id": "a", "group": group}, **asked)
+            for group in (groups * 2)[number % 8 :][:4]
         ]
         arms = {(a["experiment"]["name"], a["experiment"]["arm"]) for a in answers if a["experiment"]}
         assert len(arms) == 1
