@@ -51,7 +51,7 @@ def config() -> FeaturesConfig:
         {"name": "data_gb_peak", "is": "max(features.data_sum_month_1, features.data_sum_month_2) / 1024.0"},
         {"name": "talk_share", "is": "features.call_sum_30d / (features.call_sum_30d + features.data_sum_30d + 1.0)"},
     ]
-    activities = {kind: {"unit": UNITS[kind]} if kind in UNITS else {} for kind in TYPES}
+    activities = {kind: {"unit": UNITS[kind]} if kind in UNITS else {"thread": False} for kind in TYPES}
     return FeaturesConfig.model_validate({"timezone": "Europe/Berlin", "activities": activities, "features": features})
 
 

@@ -13,6 +13,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 
 from nba.arbitration import Arbiter, Ranked
 from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
@@ -205,7 +207,8 @@ class Decider:
         for candidate in passed.candidates:
             offer = candidate.offer
             values = with_pair(case.values, candidate)
-            template = self._phrases.best_template(offer, values, self._facts(case, candidate, case.locale))
+            facts = partial(self._facts, case, candidate, case.locale)
+            template = self._phrases.best_template(offer, values, facts)
             if template is None and self._phrases.needs_evidence(offer):
                 withheld.append(Withheld(offer.id, "evidence", "no sentence of this offer is true of this customer"))
             elif template is None and offer.kind not in SERVICE_KINDS and case.customer.activity_at_ms is None:
@@ -249,7 +252,9 @@ class Decider:
         ]
 
     def _probabilities(self, case: Case, best: list[Ranked], mode: Mode) -> list[float]:
-        if mode == "random":
+        if not best:
+            return []
+        if mode == "random" or len(best) == 1:
             return [1.0 / len(best)] * len(best)
         exploration = self.config.policy.exploration
         off = exploration.gamma is None or bool(case.customer.degraded) or self._exploration_is_off(case)
@@ -354,7 +359,7 @@ def _why_nothing(withheld: Sequence[Withheld], mode: Mode) -> str:
     """The latest stage that stopped something: the offers that came closest to being said."""
     if mode == "nothing":
         return "held out: this customer is in the arm that hears no suggestion"
-    found = Counter(stage for _, stage, _ in withheld)
+    found = Counter(map(itemgetter(1), withheld))
     stages = [stage for stage in _NOTHING if stage in found]
     late = stages[-1] if stages else "eligibility"
     counts = ", ".join(f"{stage} {found[stage]}" for stage in stages)

@@ -77,8 +77,10 @@ def run_funnel(
 
 
 def _keep(
-    candidates: Iterable[Candidate], stage: Stage, question: Callable[[Candidate], str | None], withheld: list[Withheld]
+    candidates: list[Candidate], stage: Stage, question: Callable[[Candidate], str | None], withheld: list[Withheld]
 ) -> list[Candidate]:
+    if not candidates:
+        return candidates
     kept = []
     for candidate in candidates:
         reason = question(candidate)

@@ -7,13 +7,13 @@ never handed to `str.format` (which would reach into attributes of whatever it i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from string import Formatter
 
 from nba.config import Config, Offer, Say
 from nba.errors import RuleError
-from nba.rules import Rule, Value
+from nba.rules import Rule, Value, Values
 from nba.wording import Wording, clean, wording, write
 
 MONEY = ("saving_month", "saving_year", "cost_month", "own_cost_month", "price_month")
@@ -87,12 +87,16 @@ class Template:
         """The languages it speaks."""
         return self._texts.keys()
 
-    def sayable(self, values: Mapping[str, Value], facts: Mapping[str, Value]) -> bool:
-        """Its condition holds and every name it uses has data. A condition that cannot be evaluated does not hold."""
+    def holds(self, values: Values) -> bool:
+        """Its condition; one that cannot be evaluated does not hold."""
         try:
-            return self.when.truth(values) and all(_known(facts.get(name)) for name in self.names)
+            return self.when.truth(values)
         except RuleError:
             return False
+
+    def has_data(self, facts: Mapping[str, Value]) -> bool:
+        """Whether every name it uses is known."""
+        return all(_known(facts.get(name)) for name in self.names)
 
 
 def _known(value: Value) -> bool:
@@ -115,10 +119,16 @@ class Phrasebook:
         }
         self._labels = {feature.name: feature for feature in config.features.features}
 
-    def best_template(self, offer: Offer, values: Mapping[str, Value], facts: Mapping[str, Value]) -> Template | None:
-        """The sayable template that stands on most facts, the first of equals. None: nothing can be said."""
-        sayable = [t for t in self._templates[offer.id] if t.sayable(values, facts)]
-        return max(sayable, key=lambda t: len(t.names), default=None)
+    def best_template(self, offer: Offer, values: Values, facts: Callable[[], Mapping[str, Value]]) -> Template | None:
+        """The sayable template that stands on most facts, the first of equals. None: nothing can be said.
+
+        `facts` is asked only when the condition of some template holds: most offers fail there.
+        """
+        apt = [template for template in self._templates[offer.id] if template.holds(values)]
+        if not apt:
+            return None
+        known = facts()
+        return max((t for t in apt if t.has_data(known)), key=lambda t: len(t.names), default=None)
 
     def needs_evidence(self, offer: Offer) -> bool:
         """Whether the offer has templates at all; one without is said by its title alone."""
