@@ -20,6 +20,7 @@ def test_a_slow_service_is_said_to_be_slow(page_of, cast):
     """First the shape of the answer, then words; the answer itself takes their place."""
     page = page_of()
     page.route("**/v1/recommend", lambda route: (page.wait_for_timeout(2_000), route.continue_()))
+    page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(page.locator(".bone").first).to_be_visible()
     expect(page.locator(".note")).to_contain_text("takes longer than usual")
@@ -30,6 +31,7 @@ def test_a_slow_service_is_said_to_be_slow(page_of, cast):
 def test_a_dead_service_keeps_what_there_was_and_comes_back(page_of, cast):
     """The last answer stays, with its age and an alert; when the service is back, the page is by itself."""
     page = page_of(loud=True)
+    page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(say(page)).to_be_visible()
     page.route("**/v1/**", lambda route: route.abort())
@@ -46,6 +48,7 @@ def test_a_dead_service_keeps_what_there_was_and_comes_back(page_of, cast):
 def test_an_outcome_that_was_not_saved_can_be_sent_again(page_of, cast, service):
     """Nothing pretends to be saved; trying again saves it once."""
     page = page_of(loud=True)
+    page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(say(page)).to_be_visible()
     page.route("**/v1/outcomes", lambda route: route.abort())
@@ -70,6 +73,7 @@ def test_a_whole_answer_looks_whole(page_of, cast):
     """With the model's word there is no note, and the likelihood is there."""
     page = page_of()
     page.route("**/v1/recommend", answered_by_a_model)
+    page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(page.locator(".meta").first).to_contain_text("likely to accept")
     expect(page.locator(".note")).to_have_count(0)
@@ -121,6 +125,7 @@ def test_german_speaks_german(page_of, cast):
     """The page, the sentence and the numbers."""
     page = page_of(locale="de-DE")
     expect(page.locator("h1").first).to_have_text("Wer ruft an?")
+    page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(say(page)).to_contain_text("nach Ihren letzten Aktivitäten")
     expect(page.locator(".save").first).to_have_text("spart 12,00 € im Monat")
