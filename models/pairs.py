@@ -6,7 +6,6 @@ function that serving calls; where no offer has a formula they depend on the own
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -17,10 +16,10 @@ from numpy.typing import NDArray
 
 from models.batch import Batch
 from models.schema import SchemaColumn
-from nba.candidates import PAIR_COLUMNS, CatalogRules, make_candidates, pair_values, rule_values
+from nba.candidates import PAIR_COLUMNS, CatalogRules, make_candidate, make_candidates, pair_values, rule_values
 from nba.config import Config
 from nba.domain import Column
-from nba.rules import Value, Values
+from nba.rules import Names, Rule, Value, Values
 
 _ALL = tuple(column.name for column in PAIR_COLUMNS)
 Reading = tuple[str, str]  # scope and name, as a rule writes them
@@ -36,6 +35,7 @@ class Pairs:
         self._logged = self._wanted if use_logged else []
         self._rules = CatalogRules(config.catalog)
         self._inputs = _formula_inputs(config, self._rules)
+        self._names = Names(name for rule in _formulas(self._rules) for name in rule.variables)
         inputs = [column.name for column in self._inputs.values()]
         self.reads = list(dict.fromkeys(["x.plan", *inputs, *self._logged])) if wanted else []
 
@@ -73,17 +73,9 @@ class Pairs:
             given[scope][name] = value
         plan = self._config.catalog.offers[own] if own < len(self._config.catalog.offers) else None
         features = {name: float(value) for name, value in given["features"].items() if isinstance(value, float)}
-        values = rule_values(features, given["profile"], given["context"], plan, self._rules.fixed)
+        values = rule_values(features, given["profile"], given["context"], plan, self._names)
         profile: dict[str, Value] = {} if plan is None else {"plan": plan.id}
-        return pair_values(make_candidates(self._alone[offer], values, profile)[0])
-
-    @cached_property
-    def _alone(self) -> list[CatalogRules]:
-        """The compiled catalog with one offer to compute, all of them known as own plans."""
-        views = [copy.copy(self._rules) for _ in self._rules.offers]
-        for view, rules in zip(views, self._rules.offers, strict=True):
-            view.offers = (rules,)
-        return views
+        return pair_values(make_candidate(self._rules, values, profile, offer))
 
     @cached_property
     def _table(self) -> NDArray[np.float64]:
@@ -94,10 +86,13 @@ class Pairs:
         return np.array(rows, dtype=np.float64)
 
 
+def _formulas(rules: CatalogRules) -> list[Rule]:
+    return [rule for offer in rules.offers for rule in (offer.cost, offer.covers) if rule is not None]
+
+
 def _formula_inputs(config: Config, rules: CatalogRules) -> dict[Reading, Column]:
     """What the formulas of cost and cover read, with the typed column that holds it; text fields are not in the log."""
-    formulas = [rule for offer in rules.offers for rule in (offer.cost, offer.covers) if rule is not None]
-    read = sorted({reading for rule in formulas for reading in rule.reads})
+    read = sorted({reading for rule in _formulas(rules) for reading in rule.reads})
     columns = {column.name: column for column in config.features.columns}
     scopes = {
         "features": {feature.name for feature in config.features.features},

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from nba.config import Catalog, Offer
 from nba.domain import Column
 from nba.errors import RuleError
-from nba.rules import Rule, Value, Values, flat
+from nba.rules import Answer, Block, Names, Rule, Value, Values, flat
 
 
 class Candidate(NamedTuple):
@@ -52,19 +51,53 @@ class OfferRules:
         return [rule for rule in (self.eligible, self.cost, self.covers, *self.say) if rule is not None]
 
 
+class _Together:
+    """One rule of some offers, asked at once. `places`: which offers."""
+
+    __slots__ = ("_block", "_places", "_width")
+
+    def __init__(self, rules: Sequence[Rule | None]) -> None:
+        self._places = [place for place, rule in enumerate(rules) if rule is not None]
+        self._block = Block([rule for rule in rules if rule is not None])
+        self._width = len(rules)
+
+    def ask(self, values: Values) -> list[Answer]:
+        """An answer for each offer; None for those that were not asked."""
+        out: list[Answer] = [None] * self._width
+        for place, answer in zip(self._places, self._block.ask(values), strict=True):
+            out[place] = answer
+        return out
+
+
 class CatalogRules:
-    """All offers compiled, in the order of the catalog."""
+    """All offers compiled, in the order of the catalog.
+
+    `costs` and `costs_on_top` (those that read `own_cost_month`), `covers` and `eligible` (those that do not read what
+    differs from offer to offer) answer for the whole catalog at once.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.offers = tuple(OfferRules(offer) for offer in catalog.offers)
         self.by_id = {rules.offer.id: rules for rules in self.offers}
-        rules = [rule for offer in self.offers for rule in offer.all()]
-        self.fixed = frozenset(name for rule in rules for name in rule.variables)
+        self.place = {rules.offer.id: place for place, rules in enumerate(self.offers)}
+        self.variables = frozenset(name for o in self.offers for rule in o.all() for name in rule.variables)
+        self.costs = _Together([_unless(o.cost, _on_top(o.cost)) for o in self.offers])
+        self.costs_on_top = _Together([_unless(o.cost, not _on_top(o.cost)) for o in self.offers])
+        self.covers = _Together([_unless(o.covers, o.covers is not None and o.covers.always) for o in self.offers])
+        self.eligible = _Together([_unless(o.eligible, o.eligible.per_offer) for o in self.offers])
 
     def own(self, profile: Mapping[str, Value]) -> OfferRules | None:
         """The customer's own plan: the offer whose id is `profile.plan`; None when there is none such."""
         return self.by_id.get(str(profile.get("plan")))
+
+
+def _unless(rule: Rule | None, other: bool) -> Rule | None:
+    return None if other else rule
+
+
+def _on_top(cost: Rule | None) -> bool:
+    return cost is not None and ("", "own_cost_month") in cost.reads
 
 
 def offer_constants(offer: Offer) -> dict[str, Value]:
@@ -79,26 +112,50 @@ def rule_values(
     profile: Mapping[str, Value],
     context: Mapping[str, Value],
     own: Offer | None,
-    fixed: AbstractSet[str] | None = None,
+    names: Names | None = None,
 ) -> Values:
-    """Flat CEL variables of one customer; what is missing (None, NaN) is left out, so that a rule that reads it fails."""
-    values: dict[str, Value] = {flat("features", name): value for name, value in features.items() if value == value}
-    for scope, given in (("profile", profile), ("context", context)):
-        values.update(
-            {flat(scope, name): value for name, value in given.items() if value is not None and value == value}
-        )
-    if own is not None:
-        values.update({flat("own", name): value for name, value in own.attributes.items()})
-    return Values(values, fixed)
+    """Flat CEL variables of one customer; what is missing (None, NaN) is left out, so that a rule that reads it fails.
+
+    `names`: the only ones that will be read; all where it is not given.
+    """
+    given: dict[str, Mapping[str, Value]] = {"features": features, "profile": profile, "context": context}
+    given["own"] = {} if own is None else own.attributes
+    wanted = _all_names(given) if names is None else names.plain
+    values: dict[str, Value] = {}
+    for scope, name, variable in wanted:
+        value = given[scope].get(name)
+        if value is not None and value == value:
+            values[variable] = value
+    return Values(values, names)
+
+
+def _all_names(given: Mapping[str, Mapping[str, Value]]) -> list[tuple[str, str, str]]:
+    return [(scope, name, flat(scope, name)) for scope, known in given.items() for name in known]
 
 
 def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, Value]) -> list[Candidate]:
     """One candidate for each offer of the catalog, in its order. Adds `own_cost_month` to `values` when it is known."""
+    costs = rules.costs.ask(values)
     own = rules.own(profile)
-    own_cost = None if own is None else _own_cost(own, values)
+    own_cost = None if own is None else _own_cost(own, costs[rules.place[own.offer.id]])
     if own_cost is not None:
-        values["own_cost_month"] = own_cost
-    return [_candidate(offer, values, own, own_cost) for offer in rules.offers]
+        values.learn("own_cost_month", own_cost)
+    asked = zip(rules.offers, costs, rules.costs_on_top.ask(values), rules.covers.ask(values), strict=True)
+    return [_candidate(offer, a if b is None else b, c, own, own_cost) for offer, a, b, c in asked]
+
+
+def make_candidate(rules: CatalogRules, values: Values, profile: Mapping[str, Value], place: int) -> Candidate:
+    """The candidate of one offer alone, as `make_candidates` makes it."""
+    own, offer = rules.own(profile), rules.offers[place]
+    own_cost = None if own is None else _own_cost(own, _asked(own.cost, values))
+    if own_cost is not None:
+        values.learn("own_cost_month", own_cost)
+    cost = None if offer is own and own_cost is not None else _asked(offer.cost, values)
+    return _candidate(offer, cost, _asked(offer.covers, values), own, own_cost)
+
+
+def _asked(rule: Rule | None, values: Values) -> Answer:
+    return None if rule is None else rule.answer(values)
 
 
 def with_pair(values: Values, candidate: Candidate) -> Values:
@@ -111,31 +168,33 @@ def with_pair(values: Values, candidate: Candidate) -> Values:
     return values
 
 
-def _own_cost(own: OfferRules, values: Values) -> float | None:
+def _own_cost(own: OfferRules, cost: Answer) -> float | None:
     try:
-        return _cost(own, values, None)
+        return _cost(own, cost, None)
     except RuleError:
         return None
 
 
-def _candidate(rules: OfferRules, values: Values, own: OfferRules | None, own_cost: float | None) -> Candidate:
+def _candidate(
+    rules: OfferRules, cost: Answer, covers: Answer, own: OfferRules | None, own_cost: float | None
+) -> Candidate:
     offer = rules.offer
     margin = offer.margin_month - (own.offer.margin_month if own is not None and rules.is_plan else 0.0)
     try:
-        cost = own_cost if rules is own and own_cost is not None else _cost(rules, values, own_cost)
-        covers = rules.covers is None or rules.covers.truth(values)
+        money = own_cost if rules is own and own_cost is not None else _cost(rules, cost, own_cost)
+        enough = rules.covers is None or rules.covers.always or rules.covers.as_truth(covers)
     except RuleError as error:
         return Candidate(offer, None, None, False, margin, str(error))
     comparable = rules.is_plan or rules.cost is not None  # something new to buy saves nothing for the same use
-    saving = round(own_cost - cost, 2) if comparable and own_cost is not None and cost is not None else None
-    return Candidate(offer, cost, saving, covers, margin)
+    saving = round(own_cost - money, 2) if comparable and own_cost is not None and money is not None else None
+    return Candidate(offer, money, saving, enough, margin)
 
 
-def _cost(rules: OfferRules, values: Values, own_cost: float | None) -> float | None:
+def _cost(rules: OfferRules, answer: Answer, own_cost: float | None) -> float | None:
     """The formula where there is one; a plan's price; for anything else its price on top of what the customer pays."""
     offer = rules.offer
     if rules.cost is not None:
-        return round(rules.cost.number(values), 2)
+        return round(rules.cost.as_number(answer), 2)
     if rules.is_plan:
         return offer.price_month
     if own_cost is None:

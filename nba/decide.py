@@ -25,7 +25,7 @@ from nba.experiments import Mode
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
 from nba.funnel import Call, Passed, Withheld, run_funnel
 from nba.phrase import Phrasebook, Reason, Template
-from nba.rules import Rule, Value, Values
+from nba.rules import Names, Rule, Value, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Decider:
         self._phrases = Phrasebook(config, {offer.offer.id: offer.say for offer in self.rules.offers})
         self._off_when = Rule(config.policy.exploration.off_when)
         # Every name that some rule reads: a rule that is evaluated on a case sees these and no others.
-        self._fixed = self.rules.fixed | self._arbiter.variables | self._off_when.variables
+        self._names = Names(self.rules.variables | self._arbiter.variables | self._off_when.variables)
         self._places = {offer.id: place for place, offer in enumerate(config.catalog.offers)}
         self._defaults = _defaults(config)
 
@@ -132,7 +132,7 @@ class Decider:
         context = {**self._defaults[1], **_present(request.context or {})}
         rules = self.rules.own(profile)
         own = rules.offer if rules else None
-        values = rule_values(customer.features, profile, context, own, self._fixed)
+        values = rule_values(customer.features, profile, context, own, self._names)
         candidates = make_candidates(self.rules, values, profile)
         columns = self._columns(customer, profile, context)
         locale = self._locale(request.locale, profile.get("locale"))

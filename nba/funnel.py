@@ -17,7 +17,7 @@ from nba.clock import DAY_MS, HOUR_MS, day_of
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
-from nba.rules import Rule, Value, Values
+from nba.rules import Answer, Rule, Value, Values
 
 UNREADABLE = frozenset({"features", "activity", "thread"})
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
@@ -96,8 +96,8 @@ def _eligible(
 ) -> list[Candidate]:
     """The first stage sees the whole catalog; the others see what is left of it, so this one is written out."""
     kept = []
-    for offer, candidate in zip(rules.offers, candidates, strict=True):
-        reason = not_eligible(offer.eligible, candidate, values)
+    for offer, candidate, answer in zip(rules.offers, candidates, rules.eligible.ask(values), strict=True):
+        reason = not_eligible(offer.eligible, answer, candidate, values)
         if reason is None:
             kept.append(candidate)
         else:
@@ -105,14 +105,18 @@ def _eligible(
     return kept
 
 
-def not_eligible(rule: Rule, candidate: Candidate, values: Values) -> str | None:
-    """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only."""
+def not_eligible(rule: Rule, answer: Answer, candidate: Candidate, values: Values) -> str | None:
+    """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only.
+
+    `answer`: what the rule gave, when it does not depend on the offer's cost.
+    """
     if candidate.failed is not None:
         return candidate.failed
     if candidate.offer.is_plan and not candidate.covers:
         return f"not enough for what they use: {candidate.offer.covers}"
     try:
-        return None if rule.truth(with_pair(values, candidate) if rule.per_offer else values) else rule.text
+        holds = rule.truth(with_pair(values, candidate)) if rule.per_offer else rule.as_truth(answer)
+        return None if holds else rule.text
     except RuleError as error:
         return str(error)
 

@@ -1,12 +1,6 @@
 """Rules and formulas of a config folder: CEL, run by a maintained library, never by Python's `eval`.
 
-A rule sees flat variables. `features.x`, `profile.x`, `context.x` and `own.x` become one variable each (`features__x`), so
-that a decision pays for the names its rules touch and not for the whole vector.
-`attributes.x`, `price_month` and `margin_month` are constants of an offer and are written into its rules once.
-Every number is a double, integer literals too: CEL does not mix the two, and nobody who writes `- 2` means an error.
-A division by zero is an error as for integers (IEEE would give infinity, and infinity > 10 is true).
-
-Source of the language: https://github.com/google/cel-spec/blob/master/doc/langdef.md
+`Rule` is one of them, `Block` many in one program, `Values` what they are asked of; the text is prepared in celtext.
 """
 
 from __future__ import annotations
@@ -14,21 +8,31 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import cel
 
+from nba.celtext import BOUND, FUNCTIONS, SCALARS, SCOPES, SETTABLE, Value, flat, literal, references, rewritten
 from nba.errors import RuleError
 
-Value = float | str | bool | None
-SCOPES = ("features", "profile", "context", "own", "attributes")
-SCALARS = ("price_month", "margin_month", "saving_month", "cost_month", "own_cost_month")
-# What differs from offer to offer for the same customer.
-SETTABLE = ("saving_month", "cost_month", "own_cost_month")
-FUNCTIONS = ("min", "max", "ceil", "floor", "abs")
+__all__ = [
+    "FUNCTIONS",
+    "SCALARS",
+    "SCOPES",
+    "Answer",
+    "Block",
+    "Names",
+    "Rule",
+    "Value",
+    "Values",
+    "flat",
+    "literal",
+    "references",
+]
+
+_HAS = "has__"
 _STANDARD = (
     "size",
     "contains",
@@ -47,63 +51,36 @@ _STANDARD = (
 # The library logs each error that a registered function raises; it reaches us as an exception anyway.
 logging.getLogger("cel").setLevel(logging.CRITICAL)
 
-_TOKEN = re.compile(
-    r"""(?P<string>[rR]?(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"))
-      | (?P<has>\bhas\s*\(\s*(?P<has_scope>features|profile|context|own|attributes)
-            \s*\.\s*(?P<has_name>[A-Za-z_]\w*)\s*\))
-      | (?P<ref>(?<![\w.])(?P<scope>features|profile|context|own|attributes)\s*\.\s*(?P<name>[A-Za-z_]\w*))
-      | (?P<number>(?<![\w.])\d+(?:\.\d+)?(?:[eE][+-]?\d+)?[uU]?)
-      | (?P<word>[A-Za-z_]\w*)
-      | (?P<space>\s+)
-      | (?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
 
+class Names:
+    """The variables that some rules read: what they need to be handed over.
 
-def flat(scope: str, name: str) -> str:
-    """The variable under which a rule looks up `scope.name`."""
-    return f"{scope}__{name}"
+    `plain`: scope, name and variable; `guarded`: the variable behind `has(...)` and the one it asks for.
+    """
 
+    __slots__ = ("guarded", "plain")
 
-def literal(value: Value) -> str:
-    """A value written as a CEL literal; numbers as doubles."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r") + "'"
-    return repr(float(value))
-
-
-def references(text: str, bare: Collection[str] = ()) -> set[tuple[str, str]]:
-    """Every (scope, name) that a rule reads, for checks before anything is evaluated; `bare` as for Rule."""
-    found = set()
-    for match in _TOKEN.finditer(text):
-        if match["ref"]:
-            found.add((match["scope"], match["name"]))
-        elif match["has"]:
-            found.add((match["has_scope"], match["has_name"]))
-        elif match["word"] in SCALARS:
-            found.add(("", match["word"]))
-        elif match["word"] in bare:
-            found.add(("features", match["word"]))
-    return found
+    def __init__(self, variables: Iterable[str]) -> None:
+        names = sorted({variable for variable in variables if "__" in variable})
+        self.guarded = tuple((name, name[5:]) for name in names if name.startswith(_HAS))
+        asked = {name for _, name in self.guarded} | {name for name in names if not name.startswith(_HAS)}
+        self.plain = tuple((*name.split("__", 1), name) for name in sorted(asked))
 
 
 class Values(dict[str, Value]):
     """Flat variables of one customer, with the CEL context that many rules read them through.
 
-    `fixed`: names that are handed over once, when the first rule is evaluated (0.6 µs each), and then cost next to
-    nothing; they may not be set afterwards. Without `fixed` a rule asks back for each name it gets to (0.7 µs a time).
-    The SETTABLE ones are functions inside CEL, so that they can change from one offer to the next. Not for threads.
+    `names`: the only ones that are read; they are handed over together, when the first rule is evaluated (0.5 µs each), and
+    then cost next to nothing; afterwards only `learn` adds to them. Without `names` a rule asks back for each name it
+    gets to (0.7 µs a time). The SETTABLE ones are functions inside CEL, so that they can change from one offer to the
+    next. Not for threads.
     """
 
-    __slots__ = ("_context", "fixed")
+    __slots__ = ("_context", "names")
 
-    def __init__(self, values: Mapping[str, Value], fixed: AbstractSet[str] | None = None) -> None:
+    def __init__(self, values: Mapping[str, Value], names: Names | None = None) -> None:
         super().__init__(values)
-        self.fixed = fixed
+        self.names = names
         self._context: cel.Context | None = None
 
     @property
@@ -114,54 +91,24 @@ class Values(dict[str, Value]):
             context = self._context = self._made()
         return context
 
+    def learn(self, name: str, value: Value) -> None:
+        """Add a variable that was not known at first."""
+        self[name] = value
+        if self._context is not None and self.names is not None:
+            self._context.add_variable(name, value)
+
     def _made(self) -> cel.Context:
-        functions: dict[str, Callable[..., Any]] = dict(_FUNCTIONS)
-        functions |= {name: partial(self.__getitem__, name) for name in SETTABLE}
-        if self.fixed is not None:
-            return cel.Context(self._handed_over(self.fixed), functions)
+        functions: dict[str, Callable[..., Any]] = {name: partial(self.__getitem__, name) for name in SETTABLE}
+        if self.names is not None:
+            return cel.Context(self | {has: name in self for has, name in self.names.guarded}, functions)
         context = cel.Context(None, functions)
         context.set_variable_resolver(self._resolve)
         return context
 
-    def _handed_over(self, fixed: AbstractSet[str]) -> dict[str, Value]:
-        plain = {name: self[name] for name in fixed if name in self}
-        return plain | {name: name[5:] in self for name in fixed if name.startswith("has__")}
-
     def _resolve(self, name: str) -> Value:
-        if name.startswith("has__"):
+        if name.startswith(_HAS):
             return name[5:] in self
         return self.get(name)
-
-
-def _max(first: float, *others: float) -> float:
-    return float(max(first, *others))
-
-
-def _min(first: float, *others: float) -> float:
-    return float(min(first, *others))
-
-
-def _ceil(number: float) -> float:
-    return float(math.ceil(number))
-
-
-def _floor(number: float) -> float:
-    return float(math.floor(number))
-
-
-def _abs(number: float) -> float:
-    return float(abs(number))
-
-
-def _nonzero(number: float) -> float:
-    if number == 0.0:
-        raise ZeroDivisionError("division by zero")
-    return float(number)
-
-
-_FUNCTIONS: dict[str, Callable[..., float]] = {
-    "min": _min, "max": _max, "ceil": _ceil, "floor": _floor, "abs": _abs, "nonzero": _nonzero,
-}  # fmt: skip
 
 
 _FAILURES = (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError)
@@ -170,12 +117,12 @@ _FAILURES = (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError)
 class Rule:
     """One compiled rule or formula.
 
-    `text` is what the author wrote; `reads` the (scope, name) pairs it can touch, constants left out; `variables` the
-    flat variables of the compiled program; `per_offer`: it reads what differs from offer to offer (SETTABLE);
+    `text` is what the author wrote, `cel` what is compiled; `reads` the (scope, name) pairs it can touch, constants left
+    out; `variables` the flat variables of the compiled program; `per_offer`: it reads what is SETTABLE;
     `always`: it is the word true.
     """
 
-    __slots__ = ("_execute", "always", "per_offer", "reads", "text", "variables")
+    __slots__ = ("_execute", "always", "cel", "per_offer", "reads", "text", "variables")
 
     def __init__(self, text: str, constants: Mapping[str, Value] | None = None, bare: Collection[str] = ()) -> None:
         """Compile. `constants`: flat variable name to value, written into the rule as literals.
@@ -186,13 +133,14 @@ class Rule:
         self.text = text
         constants = constants or {}
         self.reads = {r for r in references(text, bare) if (flat(*r) if r[0] else r[1]) not in constants}
+        self.cel = rewritten(text, constants, bare)
         try:
-            program = cel.compile(_rewrite(text, constants, bare))
+            program = cel.compile(self.cel)
         except ValueError as error:
             raise RuleError(f"not a CEL expression: {text!r}: {str(error).splitlines()[0]}") from error
         self._execute = program.execute
         self.always = text.strip() == "true"
-        self.variables: frozenset[str] = frozenset(program.variables())
+        self.variables = frozenset(name for name in program.variables() if not name.startswith(BOUND))
         self.per_offer = any(name in SETTABLE for scope, name in self.reads if not scope)
         unknown = self._unknown_names(program.functions())
         if unknown:
@@ -203,11 +151,11 @@ class Rule:
 
     def _unknown_names(self, functions: list[str]) -> list[str]:
         known = {*SCALARS, *(flat(*ref) for ref in self.reads if ref[0])}
-        known |= {f"has__{name}" for name in known}
+        known |= {f"{_HAS}{name}" for name in known}
         # Names bound by all, exists, filter and map are listed as variables too; they are single lower-case letters.
         variables = [n for n in sorted(self.variables) if n not in known and not re.fullmatch("[a-z]", n)]
         named = [f for f in functions if re.fullmatch("[A-Za-z]\\w*|__\\w+__", f)]
-        return variables + [f for f in named if f not in (*FUNCTIONS, *_STANDARD, *SETTABLE, "nonzero")]
+        return variables + [f for f in named if f not in (*_STANDARD, *SETTABLE)]
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
         """The rule's value. `values`: flat variable name to value; a missing or NaN one raises RuleError when read."""
@@ -220,23 +168,63 @@ class Rule:
 
     def truth(self, values: Mapping[str, Value]) -> bool:
         """The rule as a condition. Raises RuleError when it does not give true or false."""
-        if self.always:
-            return True
-        # As `evaluate`, once more: hundreds of conditions are asked in a decision, and a call costs as much as half a rule.
-        try:
-            result = self._execute(values.context if type(values) is Values else Values(values).context)
-        except _FAILURES as error:
-            raise RuleError(f"{self.text}: {_plain(error)}") from error
-        if result is True or result is False:
-            return result is True
-        raise RuleError(f"{self.text}: gives {result!r}, a condition has to give true or false")
+        return True if self.always else self.as_truth(self.evaluate(values))
 
     def number(self, values: Mapping[str, Value]) -> float:
         """The rule as a formula. Raises RuleError when it does not give a finite number."""
-        result = self.evaluate(values)
-        if isinstance(result, bool) or not isinstance(result, (int, float)) or not math.isfinite(result):
-            raise RuleError(f"{self.text}: gives {result!r}, a formula has to give a finite number")
-        return float(result)
+        return self.as_number(self.evaluate(values))
+
+    def answer(self, values: Mapping[str, Value]) -> Answer:
+        """The rule's value, or the RuleError that `evaluate` raises; for `as_truth` and `as_number`."""
+        try:
+            return self.evaluate(values)
+        except RuleError as error:
+            return error
+
+    def as_truth(self, answer: Answer) -> bool:
+        """What was found for this rule, as `truth` gives it."""
+        if answer is True or answer is False:
+            return answer is True
+        if isinstance(answer, RuleError):
+            raise answer
+        raise RuleError(f"{self.text}: gives {answer!r}, a condition has to give true or false")
+
+    def as_number(self, answer: Answer) -> float:
+        """What was found for this rule, as `number` gives it."""
+        if type(answer) is float and math.isfinite(answer):
+            return answer
+        if isinstance(answer, RuleError):
+            raise answer
+        if isinstance(answer, bool) or not isinstance(answer, int):
+            raise RuleError(f"{self.text}: gives {answer!r}, a formula has to give a finite number")
+        return float(answer)
+
+
+Answer = Value | RuleError
+_AT_ONCE = 12  # rules; one that fails makes the others of its part be asked one by one
+
+
+class Block:
+    """Rules that are asked together: a list in one program costs a fifth of so many calls."""
+
+    __slots__ = ("_parts", "rules")
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        parts = [self.rules[start : start + _AT_ONCE] for start in range(0, len(rules), _AT_ONCE)]
+        self._parts = [
+            (part, cel.compile(f"[{', '.join(f'({rule.cel})' for rule in part)}]").execute) for part in parts
+        ]
+
+    def ask(self, values: Values) -> list[Answer]:
+        """`answer` of each rule, in their order."""
+        found: list[Answer] = []
+        for part, execute in self._parts:
+            try:
+                found += execute(values.context)
+            except _FAILURES:
+                found += [rule.answer(values) for rule in part]
+        return found
 
 
 def _plain(error: Exception) -> str:
@@ -244,78 +232,8 @@ def _plain(error: Exception) -> str:
     missing = re.search(r"Undefined variable or function: '(\w+)'|KeyError: '(\w+)'", text)
     if missing and missing[2]:
         return f"{missing[2]} is not known for this customer"
+    if missing and missing[1] in SCALARS:
+        return f"{missing[1]} is not known for this customer"
     if missing:
         return f"no value for {missing[1].replace('__', '.', 1)}: declare a default or guard it with has(...)"
     return text
-
-
-def _rewrite(text: str, constants: Mapping[str, Value], bare: Collection[str]) -> str:
-    tokens = [(_kind(m), _translate(m, constants, bare)) for m in _TOKEN.finditer(text)]
-    return _guard_divisions(tokens)
-
-
-def _kind(match: re.Match[str]) -> str:
-    return "has" if match["has"] else "ref" if match["ref"] else str(match.lastgroup)
-
-
-def _translate(match: re.Match[str], constants: Mapping[str, Value], bare: Collection[str]) -> str:
-    text = match[0]
-    if match["has"]:
-        variable = flat(match["has_scope"], match["has_name"])
-        return "true" if variable in constants else f"has__{variable}"
-    if match["ref"]:
-        variable = flat(match["scope"], match["name"])
-        return _parenthesised(constants[variable]) if variable in constants else variable
-    if match["word"] and text in constants:
-        return _parenthesised(constants[text])
-    if match["word"] and text in SETTABLE:
-        return f"{text}()"
-    if match["word"] in bare:
-        return flat("features", text)
-    if match["number"]:
-        return repr(float(text.rstrip("uU")))
-    return text
-
-
-def _parenthesised(value: Value) -> str:
-    return f"({literal(value)})"  # `a -b` with b = -1 must not become `a --1`
-
-
-def _guard_divisions(tokens: list[tuple[str, str]]) -> str:
-    """Wrap what stands after each `/` in nonzero(...), a literal other than 0 excepted."""
-    out: list[str] = []
-    index = 0
-    while index < len(tokens):
-        _, text = tokens[index]
-        out.append(text)
-        index += 1
-        if text != "/":
-            continue
-        end = _operand_end(tokens, index)
-        operand = tokens[index:end]
-        inner = _guard_divisions(operand)
-        out.append(inner if _safe_literal(operand) else f" nonzero({inner})")
-        index = end
-    return "".join(out)
-
-
-def _safe_literal(operand: list[tuple[str, str]]) -> bool:
-    solid = [token for token in operand if token[0] != "space"]
-    return len(solid) == 1 and solid[0][0] == "number" and float(solid[0][1]) != 0.0
-
-
-def _operand_end(tokens: list[tuple[str, str]], start: int) -> int:
-    """Index after one operand: blanks, minus signs, a name or literal, and the (...), [...] or .name that belong to it."""
-    index = start
-    while index < len(tokens) and (tokens[index][0] == "space" or tokens[index][1] in "-!"):
-        index += 1
-    depth = 0
-    first = True
-    while index < len(tokens):
-        text = tokens[index][1]
-        if depth == 0 and not first and text not in ("(", "[", "."):
-            break
-        depth += (text in ("(", "[")) - (text in (")", "]"))
-        first = text == "."
-        index += 1
-    return index
