@@ -117,6 +117,7 @@ def test_no_telco_sentence_promises_more_than_the_bill_shows(
     features = {f.name: f.missing for f in TELCO.features.features}
     for month in (1, 2, 3):
         features |= {f"data_mb_m{month}": float(data[month - 1]), f"minutes_m{month}": float(minutes[month - 1])}
+        features[f"data_gb_begun_m{month}"] = float(math.ceil(data[month - 1] / 1024))
     features |= {"data_gb_peak": max(data) / 1024, "data_gb_m1": data[0] / 1024, "minutes_peak": float(max(minutes))}
     features["roaming_fees_month"] = 0.0
     profile = {"plan": plan, "addons_month": addons, "tenure_months": 30.0, "family_name": "Graf", "salutation": "Ms."}
