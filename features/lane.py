@@ -15,6 +15,25 @@ from typing import Any
 import hiredis
 
 _CLOSED = "the connection was closed"
+Command = tuple[str | bytes | int, ...]
+
+
+class _Before:
+    """The place in the queue of a command whose answer comes just before the one that is waited for."""
+
+    __slots__ = ("answer",)
+    answer: Any
+
+    def done(self) -> bool:
+        """Nobody gives up waiting here."""
+        return False
+
+    def set_result(self, found: Any) -> None:
+        """Keep the answer."""
+        self.answer = found
+
+    def set_exception(self, error: Exception) -> None:
+        """The one that is waited for gets the same error."""
 
 
 class Lane(asyncio.Protocol):
@@ -29,25 +48,40 @@ class Lane(asyncio.Protocol):
         self._transport: Any = None
         self._origin: Any = None
         self._reader: Any = None
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[asyncio.Future[Any] | _Before] = deque()
 
     async def call(self, *command: str | bytes | int) -> Any:
         """Send a command and wait for its answer.
 
         Raises ConnectionError, TimeoutError, what `connect` raises, and `reply_error` with an error that Redis gives.
         """
+        packed = hiredis.pack_command(command)
         try:
-            return await self._once(command)
+            return await self._once(packed)
         except ConnectionError:
-            return await self._once(command)
+            return await self._once(packed)
 
-    async def _once(self, command: tuple[str | bytes | int, ...]) -> Any:
+    async def both(self, first: Command, second: Command) -> tuple[Any, Any]:
+        """Two commands in one round trip; the answers of both. Raises what `call` raises."""
+        packed = hiredis.pack_command(first) + hiredis.pack_command(second)
+        before = _Before()
+        try:
+            after = await self._once(packed, before)
+        except ConnectionError:
+            after = await self._once(packed, before)
+        if isinstance(before.answer, Exception):
+            raise before.answer
+        return before.answer, after
+
+    async def _once(self, packed: bytes, before: _Before | None = None) -> Any:
         if self._transport is None:
             await self._open()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
+        if before is not None:
+            self._waiting.append(before)
         self._waiting.append(answer)
-        self._transport.write(hiredis.pack_command(command))
+        self._transport.write(packed)
         timer = loop.call_later(self._timeout_s, self._expire, answer)
         try:
             found = await answer

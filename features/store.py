@@ -1,8 +1,8 @@
 """The customers' activity, profiles, contacts and threads in Redis. The only file that talks to it.
 
-Reading is one MGET, whatever the number of features. Writing is one script for each customer, so a customer's log and
-thread change together or not at all. Of a batch over several customers a dying connection may leave a part written;
-sending the batch again is harmless, because an event id counts once.
+Reading is one round trip (MGET and EXISTS together), whatever the number of features. Writing is one script for each
+customer, so a customer's log and thread change together or not at all. Of a batch over several customers a dying
+connection may leave a part written; sending the batch again is harmless, because an event id counts once.
 
 Commands of Redis 6.2. Every key of a customer carries the same hash tag, so the same code runs on Redis Cluster.
 """
@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
-from urllib.parse import urlsplit
 
 from redis import exceptions as failed
 from redis.asyncio import Redis
@@ -23,17 +22,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from features import compaction, contacts, thread
-from features.keys import INGEST_TTL_S, PINS_TTL_S, customer_keys, ingest_key, pins_key
+from features.keys import INGEST_TTL_S, PINS_TTL_S, CustomerKeys, customer_keys, ingest_key, pins_key
 from features.lane import Lane
 from features.packing import pack
 from features.profile import dump_profile
 from features.spec import FeatureSpec
-from features.view import customer
+from features.store_errors import FAILURES, store_error, without_secret
+from features.view import customer, with_damage
 from nba.domain import Activity, Contact, Customer
 from nba.errors import InputError, StoreError
 from nba.rules import Value
 
-_FAILURES = (failed.RedisError, failed.RedisClusterException, OSError)
 SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 _LOG = logging.getLogger(__name__)
 
@@ -47,6 +46,13 @@ for i, key in ipairs(KEYS) do
   redis.call('EXPIRE', key, ARGV[1])
 end
 return lengths
+"""
+
+# The values of a customer's keys and how many of the keys are there: for a cluster, whose client sends one command a trip.
+_READ = """
+local found = redis.call('MGET', unpack(KEYS))
+found[#KEYS + 1] = redis.call('EXISTS', unpack(KEYS))
+return found
 """
 
 
@@ -106,7 +112,7 @@ class Store:
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except _FAILURES as error:
+        except FAILURES as error:
             raise store_error(error, self._url) from error
 
     async def read(self, customer_id: str, now_ms: int) -> Customer:
@@ -114,12 +120,24 @@ class Store:
 
         What lies after `now_ms` is not there. `degraded` names what was damaged and answered as far as it can be read.
         """
-        ask = self._client.execute_command if self._lane is None else self._lane.call
+        keys = customer_keys(customer_id)
         try:
-            log, profile, met, told = await ask("MGET", *customer_keys(customer_id))
-        except _FAILURES as error:
+            if self._lane is None:
+                *values, there = await self._client.execute_command("EVAL", _READ, 4, *keys)
+            else:
+                values, there = await self._lane.both(("MGET", *keys), ("EXISTS", *keys))
+            # MGET says nothing of a key that holds another type, EXISTS counts it.
+            foreign = () if there == 4 - values.count(None) else await self._foreign(keys)
+        except FAILURES as error:
             raise store_error(error, self._url) from error
-        return customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec)
+        log, profile, met, told = values
+        known = customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec)
+        return with_damage(known, foreign) if foreign else known
+
+    async def _foreign(self, keys: CustomerKeys) -> list[int]:
+        """Places of the keys that hold a type that is not ours; none when one of ours was only just written."""
+        kinds = [await self._client.execute_command("TYPE", key) for key in keys]
+        return [place for place, kind in enumerate(kinds) if kind not in (b"string", b"none")]
 
     async def log(self, customer_id: str) -> bytes:
         """The packed events of a customer as they lie there, for `features.series`. Raises StoreError."""
@@ -244,56 +262,3 @@ class Store:
             if self._lane is not None:
                 await self._lane.close()
             await self._client.aclose()
-
-
-# From the particular to the general: the first one that fits speaks.
-_CURES: tuple[tuple[type[BaseException], str], ...] = (
-    (
-        failed.OutOfMemoryError,
-        "is out of memory: raise `maxmemory`, or lower retention_days or max_events in features.yaml",
-    ),
-    (failed.ReadOnlyError, "is read-only: point NBA_REDIS_URL at the primary, not at a replica"),
-    (
-        failed.NoPermissionError,
-        "denies a command: allow the user MGET, GET, SET, DEL, APPEND, EXPIRE, STRLEN, GETRANGE and EVAL",
-    ),
-    (failed.AuthenticationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
-    (failed.AuthorizationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
-    (failed.BusyLoadingError, "is still loading its data: try again in a moment"),
-    (failed.MaxConnectionsError, "has no connection left: raise `maxclients`, or start fewer workers"),
-    (failed.ClusterDownError, "is a cluster with a part down: bring its nodes back"),
-    (failed.SlotNotCoveredError, "is a cluster with a part down: bring its nodes back"),
-    (failed.TimeoutError, "did not answer in time: look at its load, or give it more time"),
-    (TimeoutError, "did not answer in time: look at its load, or give it more time"),
-    (failed.ConnectionError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
-    (failed.RedisClusterException, "cannot be reached as a cluster: start it, or use redis:// for a single one"),
-    (OSError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
-)
-_WORDS = (
-    ("OOM", _CURES[0][1]),
-    ("READONLY", _CURES[1][1]),
-    ("MISCONF", "cannot write to its disk: make room there, or mend its configuration"),
-    ("WRONGTYPE", "holds a foreign value under one of our keys: give the engine a database of its own"),
-    ("NOREPLICAS", "has too few replicas in step to take a write: bring them back"),
-    ("MASTERDOWN", "is a replica without its primary: bring the primary back"),
-    ("LOADING", "is still loading its data: try again in a moment"),
-)
-
-
-def store_error(error: BaseException, url: str) -> StoreError:
-    """The StoreError that says what is wrong with the Redis at `url` and what to do."""
-    text = str(error)
-    words = text.replace("-", " ").split()  # inside a script's error the code stands as -READONLY
-    cure = next((cure for word, cure in _WORDS if word in words), None)
-    if cure is None:
-        cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), None)
-    if cure is None:
-        cure = f"answers {text or type(error).__name__!r}: look at its log"
-        return StoreError(f"Redis at {without_secret(url)} {cure}")
-    return StoreError(f"Redis at {without_secret(url)} {cure} ({text or type(error).__name__})")
-
-
-def without_secret(url: str) -> str:
-    """The URL without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from features import contacts, thread
 from features.compute import newest_ms, settle, vector
 from features.profile import read_profile
@@ -36,3 +39,9 @@ def customer(
         activity_at_ms=newest_ms(settled, now_ms),
         degraded=degraded,
     )
+
+
+def with_damage(known: Customer, places: Sequence[int]) -> Customer:
+    """The customer when the values at these places of `features.keys.CustomerKeys` could not be read at all."""
+    unread = {_PARTS[place] for place in places}
+    return replace(known, degraded=tuple(part for part in _PARTS if part in unread or part in known.degraded))

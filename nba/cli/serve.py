@@ -75,7 +75,8 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, **tls: Any) 
 
 def _check_reachable(settings: Settings) -> None:
     """What would only fail once the service starts: a URL that is none, a state folder that cannot be one."""
-    from features.store import SCHEMES, without_secret
+    from features.store import SCHEMES
+    from features.store_errors import without_secret
 
     url = settings.redis_url
     if url is not None and url.partition("://")[0] not in SCHEMES:

@@ -12,7 +12,8 @@ from features import thread
 from features.compute import settle, vector
 from features.keys import customer_keys, ingest_key
 from features.spec import FeatureSpec
-from features.store import Store, store_error
+from features.store import Store
+from features.store_errors import store_error
 from features.view import customer
 from nba.domain import Contact, OpenIssue
 from nba.errors import InputError, StoreError
@@ -73,8 +74,8 @@ def test_contacts_count_once_for_each_decision_offer_and_outcome(store, run, kit
     assert run(store.read(name, kit.NOW_MS)).contacts == tuple(reversed(met))
 
 
-def test_a_read_is_one_command(store, run, kit):
-    """One round trip, whatever the number of features."""
+def test_a_read_asks_once_for_everything(store, run, kit):
+    """MGET and EXISTS in one round trip, on a cluster inside one script; whatever the number of features."""
     name = kit.customer_id()
     run(store.append([kit.event("e", kit.NOW_MS, customer_id=name)]))
     run(store.read(name, kit.NOW_MS))
@@ -83,7 +84,7 @@ def test_a_read_is_one_command(store, run, kit):
         run(store.read(name, kit.NOW_MS))
     after = commands(store, run)
     assert {c: n - before.get(c, 0) for c, n in after.items() if n > before.get(c, 0) and c != "cmdstat_info"} == {
-        "cmdstat_mget": 10
+        name: 10 for name in ("cmdstat_mget", "cmdstat_exists", *(("cmdstat_eval",) if store._lane is None else ()))
     }
 
 

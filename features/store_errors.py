@@ -1,0 +1,63 @@
+"""What Redis or its client raises, said as what is wrong and what to do."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from redis import exceptions as failed
+
+from nba.errors import StoreError
+
+FAILURES = (failed.RedisError, failed.RedisClusterException, OSError)
+
+# From the particular to the general: the first one that fits speaks.
+_CURES: tuple[tuple[type[BaseException], str], ...] = (
+    (
+        failed.OutOfMemoryError,
+        "is out of memory: raise `maxmemory`, or lower retention_days or max_events in features.yaml",
+    ),
+    (failed.ReadOnlyError, "is read-only: point NBA_REDIS_URL at the primary, not at a replica"),
+    (
+        failed.NoPermissionError,
+        "denies a command: allow the user MGET, EXISTS, TYPE, GET, SET, DEL, APPEND, EXPIRE, STRLEN, GETRANGE and EVAL",
+    ),
+    (failed.AuthenticationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
+    (failed.AuthorizationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
+    (failed.BusyLoadingError, "is still loading its data: try again in a moment"),
+    (failed.MaxConnectionsError, "has no connection left: raise `maxclients`, or start fewer workers"),
+    (failed.ClusterDownError, "is a cluster with a part down: bring its nodes back"),
+    (failed.SlotNotCoveredError, "is a cluster with a part down: bring its nodes back"),
+    (failed.TimeoutError, "did not answer in time: look at its load, or give it more time"),
+    (TimeoutError, "did not answer in time: look at its load, or give it more time"),
+    (failed.ConnectionError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
+    (failed.RedisClusterException, "cannot be reached as a cluster: start it, or use redis:// for a single one"),
+    (OSError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
+)
+_WORDS = (
+    ("OOM", _CURES[0][1]),
+    ("READONLY", _CURES[1][1]),
+    ("MISCONF", "cannot write to its disk: make room there, or mend its configuration"),
+    ("WRONGTYPE", "holds a foreign value under one of our keys: give the engine a database of its own"),
+    ("NOREPLICAS", "has too few replicas in step to take a write: bring them back"),
+    ("MASTERDOWN", "is a replica without its primary: bring the primary back"),
+    ("LOADING", "is still loading its data: try again in a moment"),
+)
+
+
+def store_error(error: BaseException, url: str) -> StoreError:
+    """The StoreError that says what is wrong with the Redis at `url` and what to do."""
+    text = str(error)
+    words = text.replace("-", " ").split()  # inside a script's error the code stands as -READONLY
+    cure = next((cure for word, cure in _WORDS if word in words), None)
+    if cure is None:
+        cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), None)
+    if cure is None:
+        cure = f"answers {text or type(error).__name__!r}: look at its log"
+        return StoreError(f"Redis at {without_secret(url)} {cure}")
+    return StoreError(f"Redis at {without_secret(url)} {cure} ({text or type(error).__name__})")
+
+
+def without_secret(url: str) -> str:
+    """The URL without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
