@@ -43,6 +43,12 @@ class Metrics:
         self._rungs = Counter(
             "nba_degraded", "Decisions that had to do without something, by what", ["what"], registry=of
         )
+        self._damaged = Counter(
+            "nba_damaged_values",
+            "Values of customers found damaged or of a foreign type, by part",
+            ["part"],
+            registry=of,
+        )
         self._offers = Counter("nba_suggestions", "Suggestions by offer and rank", ["offer", "rank"], registry=of)
         self._withheld = Counter("nba_withheld", "Offers withheld by stage", ["stage"], registry=of)
         self.nothing = Counter("nba_nothing_said", "Decisions without a suggestion", registry=of)
@@ -87,6 +93,11 @@ class Metrics:
             counts[stage] = counts.get(stage, 0) + 1
         for stage, count in counts.items():
             self._count(self._withheld, stage, by=count)
+
+    def damaged(self, parts: Iterable[str]) -> None:
+        """Count values that a read found and could not read whole: activity, profile, contacts or thread."""
+        for part in parts:
+            self._count(self._damaged, part)
 
     def outcome(self, outcome: str) -> None:
         """Count one outcome."""

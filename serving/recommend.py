@@ -140,6 +140,8 @@ class Recommender:
             log.warning("the store did not answer", extra={"error": type(error).__name__})
             return Customer(customer_id, {}, degraded=UNREAD)
         self._breaker.said(True, now_s)
+        if customer.degraded:
+            self._metrics.damaged(customer.degraded)
         return customer
 
     def now_ms(self) -> int:

@@ -138,18 +138,48 @@ def test_a_full_redis_loses_nothing(service, redis, make_event, eventually):
     eventually(lambda: service.http.get(f"/v1/customers/{customer}").json()["open_issues"])
 
 
-def test_nonsense_in_redis_is_named_and_assumed_to_be_the_worst(service, redis):
-    """A foreign type under our key, and foreign bytes in ours."""
-    foreign, damaged = service.customer(), service.customer()
+def damaged_values(service) -> dict[str, float]:
+    """What the metric counts, by part."""
+    lines = service.http.get("/metrics").text.splitlines()
+    counted = (line.split() for line in lines if line.startswith("nba_damaged_values_total{"))
+    return {name.split('"')[1]: float(count) for name, count in counted}
+
+
+def test_damaged_bytes_are_named_counted_and_assumed_to_be_the_worst(service, redis):
+    """Each part in the answer and in a metric of its own; a whole customer adds nothing, and nothing is sold."""
+    whole, damaged = service.customer(), service.customer()
+    service.outcome(service.recommend(damaged), "shown")
+    assert service.recommend(whole)["degraded"] == ["model"]
+    assert damaged_values(service) == {}
     with Redis.from_url(redis.url) as client:
         for key in customer_keys(damaged):
             client.append(key, b"\xff\x00garbage")
-        client.delete(customer_keys(foreign).profile)
-        client.lpush(customer_keys(foreign).profile, "x")
-    assert service.recommend(damaged)["degraded"] != ["model"]
-    answer = service.recommend(foreign)
-    assert answer["degraded"]
+    for times in (1, 2):
+        answer = service.recommend(damaged)
+        assert answer["degraded"] == ["activity", "profile", "contacts", "thread", "model"]
+        assert not {s["kind"] for s in answer["suggestions"]} & SALES_KINDS
+        assert damaged_values(service) == dict.fromkeys(("activity", "profile", "contacts", "thread"), times)
+
+
+@pytest.mark.parametrize("part", ["activity", "profile", "contacts", "thread"])
+def test_a_foreign_type_under_a_key_is_named_counted_and_assumed_to_be_the_worst(service, redis, part):
+    """A hash where the customer's values lie is no new customer."""
+    customer = service.customer()
+    key = customer_keys(customer)[("activity", "profile", "contacts", "thread").index(part)]
+    with Redis.from_url(redis.url) as client:
+        client.delete(key)
+        client.hset(key, "field", "x")
+    answer = service.recommend(customer)
+    assert answer["degraded"] == [part, "model"]
     assert not {s["kind"] for s in answer["suggestions"]} & SALES_KINDS
+    assert damaged_values(service) == {part: 1}
+
+
+def test_a_redis_that_is_away_counts_nothing_as_damaged(service, redis):
+    """What could not be asked for is not what was found to be broken."""
+    redis.send(signal.SIGKILL)
+    assert_safe(service.recommend("c-1"))
+    assert damaged_values(service) == {}
 
 
 def test_a_service_starts_without_redis_and_finds_it_later(start, redis, eventually):
