@@ -53,6 +53,8 @@ def identifier(raw: object, pointer: str) -> str:
         raise ActivityError(f"{raw!r} is not text: write ids in quotes", pointer)
     if not 1 <= len(_utf8(raw, pointer)) <= MAX_ID_BYTES:
         raise ActivityError(f"an id has 1 to {MAX_ID_BYTES} bytes: shorten it, or hash it", pointer)
+    if raw.isspace():
+        raise ActivityError("an id of only blanks names nobody: send the id itself", pointer)
     if _NOT_IN_IDS.search(raw):
         raise ActivityError("an id has no braces and no control characters: take them out", pointer)
     return raw
@@ -100,10 +102,11 @@ def _type(raw: object, spec: FeatureSpec) -> str:
 def _value(raw: object) -> int | None:
     if raw is None:
         return None
+    # A JSON reader gives whole numbers beyond 64 bits as floats.
+    if isinstance(raw, int | float) and not isinstance(raw, bool) and not -(2**63) <= raw < 2**63:
+        raise ActivityError("the value does not fit 64 bits: choose a larger unit", "/value")
     if isinstance(raw, bool) or not isinstance(raw, int):
         raise ActivityError(f"{raw!r} is not an integer: give minor units, such as 1990 for 19.90", "/value")
-    if not -(2**63) <= raw < 2**63:
-        raise ActivityError("the value does not fit 64 bits: choose a larger unit", "/value")
     return raw
 
 

@@ -123,7 +123,7 @@ class _Columns:
         column = self.text[name]
         length = pc.fill_null(pc.binary_length(column), 0)
         inside = pc.and_(pc.greater(length, 0), pc.less_equal(length, MAX_ID_BYTES))
-        return _bools(inside) & ~_matches(column, _NOT_IN_IDS)
+        return _bools(inside) & ~_matches(column, _NOT_IN_IDS) & ~_bools(pc.utf8_is_space(column))
 
     def _moments(self, now_ms: int) -> NDArray[np.bool_]:
         at_us = pc.fill_null(self.at.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)

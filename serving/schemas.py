@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    WithJsonSchema,
+)
 
 from nba.domain import DELAYED_OUTCOMES, DelayedOutcome, Kind, Outcome, Stage
 
@@ -17,18 +27,48 @@ MAX_ID_BYTES = 256
 def _fits(identifier: str) -> str:
     if len(identifier.encode()) > MAX_ID_BYTES:
         raise ValueError(f"longer than {MAX_ID_BYTES} bytes: use a shorter id")
+    if identifier.isspace():
+        raise ValueError("only blanks: send the id itself")
     return identifier
 
 
 CustomerId = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_ID_BYTES, pattern=CUSTOMER_ID), AfterValidator(_fits)
 ]
-Token = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+# One character at least that is no blank.
+_TOKEN = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"
+Token = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_TOKEN)]
 DecisionId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9a-z-]+$")]
 Moment = Annotated[
     str,
     StringConstraints(min_length=10, max_length=40),
     Field(description="RFC 3339 with an offset", examples=["2026-11-22T10:00:00.000Z"]),
+]
+
+_LIMIT = 3
+
+
+def _no_context(given: Any) -> Any:
+    return {} if given is None else given
+
+
+def _no_limit(given: Any) -> Any:
+    return _LIMIT if given is None else given
+
+
+def _or_null(schema: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [schema, {"type": "null"}]})
+
+
+# null counts as left out.
+Context = Annotated[
+    dict[str, Any], BeforeValidator(_no_context), _or_null({"type": "object", "additionalProperties": True})
+]
+Limit = Annotated[
+    int,
+    Field(ge=1, le=20),
+    BeforeValidator(_no_limit),
+    _or_null({"type": "integer", "minimum": 1, "maximum": 20}),
 ]
 
 
@@ -49,8 +89,8 @@ class RecommendIn(_In):
     customer_id: CustomerId
     channel: Token = "call"
     interaction_id: Token | None = None
-    context: dict[str, Any] = Field({}, description="typed by `context` of features.yaml")
-    limit: int = Field(3, ge=1, le=20)
+    context: Context = Field({}, description="typed by `context` of features.yaml")
+    limit: Limit = _LIMIT
     locale: (
         Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*$")] | None
     ) = None
