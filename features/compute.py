@@ -8,7 +8,6 @@ the same as settling what was there at that moment.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 
 from features.calendar import local_day, local_days
 from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, fold, readable
-from features.spec import TAKES, FeatureSpec
+from features.spec import TAKES, Derived, FeatureSpec
 from nba.clock import HOUR_MS, YEAR_2000_MS
 from nba.errors import RuleError
+from nba.rules import Answer, Values
 
 _EMPTY = bytes(EVENT_BYTES)
 _TYPE = 14  # of the 16 two-byte words of a record
@@ -173,17 +173,18 @@ def newest_ms(settled: Settled, now_ms: int) -> int | None:
 
 def _derive(out: NDArray[np.float64], spec: FeatureSpec) -> None:
     numbers = out.tolist()
-    known = spec.scratch.values
-    known.clear()
-    known.update((name, numbers[place]) for name, place in spec.reads if numbers[place] == numbers[place])
-    for item in spec.derived:
-        try:
-            number = item.rule.number(known)
-        except RuleError:
-            number = item.missing
-        out[item.position] = number
-        if not math.isnan(number):
-            known[item.variable] = number
+    for level in spec.levels:
+        known = {name: numbers[place] for name, place in level.reads if numbers[place] == numbers[place]}
+        answers = level.block.ask(Values(known, level.names))
+        for item, answer in zip(level.items, answers, strict=True):
+            out[item.position] = numbers[item.position] = _number(item, answer)
+
+
+def _number(item: Derived, answer: Answer) -> float:
+    try:
+        return item.rule.as_number(answer)
+    except RuleError:
+        return item.missing
 
 
 class _Moment:

@@ -8,7 +8,6 @@ slice; `place` says where each feature of the config stands in that order.
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from features.calendar import local_days, month_starts
 from features.packing import CHANNELS, channel_code, subject_hash, type_code
 from nba.config import Feature, FeaturesConfig, Window
 from nba.errors import ConfigError
-from nba.rules import Rule, Values, flat
+from nba.rules import Block, Names, Rule
 
 STREAM_SHIFT = 44  # milliseconds since 1970 need 43 bits until the year 2248
 _OF_VALUES = ("sum", "trend", "mean", "min", "max", "last")
@@ -30,28 +29,33 @@ _Stream = tuple[str, tuple[str, ...], tuple[str, ...]]  # type, subjects, channe
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A feature computed from others: its place in the vector, the variable that others read it by, its formula, and the
-    value when the formula fails.
-    """
+    """A feature computed from others: its place in the vector, its formula, and the value when the formula fails."""
 
     position: int
-    variable: str
     rule: Rule
     missing: float
 
 
-class _Scratch(threading.local):
-    """The variables of derived features, used again and again: making a CEL context costs more than a formula."""
+class Level:
+    """Derived features that are computed together: what they read is window features or stands on a level before.
 
-    def __init__(self) -> None:
-        self.values = Values({})
+    `reads`: the variables that their formulas need, and the places of these in the vector.
+    """
+
+    __slots__ = ("block", "items", "names", "reads")
+
+    def __init__(self, items: Sequence[Derived], position: Mapping[str, int]) -> None:
+        self.items = tuple(items)
+        self.block = Block([item.rule for item in items])
+        self.names = Names((v for item in items for v in item.rule.variables), per_offer=False)
+        self.reads = tuple((variable, position[name]) for _, name, variable in self.names.plain)
 
 
 class FeatureSpec:
     """The compiled features of a config.
 
-    `names`: all features in the order of the config, derived ones included: the order of every vector. `reads`: which
-    variables the derived ones need of the window features, and their places. `told_codes`: types whose every event is
+    `names`: all features in the order of the config, derived ones included: the order of every vector. `levels`: the
+    derived ones, in the order in which they are computed. `told_codes`: types whose every event is
     part of the story; `weighty`: those that rules look for in it.
     Raises ConfigError: two types or channels with one code, or derived features that read each other in a circle.
     """
@@ -78,10 +82,9 @@ class FeatureSpec:
         self.place = np.array([grouped.get(name, 0) for name in self.names], np.intp)
         if any(f.take == "streak" for f in windows):
             local_days(np.zeros(1, np.int64), config.timezone)  # makes the zone's table now, not within the first call
-        self.derived = _in_order(config.features)
-        read = {name for item in self.derived for _, name in item.rule.reads}
-        self.scratch = _Scratch()
-        self.reads = tuple((flat("features", f.name), position[f.name]) for f in windows if f.name in read)
+        found = _in_levels(config.features)
+        self.derived = tuple(item for items in found for item in items)
+        self.levels = tuple(Level(items, position) for items in found)
 
 
 def _refuse_clashes(what: str, codes: Mapping[str, int]) -> None:
@@ -227,16 +230,18 @@ def _bounds(window: Window | None, older: int) -> tuple[tuple[str, int], tuple[s
     return ("month", back), ("month", back - 1) if back else ("ago", 0)
 
 
-def _in_order(features: Sequence[Feature]) -> tuple[Derived, ...]:
-    """The derived features so that each comes after those it reads."""
+def _in_levels(features: Sequence[Feature]) -> list[list[Derived]]:
+    """The derived features so that each stands on a level after those it reads."""
     names = [feature.name for feature in features]
     waiting = {f.name: (i, f, Rule(str(f.derived), {}, names)) for i, f in enumerate(features) if f.derived is not None}
-    ordered: list[Derived] = []
+    levels: list[list[Derived]] = []
     while waiting:
         ready = [n for n, (_, _, rule) in waiting.items() if not any(name in waiting for _, name in rule.reads)]
         if not ready:
             raise ConfigError([f"features.yaml: {', '.join(sorted(waiting))} read each other in a circle: break it"])
-        for name in ready:
-            position, feature, rule = waiting.pop(name)
-            ordered.append(Derived(position, flat("features", name), rule, feature.missing))
-    return tuple(ordered)
+        levels.append([_derived(*waiting.pop(name)) for name in ready])
+    return levels
+
+
+def _derived(position: int, feature: Feature, rule: Rule) -> Derived:
+    return Derived(position, rule, feature.missing)

@@ -66,14 +66,26 @@ class Scorer:
         """Whether the model has the second head."""
         return len(self._outputs) > 1
 
-    def score(self, x: Mapping[str, Value], candidates: Sequence[Candidate]) -> Scores:
+    def score(
+        self, x: Mapping[str, Value], candidates: Sequence[Candidate], asked: Sequence[int] | None = None
+    ) -> Scores:
         """Probabilities of every candidate. `x`: customer and context values by column name; missing ones may be absent.
 
+        `asked`: the places of those that matter; the others get NaN and cost nothing. All, where it is not given.
         Raises ModelError when a value has the wrong type, or a candidate's offer was not in the catalog at load.
         """
         rows = self._places(candidates)
-        found = self.run(self._matrix(x, candidates, rows))
-        return Scores(found.accept, found.stay_if_accepted, found.stay_if_not, self._base[rows])
+        if asked is None:
+            found = self.run(self._matrix(x, candidates, rows))
+            return Scores(found.accept, found.stay_if_accepted, found.stay_if_not, self._base[rows])
+        heads = np.full((len(self._outputs), len(rows)), np.nan)
+        if asked:
+            few = [candidates[place] for place in asked]
+            answers = self._run(self._matrix(x, few, [rows[place] for place in asked]))
+            for head, answer in zip(heads, answers, strict=True):
+                head[asked] = answer
+        accept, yes, no = (*heads, None, None)[:3]
+        return Scores(accept, yes, no, self._base[rows])
 
     def _places(self, candidates: Sequence[Candidate]) -> list[int]:
         try:
@@ -83,11 +95,13 @@ class Scorer:
 
     def run(self, matrix: NDArray[np.float32]) -> Scores:
         """Probabilities of encoded rows, float32 (n, columns of the schema)."""
+        return Scores(*self._run(matrix))
+
+    def _run(self, matrix: NDArray[np.float32]) -> list[NDArray[np.float64]]:
         try:
-            found = [output.ravel() for output in self._session.run(self._outputs, {_INPUT: matrix})]
+            return [output.ravel() for output in self._session.run(self._outputs, {_INPUT: matrix})]
         except Exception as error:  # the runtime has its own tree of errors, which does not start at one class
             raise ModelError(f"{self.version}: the model does not run ({error}): roll back, or train again") from error
-        return Scores(*found)
 
     def _matrix(
         self, x: Mapping[str, Value], candidates: Sequence[Candidate], rows: list[int] | None = None
@@ -103,11 +117,18 @@ class Scorer:
 
     def _numbers(self, x: Mapping[str, Value]) -> NDArray[np.float32]:
         try:
-            values = np.array([x.get(key) for key in self._number_keys], dtype=np.float64)  # None becomes NaN
+            values = np.array(_read(x, self._number_keys), dtype=np.float64)  # None becomes NaN
         except (TypeError, ValueError) as error:
             wrong = next(k for k in self._number_keys if isinstance(x.get(k), str))
             raise ModelError(f"x.{wrong}: the model takes a number, {x[wrong]!r} came: mend features.yaml") from error
         return as_float32(np.where(np.isnan(values), self._number_defaults, values))
+
+
+def _read(x: Mapping[str, Value], keys: Sequence[str]) -> list[Value]:
+    try:
+        return list(map(x.__getitem__, keys))
+    except KeyError:
+        return list(map(x.get, keys))
 
 
 def _base_rates(metrics: bytes | None) -> dict[str, float]:

@@ -1,8 +1,7 @@
 """One decision, from what is known of a customer to what the agent says. Read top to bottom.
 
-    case    -> what every offer would cost and save this customer
-    decide  -> funnel (may it be said), evidence (is there a true sentence), arbitration (is it worth saying),
-               exploration (is another one tried first), phrase (say it)
+    case    -> what every offer would cost and save, funnel (may it be said), evidence (is there a true sentence)
+    decide  -> arbitration (is it worth saying), exploration (is another one tried first), phrase (say it)
 
 Pure: no Redis, no HTTP, no model; the same case, scores and seed give the same decision, byte for byte.
 """
@@ -11,55 +10,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 
 from nba.arbitration import Arbiter, Ranked
-from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
-from nba.config import Config, Offer
-from nba.domain import SERVICE_KINDS, Customer, Kind, Scores, Stage
+from nba.candidates import CatalogRules
+from nba.case import Case, CaseMaker, Request, facts_of
+from nba.config import Config
+from nba.domain import Customer, Kind, Scores, Stage
 from nba.errors import RuleError
 from nba.experiments import Mode
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
-from nba.funnel import Call, Passed, Withheld, run_funnel
-from nba.phrase import Phrasebook, Reason, Template
-from nba.rules import Names, Rule, Value, Values
+from nba.funnel import Withheld
+from nba.phrase import Phrasebook, Reason
+from nba.rules import Names, Rule
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the agent desktop asked; `now_ms` is the moment that the answer is as of."""
-
-    customer_id: str
-    now_ms: int
-    decision_id: str
-    channel: str = "call"
-    interaction_id: str | None = None
-    context: Mapping[str, Value] | None = None
-    limit: int = 3
-    locale: str | None = None
-    max_cost_month: float | None = None
-    agent_id: str | None = None
-    agent_group: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A request with everything computed before a model is asked.
-
-    `columns`: customer and context columns by name, defaults applied, as the model sees them and the journal keeps them.
-    `values`: the same as flat CEL variables. `candidates`: one an offer, in the order of the catalog.
-    """
-
-    request: Request
-    customer: Customer
-    columns: dict[str, Value]
-    values: Values
-    candidates: list[Candidate]
-    own: Offer | None
-    locale: str
+__all__ = ["Case", "Decider", "Decision", "Request", "Suggestion"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +71,7 @@ class Decision:
 class _LineUp:
     """Everything before the draw. `best`: in falling order of expected value; `probabilities`: of coming first."""
 
-    passed: Passed
     withheld: list[Withheld]
-    templates: dict[str, Template | None]
-    sayable: int
     best: list[Ranked]
     probabilities: list[float]
 
@@ -121,22 +85,12 @@ class Decider:
         self._arbiter = Arbiter(config.policy)
         self._phrases = Phrasebook(config, {offer.offer.id: offer.say for offer in self.rules.offers})
         self._off_when = Rule(config.policy.exploration.off_when)
-        # Every name that some rule reads: a rule that is evaluated on a case sees these and no others.
-        self._names = Names(self.rules.variables | self._arbiter.variables | self._off_when.variables)
-        self._places = {offer.id: place for place, offer in enumerate(config.catalog.offers)}
-        self._defaults = _defaults(config)
+        names = Names(self.rules.variables | self._arbiter.variables | self._off_when.variables)
+        self._cases = CaseMaker(config, self.rules, self._phrases, names)
 
     def case(self, customer: Customer, request: Request) -> Case:
         """Everything that can be computed before a model is asked."""
-        profile = {**self._defaults[0], **_present(customer.profile)}
-        context = {**self._defaults[1], **_present(request.context or {})}
-        rules = self.rules.own(profile)
-        own = rules.offer if rules else None
-        values = rule_values(customer.features, profile, context, own, self._names)
-        candidates = make_candidates(self.rules, values, profile)
-        columns = self._columns(customer, profile, context)
-        locale = self._locale(request.locale, profile.get("locale"))
-        return Case(request, customer, columns, values, candidates, own, locale)
+        return self._cases.make(customer, request)
 
     def decide(
         self, case: Case, scores: Scores | None, *, degraded: Sequence[str] = (), mode: Mode = "policy"
@@ -147,14 +101,14 @@ class Decider:
         """
         line = self._line_up(case, scores, mode)
         suggestions = self._suggest(case, line)
-        flags = (*case.customer.degraded, *degraded, *line.passed.overridden, *_score_flags(scores, line.best))
+        flags = (*case.customer.degraded, *degraded, *case.passed.overridden, *_score_flags(scores, line.best))
         return Decision(
             suggestions=tuple(suggestions),
             withheld=tuple(line.withheld),
-            eligible=line.passed.eligible,
-            passed=line.sayable,
+            eligible=case.passed.eligible,
+            passed=len(case.sayable),
             nothing_because=None if suggestions else _why_nothing(line.withheld, mode),
-            source=_source(scores, case.customer),
+            source=_source(scores, case),
             degraded=tuple(dict.fromkeys(flags)),
             mode=mode,
             heads=_heads(scores),
@@ -167,74 +121,14 @@ class Decider:
 
     def _line_up(self, case: Case, scores: Scores | None, mode: Mode) -> _LineUp:
         """Everything up to the draw: what may be said, in order, and with which probability it comes first."""
-        passed = run_funnel(
-            self.rules, self.config.policy, case.customer, self._call(case), case.candidates, case.values
-        )
-        withheld = list(passed.withheld)
-        templates, spoken = self._with_evidence(case, passed, withheld)
+        withheld = list(case.withheld)
         own_margin = case.own.margin_month if case.own else 0.0
-        ranking = self._arbiter.rank(spoken, scores, self._places, case.values, own_margin)
+        ranking = self._arbiter.rank(case.sayable, scores, self.rules.place, case.values, own_margin)
         best = _one_of_a_kind(ranking if mode == "random" else _worth_saying(ranking, withheld), withheld)
         if mode == "nothing":
             withheld += [Withheld(r.candidate.offer.id, "arbitration", "held out: this arm says nothing") for r in best]
             best = []
-        return _LineUp(passed, withheld, templates, len(spoken), best, self._probabilities(case, best, mode))
-
-    def _columns(
-        self, customer: Customer, profile: Mapping[str, Value], context: Mapping[str, Value]
-    ) -> dict[str, Value]:
-        given = {**customer.features, **profile, **context}
-        return {column.name: given.get(column.name) for column in self.config.features.columns}
-
-    def _call(self, case: Case) -> Call:
-        request = case.request
-        context = {**self._defaults[1], **(request.context or {})}
-        return Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month)
-
-    def _locale(self, *wanted: Value) -> str:
-        locales = self.config.policy.locales
-        for tag in wanted:
-            for known in (str(tag), str(tag).replace("_", "-").split("-")[0]):
-                if known in locales:
-                    return known
-        return locales[0]
-
-    def _with_evidence(
-        self, case: Case, passed: Passed, withheld: list[Withheld]
-    ) -> tuple[dict[str, Template | None], list[Candidate]]:
-        templates: dict[str, Template | None] = {}
-        kept = []
-        for candidate in passed.candidates:
-            offer = candidate.offer
-            values = with_pair(case.values, candidate)
-            facts = partial(self._facts, case, candidate, case.locale)
-            template = self._phrases.best_template(offer, values, facts)
-            if template is None and self._phrases.needs_evidence(offer):
-                withheld.append(Withheld(offer.id, "evidence", "no sentence of this offer is true of this customer"))
-            elif template is None and offer.kind not in SERVICE_KINDS and case.customer.activity_at_ms is None:
-                withheld.append(Withheld(offer.id, "evidence", "nothing is known of what this customer did"))
-            else:
-                templates[offer.id] = template
-                kept.append(candidate)
-        return templates, kept
-
-    def _facts(self, case: Case, candidate: Candidate, locale: str) -> dict[str, Value]:
-        """Plain names that a template may use. A saving is a fact only where there is one."""
-        offer, own = candidate.offer, case.own
-        saving = candidate.saving_month
-        real = saving is not None and saving > 0
-        return {
-            **case.columns,
-            **{name: case.customer.profile.get(name) for name in ("salutation", "given_name", "family_name")},
-            **offer.attributes,
-            "title": offer.title_in(locale),
-            "own_title": own.title_in(locale) if own else None,
-            "price_month": offer.price_month,
-            "cost_month": candidate.cost_month,
-            "own_cost_month": case.values.get("own_cost_month"),
-            "saving_month": saving if real else None,
-            "saving_year": round(saving * 12, 2) if saving is not None and real else None,
-        }
+        return _LineUp(withheld, best, self._probabilities(case, best, mode))
 
     def _suggest(self, case: Case, line: _LineUp) -> list[Suggestion]:
         if not line.best:
@@ -271,9 +165,10 @@ class Decider:
     def _suggestion(self, case: Case, line: _LineUp, index: int, rank: int, *, explored: bool) -> Suggestion:
         item = line.best[index]
         candidate, offer = item.candidate, item.candidate.offer
-        template = line.templates[offer.id]
+        template = case.templates[offer.id]
         locale = self._phrases.language(template, case.locale)
-        sentence = self._phrases.sentence(offer, template, self._facts(case, candidate, locale), locale)
+        facts = facts_of(case.customer, candidate, case.own, case.values, case.columns, locale)
+        sentence = self._phrases.sentence(offer, template, facts, locale)
         return Suggestion(
             rank=rank + 1,
             offer_id=offer.id,
@@ -312,17 +207,6 @@ def _one_of_a_kind(ranking: list[Ranked], withheld: list[Withheld]) -> list[Rank
     return list(kept.values())
 
 
-def _defaults(config: Config) -> tuple[dict[str, Value], dict[str, Value]]:
-    fields = config.features
-    return _present({n: f.default for n, f in fields.profile.items()}), _present(
-        {n: f.default for n, f in fields.context.items()}
-    )
-
-
-def _present(given: Mapping[str, Value]) -> dict[str, Value]:
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def _score_flags(scores: Scores | None, best: Sequence[Ranked]) -> tuple[str, ...]:
     if scores is None:
         return ("model",)
@@ -336,10 +220,12 @@ def _heads(scores: Scores | None) -> tuple[str, ...]:
     return ("accept",) if scores.stay_if_accepted is None else ("accept", "stay")
 
 
-def _source(scores: Scores | None, customer: Customer) -> str:
-    if scores is None or "features" in customer.degraded:
+def _source(scores: Scores | None, case: Case) -> str:
+    """The model, where it spoke of some offer that may be said, or was there and had nothing to speak of."""
+    if scores is None or "features" in case.customer.degraded:
         return "fallback"
-    return "model" if any(math.isfinite(score) for score in scores.accept) else "fallback"
+    spoke = any(math.isfinite(scores.accept[place]) for place in case.asked)
+    return "model" if spoke or not case.asked else "fallback"
 
 
 _NOTHING: dict[Stage, str] = {

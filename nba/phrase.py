@@ -28,6 +28,22 @@ NAMES = ("title", "own_title", *MONEY)
 PERSON = ("salutation", "given_name", "family_name", "title", "own_title")
 
 
+class Facts(dict[str, Value]):
+    """What a template may name: what is special to an offer, and behind it the customer's columns; None where unknown.
+
+    A look-up is `facts[name]`: the columns are not copied for each offer.
+    """
+
+    __slots__ = ("_columns",)
+
+    def __init__(self, special: Mapping[str, Value], columns: Mapping[str, Value]) -> None:
+        super().__init__(special)
+        self._columns = columns
+
+    def __missing__(self, name: str) -> Value:
+        return self._columns.get(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A literal (`name` is None) or a placeholder with its format spec."""
@@ -94,9 +110,9 @@ class Template:
         except RuleError:
             return False
 
-    def has_data(self, facts: Mapping[str, Value]) -> bool:
+    def has_data(self, facts: Facts) -> bool:
         """Whether every name it uses is known."""
-        return all(_known(facts.get(name)) for name in self.names)
+        return all(_known(facts[name]) for name in self.names)
 
 
 def _known(value: Value) -> bool:
@@ -119,7 +135,7 @@ class Phrasebook:
         }
         self._labels = {feature.name: feature for feature in config.features.features}
 
-    def best_template(self, offer: Offer, values: Values, facts: Callable[[], Mapping[str, Value]]) -> Template | None:
+    def best_template(self, offer: Offer, values: Values, facts: Callable[[], Facts]) -> Template | None:
         """The sayable template that stands on most facts, the first of equals. None: nothing can be said.
 
         `facts` is asked only when the condition of some template holds: most offers fail there.
@@ -140,7 +156,7 @@ class Phrasebook:
             return wanted
         return next((known for known in self._config.policy.locales if template.text_in(known) is not None), wanted)
 
-    def sentence(self, offer: Offer, template: Template | None, facts: Mapping[str, Value], locale: str) -> Sentence:
+    def sentence(self, offer: Offer, template: Template | None, facts: Facts, locale: str) -> Sentence:
         """Opening, then the claim. `facts`: plain name to value: features, attributes, money, person.
 
         `locale`: one that the template speaks, as `language` finds it.
@@ -154,7 +170,7 @@ class Phrasebook:
             say if say.endswith((".", "!", "?", "…")) else say + ".", self._reasons(claim, facts, locale, words)
         )
 
-    def _opening(self, offer: Offer, facts: Mapping[str, Value], locale: str, words: Wording) -> str:
+    def _opening(self, offer: Offer, facts: Facts, locale: str, words: Wording) -> str:
         parts = self._opening_parts(offer, locale)
         head, rest = _split_address(parts)
         name = _address(facts)
@@ -170,9 +186,7 @@ class Phrasebook:
                 return self._openings[key]
         return self._openings[None, default]
 
-    def _reasons(
-        self, claim: tuple[Part, ...], facts: Mapping[str, Value], locale: str, words: Wording
-    ) -> tuple[Reason, ...]:
+    def _reasons(self, claim: tuple[Part, ...], facts: Facts, locale: str, words: Wording) -> tuple[Reason, ...]:
         specs: dict[str, str] = {}
         for part in claim:
             if part.name is not None and part.name not in PERSON and not specs.get(part.name):
@@ -187,8 +201,11 @@ class Phrasebook:
         return Reason(name, value, f"{label}: {write(value, spec, words)}", window)
 
 
-def _write(part: Part, facts: Mapping[str, Value], words: Wording) -> str:
-    return part.literal if part.name is None else write(facts.get(part.name, ""), part.spec, words)
+def _write(part: Part, facts: Facts, words: Wording) -> str:
+    if part.name is None:
+        return part.literal
+    value = facts[part.name]
+    return "" if value is None else write(value, part.spec, words)
 
 
 def _split_address(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
@@ -201,8 +218,8 @@ def _split_address(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], tuple[Par
     return (), parts
 
 
-def _address(facts: Mapping[str, Value]) -> str:
-    salutation, given, family = (clean(str(facts.get(name) or "")) for name in PERSON[:3])
+def _address(facts: Facts) -> str:
+    salutation, given, family = (clean(str(facts[name] or "")) for name in PERSON[:3])
     if not family:
         return ""
     return f"{salutation or given} {family}".strip()

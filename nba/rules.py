@@ -55,12 +55,14 @@ logging.getLogger("cel").setLevel(logging.CRITICAL)
 class Names:
     """The variables that some rules read: what they need to be handed over.
 
-    `plain`: scope, name and variable; `guarded`: the variable behind `has(...)` and the one it asks for.
+    `plain`: scope, name and variable; `guarded`: the variable behind `has(...)` and the one it asks for; `per_offer`:
+    whether some read what differs from offer to offer.
     """
 
-    __slots__ = ("guarded", "plain")
+    __slots__ = ("guarded", "per_offer", "plain")
 
-    def __init__(self, variables: Iterable[str]) -> None:
+    def __init__(self, variables: Iterable[str], *, per_offer: bool = True) -> None:
+        self.per_offer = per_offer
         names = sorted({variable for variable in variables if "__" in variable})
         self.guarded = tuple((name, name[5:]) for name in names if name.startswith(_HAS))
         asked = {name for _, name in self.guarded} | {name for name in names if not name.startswith(_HAS)}
@@ -98,12 +100,18 @@ class Values(dict[str, Value]):
             self._context.add_variable(name, value)
 
     def _made(self) -> cel.Context:
+        names = self.names
+        if names is not None and not names.per_offer:
+            return cel.Context(self._handed_over(names))
         functions: dict[str, Callable[..., Any]] = {name: partial(self.__getitem__, name) for name in SETTABLE}
-        if self.names is not None:
-            return cel.Context(self | {has: name in self for has, name in self.names.guarded}, functions)
+        if names is not None:
+            return cel.Context(self._handed_over(names), functions)
         context = cel.Context(None, functions)
         context.set_variable_resolver(self._resolve)
         return context
+
+    def _handed_over(self, names: Names) -> dict[str, Value]:
+        return self | {has: name in self for has, name in names.guarded}
 
     def _resolve(self, name: str) -> Value:
         if name.startswith(_HAS):

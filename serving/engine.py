@@ -90,7 +90,7 @@ class Engine:
             return None, ["model_slow"]
         started = time.perf_counter()
         try:
-            return scorer.score(case.columns, case.candidates), []
+            return scorer.score(case.columns, case.candidates, case.asked), []
         except ModelError as error:
             log.warning("the model did not score", extra={"error": str(error)})
             return None, ["model"]

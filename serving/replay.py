@@ -64,7 +64,8 @@ def _scored(version: str, case: Case, config: Config, state_dir: Path) -> Scores
         folder = Registry(state_dir / "models").path(version)
     except NotFoundError:
         return None
-    return Scorer.load(folder, config.catalog, config.features.columns).score(case.columns, case.candidates)
+    scorer = Scorer.load(folder, config.catalog, config.features.columns)
+    return scorer.score(case.columns, case.candidates, case.asked)
 
 
 def _equal(one: Scores | None, other: Scores) -> bool:

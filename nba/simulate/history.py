@@ -14,7 +14,6 @@ from nba.candidates import Candidate
 from nba.config import Config
 from nba.decide import Case, Decider
 from nba.domain import Activity
-from nba.funnel import Call, run_funnel
 from nba.rules import Value
 from nba.simulate.calls import Memory, Ringing, answer, call_of
 from nba.simulate.life import live
@@ -91,7 +90,7 @@ def _one_call(
     call = call_of(life)
     memory.put_profile(life.customer_id, profile_of(life, plans), call.now_ms)
     case = decider.case(memory.read(life.customer_id, call.now_ms), call.request(life.customer_id))
-    sayable = may_be_said(decider, case)
+    sayable = case.passed.candidates
     if not sayable:
         return
     offered = sayable[int(call.pick * len(sayable))]
@@ -99,17 +98,6 @@ def _one_call(
     memory.append_contacts(life.customer_id, [contact])
     _remember(made, memory, life, events)
     made.rows.append(row_of(case, call, offered, 1.0 / len(sayable), accepted))
-
-
-def may_be_said(decider: Decider, case: Case) -> list[Candidate]:
-    """What passes the funnel for this customer now."""
-    request = case.request
-    call = Call(
-        request.now_ms, request.interaction_id, request.context or {}, request.agent_group, request.max_cost_month
-    )
-    return run_funnel(
-        decider.rules, decider.config.policy, case.customer, call, case.candidates, case.values
-    ).candidates
 
 
 def row_of(

@@ -15,7 +15,7 @@ from nba.clock import DAY_MS
 from nba.config import Config
 from nba.decide import Decider
 from nba.simulate.calls import Memory, answer, call_of, support_contact
-from nba.simulate.history import BEFORE_DAYS, PLAIN, may_be_said, row_of
+from nba.simulate.history import BEFORE_DAYS, PLAIN, row_of
 from nba.simulate.judge import Judge
 from nba.simulate.life import live
 from nba.simulate.policies import Policy, Situation
@@ -125,7 +125,7 @@ class _Play:
         life.earned -= CALL_COST
         self.memory.put_profile(life.customer_id, profile_of(life, self.market.plans), call.now_ms)
         case = self.decider.case(self.memory.read(life.customer_id, call.now_ms), call.request(life.customer_id))
-        situation = Situation(case, may_be_said(self.decider, case), call, life)
+        situation = Situation(case, case.passed.candidates, call, life)
         choice = self.policy.choose(situation)
         self.judge.look(situation, choice)
         if choice is None:

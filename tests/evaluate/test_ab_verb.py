@@ -39,7 +39,7 @@ def test_the_kinder_arm_is_accepted_more(found: dict) -> None:
 def test_the_ones_who_stay_are_guarded(found: dict) -> None:
     """Delayed outcomes stand beside the decisions: 30 % of the control left, 10 % of the other arm."""
     left = effect(found, "left")
-    assert left["harm"] and left["control"] == pytest.approx(0.25, abs=0.08) and left["treatment"] < left["control"]
+    assert left["harm"] and left["control"] == pytest.approx(0.30, abs=0.08) and left["treatment"] < left["control"]
     assert left["says"] == "harm beyond what is allowed is excluded"
     assert not found["stop"]
 

@@ -17,7 +17,7 @@ from nba.config import Config
 from nba.decide import Decider, Request
 from nba.domain import KINDS, Customer
 from nba.load import load_config
-from nba.phrase import Phrasebook
+from nba.phrase import Facts, Phrasebook
 
 ROOT = Path(__file__).parents[2]
 TELCO = load_config(ROOT / "nba/configs/telco")
@@ -84,7 +84,8 @@ def test_every_template_renders(locale: str) -> None:
     money = {"price_month": 9.9, "cost_month": 29.9, "own_cost_month": 41.9, "saving_month": 12.0, "saving_year": 144.0}
     for offer in TELCO.catalog.offers:
         for template in book._templates[offer.id]:
-            facts = {**numbers, **offer.attributes, **person, **money, "title": offer.title_in(locale)}
+            special = {**offer.attributes, **person, **money, "title": offer.title_in(locale)}
+            facts = Facts(special, numbers)
             said = book.sentence(offer, template, facts, locale).say
             assert said.startswith("Frau Graf, ")
             assert said.endswith(".")

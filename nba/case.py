@@ -1,0 +1,167 @@
+"""The first half of a decision: all that can be said of a customer's call before a model is asked. Read top to bottom.
+
+    cost and saving of every offer -> funnel (may it be said) -> evidence (is there a true sentence)
+
+Only what is left then is scored: a model costs as much as all of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
+from nba.config import Config, Offer
+from nba.domain import SERVICE_KINDS, Customer
+from nba.funnel import Call, Passed, Withheld, run_funnel
+from nba.phrase import Facts, Phrasebook, Template
+from nba.rules import Names, Value, Values
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the agent desktop asked; `now_ms` is the moment that the answer is as of."""
+
+    customer_id: str
+    now_ms: int
+    decision_id: str
+    channel: str = "call"
+    interaction_id: str | None = None
+    context: Mapping[str, Value] | None = None
+    limit: int = 3
+    locale: str | None = None
+    max_cost_month: float | None = None
+    agent_id: str | None = None
+    agent_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request with everything computed before a model is asked.
+
+    `columns`: customer and context columns by name, defaults applied, as the model sees them and the journal keeps them.
+    `values`: those of them that rules read, as flat CEL variables. `candidates`: one an offer, in the order of the
+    catalog. `passed`: what the funnel left. `sayable`: those of them with a true sentence, and `templates` which one, by
+    offer id; `asked`: their places among `candidates`, for a model. `withheld`: all others.
+    """
+
+    request: Request
+    customer: Customer
+    columns: dict[str, Value]
+    values: Values
+    candidates: list[Candidate]
+    own: Offer | None
+    locale: str
+    passed: Passed
+    sayable: list[Candidate]
+    asked: list[int]
+    templates: dict[str, Template | None]
+    withheld: tuple[Withheld, ...]
+
+
+class CaseMaker:
+    """A config's catalog, funnel and sentences, compiled. `names`: the variables that any rule asks a case's values for."""
+
+    def __init__(self, config: Config, rules: CatalogRules, phrases: Phrasebook, names: Names) -> None:
+        self._config, self._rules, self._phrases, self._names = config, rules, phrases, names
+        self._defaults = _defaults(config)
+        self._blank: dict[str, Value] = dict.fromkeys(column.name for column in config.features.columns)
+
+    def make(self, customer: Customer, request: Request) -> Case:
+        """The case of one call."""
+        profile = {**self._defaults[0], **_present(customer.profile)}
+        context = {**self._defaults[1], **_present(request.context or {})}
+        rules = self._rules.own(profile)
+        own = rules.offer if rules else None
+        values = rule_values(customer.features, profile, context, own, self._names)
+        candidates = make_candidates(self._rules, values, profile)
+        call = Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month)
+        passed = run_funnel(self._rules, self._config.policy, customer, call, candidates, values)
+        columns = self._columns(customer, profile, context)
+        locale = self._locale(request.locale, profile.get("locale"))
+        templates: dict[str, Template | None] = {}
+        sayable, withheld = [], list(passed.withheld)
+        for candidate in passed.candidates:
+            facts = partial(facts_of, customer, candidate, own, values, columns, locale)
+            template = self._phrases.best_template(candidate.offer, with_pair(values, candidate), facts)
+            missing = self._no_evidence(customer, candidate.offer, template)
+            if missing is None:
+                templates[candidate.offer.id] = template
+                sayable.append(candidate)
+            else:
+                withheld.append(Withheld(candidate.offer.id, "evidence", missing))
+        asked = [self._rules.place[candidate.offer.id] for candidate in sayable]
+        return Case(
+            request,
+            customer,
+            columns,
+            values,
+            candidates,
+            own,
+            locale,
+            passed,
+            sayable,
+            asked,
+            templates,
+            tuple(withheld),
+        )
+
+    def _no_evidence(self, customer: Customer, offer: Offer, template: Template | None) -> str | None:
+        if template is None and self._phrases.needs_evidence(offer):
+            return "no sentence of this offer is true of this customer"
+        if template is None and offer.kind not in SERVICE_KINDS and customer.activity_at_ms is None:
+            return "nothing is known of what this customer did"
+        return None
+
+    def _columns(
+        self, customer: Customer, profile: Mapping[str, Value], context: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        found = {**self._blank, **customer.features, **profile, **context}
+        if len(found) == len(self._blank):
+            return found
+        return {name: found[name] for name in self._blank}  # a profile may hold fields of an older config
+
+    def _locale(self, *wanted: Value) -> str:
+        locales = self._config.policy.locales
+        for tag in wanted:
+            for known in (str(tag), str(tag).replace("_", "-").split("-")[0]):
+                if known in locales:
+                    return known
+        return locales[0]
+
+
+def facts_of(
+    customer: Customer,
+    candidate: Candidate,
+    own: Offer | None,
+    values: Values,
+    columns: Mapping[str, Value],
+    locale: str,
+) -> Facts:
+    """Plain names that a template may use. A saving is a fact only where there is one."""
+    offer, saving = candidate.offer, candidate.saving_month
+    real = saving is not None and saving > 0
+    special: dict[str, Value] = {
+        **{name: customer.profile.get(name) for name in ("salutation", "given_name", "family_name")},
+        **offer.attributes,
+        "title": offer.title_in(locale),
+        "own_title": own.title_in(locale) if own else None,
+        "price_month": offer.price_month,
+        "cost_month": candidate.cost_month,
+        "own_cost_month": values.get("own_cost_month"),
+        "saving_month": saving if real else None,
+        "saving_year": round(saving * 12, 2) if saving is not None and real else None,
+    }
+    return Facts(special, columns)
+
+
+def _defaults(config: Config) -> tuple[dict[str, Value], dict[str, Value]]:
+    fields = config.features
+    return _present({n: f.default for n, f in fields.profile.items()}), _present(
+        {n: f.default for n, f in fields.context.items()}
+    )
+
+
+def _present(given: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: value for name, value in given.items() if value is not None}
