@@ -103,7 +103,7 @@ def _value(raw: object) -> int | None:
     if raw is None:
         return None
     # A JSON reader gives whole numbers beyond 64 bits as floats.
-    if isinstance(raw, int | float) and not isinstance(raw, bool) and not -(2**63) <= raw < 2**63:
+    if (isinstance(raw, float) and abs(raw) >= 2**63) or (isinstance(raw, int) and not -(2**63) <= raw < 2**63):
         raise ActivityError("the value does not fit 64 bits: choose a larger unit", "/value")
     if isinstance(raw, bool) or not isinstance(raw, int):
         raise ActivityError(f"{raw!r} is not an integer: give minor units, such as 1990 for 19.90", "/value")

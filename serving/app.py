@@ -117,7 +117,7 @@ def _json(content: object, status: int = 200) -> Response:
 
 
 def _add_calls(app: FastAPI) -> None:
-    @app.post(RECOMMEND_PATH, responses=_answers(schemas.RecommendOut))
+    @app.post(RECOMMEND_PATH, responses=_answers(schemas.RecommendOut, 415))
     async def recommend(asked: schemas.RecommendIn, request: Request) -> Response:
         """The next best action for this customer, now. With `at`: as of that moment (a back-test; needs `admin`)."""
         state = request.scope["state"]
@@ -125,7 +125,7 @@ def _add_calls(app: FastAPI) -> None:
         status, answer, media = await _lane(request.scope, body, kind, state["scopes"], state["request_id"])
         return Response(answer, status, media_type=media)
 
-    @app.post("/v1/activity", status_code=202, responses=_answers(schemas.ActivityOut, status=202))
+    @app.post("/v1/activity", status_code=202, responses=_answers(schemas.ActivityOut, 415, status=202))
     async def activity(batch: schemas.ActivityIn, request: Request) -> Response:
         """Keep events. Each is checked on its own; repeating an `event_id` changes nothing, and order does not matter."""
         service = _service(request)
@@ -136,7 +136,7 @@ def _add_calls(app: FastAPI) -> None:
         service.metrics.events(len(events), len(rejected))
         return _json({"accepted": len(events), "rejected": rejected}, 202)
 
-    @app.post("/v1/outcomes", responses=_answers(schemas.OutcomeOut, 404, 409))
+    @app.post("/v1/outcomes", responses=_answers(schemas.OutcomeOut, 404, 409, 415))
     async def outcomes(body: Annotated[schemas.OutcomeIn, Body()], request: Request) -> Response:
         """What came of a suggestion, or of a customer later. On the disk when this answers; repeating changes nothing."""
         service = _service(request)
@@ -204,7 +204,7 @@ def _add_customers(app: FastAPI) -> None:
             known = await engine.store.read(customer_id, now_ms)
         return _json(unified_view(engine.config, known, now_ms))
 
-    @app.put("/v1/customers/{customer_id:path}", responses=_answers(schemas.ProfileOut))
+    @app.put("/v1/customers/{customer_id:path}", responses=_answers(schemas.ProfileOut, 415))
     async def put_customer(customer_id: str, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
         """Replace the profile: a flat object of the fields that features.yaml declares."""
         service = _service(request)
@@ -230,11 +230,13 @@ def _add_customers(app: FastAPI) -> None:
 
 
 def _add_operations(app: FastAPI, metrics: Metrics) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """The process lives."""
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", responses={200: {"model": schemas.ReadyOut}, 503: {"model": schemas.ReadyOut}})
     async def readyz(request: Request) -> Response:
         """Each dependency by name. Without a model or Redis the service still answers, with what it has, and says so."""
@@ -247,7 +249,7 @@ def _add_operations(app: FastAPI, metrics: Metrics) -> None:
         """Prometheus."""
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.post("/v1/admin/reload", responses=_answers(schemas.ReloadOut))
+    @app.post("/v1/admin/reload", responses=_answers(schemas.ReloadOut, 415))
     async def reload(request: Request) -> Response:
         """Serve the promoted model and the config folder as they are now: checked and warmed, then switched at once."""
         return _json(await _service(request).reload())

@@ -24,6 +24,7 @@ from serving.doors import Scope
 from serving.gate import Gate, origins_of
 from serving.insights import Insights
 from serving.outcomes import find
+from serving.problems import MEDIA_TYPE
 from serving.service import Service
 from serving.tokens import LONGEST_S, Grant, Tokens, kept_secret, scopes_of
 
@@ -157,7 +158,9 @@ def _add_insights(router: APIRouter) -> None:
 
 
 def _add_tokens(router: APIRouter, tokens: Any) -> None:
-    @router.post("/v1/tokens", status_code=201)
+    @router.post(
+        "/v1/tokens", status_code=201, responses={415: {"model": schemas.Problem, "content": {MEDIA_TYPE: {}}}}
+    )
     async def token(asked: TokenIn, request: Request) -> Response:
         """A short-lived token for the widget, bound to one customer and interaction. Needs `recommend` and `write`."""
         scopes = request.scope["state"]["scopes"]

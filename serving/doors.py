@@ -12,10 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import HTTPException
 
 from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed
+from serving.lane import NOT_JSON, is_json
 from serving.metrics import Metrics
 from serving.problems import MEDIA_TYPE, problem
 from serving.rates import Rates
@@ -34,6 +36,7 @@ RECOMMEND_PATH = "/v1/recommend"
 GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for; no header can set it
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop", "/insights"})
+_WITH_BODY = ("POST", "PUT")
 _NEEDS = (
     ("POST", "/v1/recommend", RECOMMEND),
     ("POST", "/v1/activity", WRITE),
@@ -155,7 +158,19 @@ class Doors:
             return 429, "too many requests from this key or address: slow down", [(b"retry-after", b"1")]
         if seen.length is not None and seen.length > self._max_body:
             return 413, _too_large(self._max_body), []
-        return None
+        return None if scope["path"] == RECOMMEND_PATH else _unreadable(scope, seen)
+
+
+def _unreadable(scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
+    """What the framework would let pass: foreign bytes as U+FFFD, so that two ids become one; a body of another type as none."""
+    for part, name in ((scope.get("raw_path") or b"", "path"), (scope["query_string"], "query")):
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError:
+            return 400, f"the {name} is not UTF-8: percent-encode the UTF-8 bytes of each id", []
+    if scope["method"] in _WITH_BODY and seen.content_type and seen.length != 0 and not is_json(seen.content_type):
+        return 415, NOT_JSON, []
+    return None
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from serving.schemas import RecommendIn
 
 log = logging.getLogger("nba.serving")
 JSON = "application/json"
+NOT_JSON = "the body has to be JSON: send it with Content-Type: application/json"
 Answer = tuple[int, bytes, str]
 
 
@@ -27,6 +28,8 @@ async def recommend(
     recommender: Recommender, body: bytes, content_type: bytes, scopes: frozenset[str] | None, request_id: str
 ) -> Answer:
     """Status, body and media type for one question. Never raises for what a caller sent."""
+    if content_type != b"application/json" and content_type and not is_json(content_type):
+        return 415, problem(415, NOT_JSON, request_id=request_id), MEDIA_TYPE
     try:
         asked = parsed(body, content_type)
         if asked.at is not None and scopes is not None and not allowed(scopes, ADMIN):

@@ -1,0 +1,118 @@
+"""Input at the edges of the contract, over real HTTP: foreign bytes, blanks, null, numbers beyond 64 bits, other types."""
+
+from __future__ import annotations
+
+import pytest
+
+from nba.clock import format_at, system_now_ms
+
+
+def problem(answer, status: int) -> dict:
+    """A refusal is a problem document."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.json()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/v1/customers/%ff"),
+        ("GET", "/v1/customers/c%C3"),
+        ("DELETE", "/v1/customers/%ED%A0%80"),
+        ("GET", "/v1/decisions/%ff"),
+        ("GET", "/v1/interactions/i-1/stream?customer_id=%ff"),
+        ("GET", "/v1/desk/c-1?interaction_id=%ff"),
+    ],
+)
+def test_bytes_that_are_no_utf8_are_refused_and_not_replaced(nba, method, path):
+    """Two foreign ids never become one customer with a replacement character for a name."""
+    body = {"json": {}} if method == "PUT" else {}
+    assert "UTF-8" in problem(nba.http.request(method, path, **body), 400)["detail"]
+
+
+def test_an_id_beyond_ascii_is_the_same_customer_in_path_and_body(nba):
+    """Percent-encoded UTF-8 is what it encodes."""
+    assert nba.http.put("/v1/customers/J%C3%BCrgen%20%F0%9F%93%9E", json={"plan": "s-5"}).status_code == 200
+    assert nba.recommend("Jürgen 📞")["freshness"]["profile_s"] is not None
+    assert nba.http.get("/v1/customers/J%C3%BCrgen 📞").json()["customer_id"] == "Jürgen 📞"
+
+
+@pytest.mark.parametrize("blank", [" ", "   ", "\u00a0", "\u2003 "])
+def test_an_id_of_only_blanks_is_refused_everywhere(nba, make_event, blank):
+    """In a path, in a question, in an event: nobody is called that."""
+    assert problem(nba.http.put(f"/v1/customers/{blank}", json={}), 422)["pointer"] == "#/customer_id"
+    for field in ("customer_id", "interaction_id", "channel"):
+        answer = nba.http.post("/v1/recommend", json={"customer_id": "c-1", field: blank})
+        assert problem(answer, 422)["pointer"] == f"#/{field}"
+    for field in ("customer_id", "event_id", "interaction_id"):
+        sent = make_event("c-1", "app_opened", interaction_id="i-1") | {field: blank}
+        [refused] = nba.http.post("/v1/activity", json={"events": [sent]}).json()["rejected"]
+        assert refused["pointer"] == f"#/events/0/{field}"
+        assert "blanks" in refused["error"]
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64, 10**30, -(2**63) - 1, -(2**64)])
+def test_a_value_beyond_64_bits_is_told_so(nba, make_event, value):
+    """With its place, and not as some float."""
+    sent = make_event("c-big", "data_used", value=value)
+    [refused] = nba.http.post("/v1/activity", json={"events": [sent]}).json()["rejected"]
+    assert refused["pointer"] == "#/events/0/value"
+    assert "64 bits" in refused["error"]
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63)])
+def test_the_ends_of_64_bits_are_taken(nba, make_event, value):
+    """The bounds themselves fit."""
+    sent = {"events": [make_event("c-ends", "data_used", value=value)]}
+    assert nba.http.post("/v1/activity", json=sent).json()["accepted"] == 1
+
+
+def test_null_is_left_out(nba):
+    """A client that writes every field gets the defaults for those it has nothing to say of."""
+    customer = nba.customer()
+    nulls = dict.fromkeys(("context", "limit", "interaction_id", "locale", "max_cost_month", "agent", "at"))
+    given, left_out = nba.recommend(customer, **nulls), nba.recommend(customer)
+    assert given["suggestions"] == left_out["suggestions"]
+    record = nba.http.get(f"/v1/decisions/{given['decision_id']}").json()
+    assert (record["request"]["context"], record["request"]["limit"]) == ({}, 3)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/recommend"),
+        ("POST", "/v1/activity"),
+        ("POST", "/v1/outcomes"),
+        ("PUT", "/v1/customers/{customer_id}"),
+        ("POST", "/v1/admin/reload"),
+        ("POST", "/v1/tokens"),
+    ],
+)
+def test_a_body_of_another_type_is_a_415(nba, method, path, kind):
+    """JSON is the one thing that is taken; the document says so."""
+    answer = nba.http.request(method, path.format(customer_id="c-1"), content=b"{}", headers={"content-type": kind})
+    assert "application/json" in problem(answer, 415)["detail"]
+    documented = nba.http.get("/openapi.json").json()["paths"][path][method.lower()]["responses"]
+    assert "415" in documented
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"])
+def test_json_by_any_of_its_names_is_taken(nba, make_event, kind):
+    """Parameters, suffixes and capitals do not matter."""
+    at = format_at(system_now_ms())
+    for path, body in (
+        ("/v1/recommend", b'{"customer_id": "c-1"}'),
+        ("/v1/outcomes", b'{"customer_id": "c-1", "outcome": "stayed", "at": "%s"}' % at.encode()),
+    ):
+        answer = nba.http.post(path, content=body, headers={"content-type": kind})
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_probe_may_ask_with_head(nba, path):
+    """The status without the body."""
+    answer = nba.http.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["x-request-id"]
