@@ -91,12 +91,13 @@ class Template:
 
     def __init__(self, say: Say, when: Rule) -> None:
         self.when = when
-        self._texts = {locale: parse_template(text) for locale, text in say.texts.items()}
-        parts = [part for text in self._texts.values() for part in text]
+        texts = {locale: parse_template(text) for locale, text in say.texts.items()}
+        self._texts = {locale: (parts, _named(parts)) for locale, parts in texts.items()}
+        parts = [part for text in texts.values() for part in text]
         self.names = frozenset(part.name for part in parts if part.name is not None)
 
-    def text_in(self, locale: str) -> tuple[Part, ...] | None:
-        """The text in this language; None when the template does not speak it."""
+    def text_in(self, locale: str) -> tuple[tuple[Part, ...], tuple[tuple[str, str], ...]] | None:
+        """The text in this language, and the names and specs of its reasons; None when the template does not speak it."""
         return self._texts.get(locale)
 
     def locales(self) -> Iterable[str]:
@@ -115,6 +116,15 @@ class Template:
         return all(_known(facts[name]) for name in self.names)
 
 
+def _named(parts: tuple[Part, ...]) -> tuple[tuple[str, str], ...]:
+    """The numbers of a text, each once, with the format they are given as a reason in."""
+    specs: dict[str, str] = {}
+    for part in parts:
+        if part.name is not None and part.name not in PERSON and not specs.get(part.name):
+            specs[part.name] = "" if part.spec.startswith("plural|") else part.spec
+    return tuple(specs.items())
+
+
 def _known(value: Value) -> bool:
     return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
@@ -129,7 +139,7 @@ class Phrasebook:
             for offer in config.catalog.offers
         }
         self._openings = {
-            (kind, locale): parse_template(text)
+            (kind, locale): _split_address(parse_template(text))
             for kind, texts in [(None, config.policy.opening), *config.policy.opening_for.items()]
             for locale, text in texts.items()
         }
@@ -162,36 +172,29 @@ class Phrasebook:
         `locale`: one that the template speaks, as `language` finds it.
         """
         words = wording(locale, self._config.catalog.currency)
-        claim = () if template is None else template.text_in(locale) or ()
+        claim, named = (template.text_in(locale) if template else None) or ((), ())
         opening = self._opening(offer, facts, locale, words)
         body = "".join(_write(part, facts, words) for part in claim)
         say = f"{opening}: {body}" if body else opening
         return Sentence(
-            say if say.endswith((".", "!", "?", "…")) else say + ".", self._reasons(claim, facts, locale, words)
+            say if say.endswith((".", "!", "?", "…")) else say + ".",
+            tuple(self._reason(name, spec, facts[name], locale, words) for name, spec in named),
         )
 
     def _opening(self, offer: Offer, facts: Facts, locale: str, words: Wording) -> str:
-        parts = self._opening_parts(offer, locale)
-        head, rest = _split_address(parts)
+        head, rest = self._opening_parts(offer, locale)
         name = _address(facts)
         text = clean("".join(_write(part, facts, words) for part in rest))
         if not head:
             return f"{name}, {text}" if name and name not in text else text
         return f"{name}, {text}" if name else text[:1].upper() + text[1:]
 
-    def _opening_parts(self, offer: Offer, locale: str) -> tuple[Part, ...]:
+    def _opening_parts(self, offer: Offer, locale: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
         default = self._config.policy.locales[0]
         for key in ((offer.kind, locale), (None, locale), (offer.kind, default)):
             if key in self._openings:
                 return self._openings[key]
         return self._openings[None, default]
-
-    def _reasons(self, claim: tuple[Part, ...], facts: Facts, locale: str, words: Wording) -> tuple[Reason, ...]:
-        specs: dict[str, str] = {}
-        for part in claim:
-            if part.name is not None and part.name not in PERSON and not specs.get(part.name):
-                specs[part.name] = "" if part.spec.startswith("plural|") else part.spec
-        return tuple(self._reason(name, spec, facts[name], locale, words) for name, spec in specs.items())
 
     def _reason(self, name: str, spec: str, value: Value, locale: str, words: Wording) -> Reason:
         feature = self._labels.get(name)

@@ -88,13 +88,20 @@ def write(value: object, spec: str, words: Wording) -> str:
         return words.money(value)
     if spec.startswith("plural|"):
         return words.plural(value, spec.split("|")[1:])
-    match = _SPEC.match(spec)
-    if match is None or not spec:
+    parsed = _parsed(spec)
+    if parsed is None:
         return words.number(value, 0 if float(value).is_integer() else 2)
-    decimals = int(match["decimals"] or 0)
-    if match["type"] == "%":
-        return words.number(value * 100, decimals, match["round"]) + " %"
-    return words.number(value, decimals, match["round"])
+    rounding, decimals, percent = parsed
+    if percent:
+        return words.number(value * 100, decimals, rounding) + " %"
+    return words.number(value, decimals, rounding)
+
+
+@lru_cache(maxsize=256)
+def _parsed(spec: str) -> tuple[str | None, int, bool] | None:
+    """Rounding, decimals, and whether it is a percentage; None: as the number stands."""
+    match = _SPEC.match(spec) if spec else None
+    return None if match is None else (match["round"], int(match["decimals"] or 0), match["type"] == "%")
 
 
 def clean(text: str) -> str:
