@@ -7,7 +7,7 @@ in the same world). The engine's own memory and training are handed in by whoeve
 
 from nba.simulate.callers import Caller, callers
 from nba.simulate.calls import Memory
-from nba.simulate.contest import CONTENDERS, contest, share_of_oracle
+from nba.simulate.contest import CONTENDERS, contest, interval_of_share, share_of_oracle
 from nba.simulate.history import History, history
 from nba.simulate.policies import Teacher
 from nba.simulate.population import World
@@ -24,6 +24,7 @@ __all__ = [
     "callers",
     "contest",
     "history",
+    "interval_of_share",
     "run",
     "share_of_oracle",
 ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
 
 from nba.config import Config
 from nba.decide import Decider
@@ -25,6 +29,8 @@ from nba.simulate.value import market_of
 from nba.simulate.world import Result, run
 
 CONTENDERS = ("nothing", "random", "margin", "margin-unruled", "acceptance", "engine", "oracle")
+LEARNERS = ("acceptance", "engine")
+_NO_OTHERS: Mapping[str, Callable[[], Policy]] = MappingProxyType({})
 
 
 def contest(
@@ -39,27 +45,50 @@ def contest(
     days: int = 365,
     rounds: int = 6,
     world: World = PLAIN,
+    learn_from: int | None = None,
+    others: Mapping[str, Callable[[], Policy]] = _NO_OTHERS,
     progress: Callable[[str, int], None] = lambda name, done: None,
 ) -> Iterator[tuple[str, Result]]:
     """One result after the other. `new_teacher` is given the contender's name; `progress` that and the customer-rounds done.
 
-    Raises InputError for a contender that is not one of CONTENDERS.
+    `learn_from`: a second seed. Who learns then first lives a year with that many other customers and learns from it
+    `rounds` - 1 times; what counts is the year after, with what was learnt and without learning more. `others`: more
+    contenders by name; they learn. Raises InputError for a contender that is nowhere.
     """
     for name in contenders:
-        policy = _policy(name, config, new_teacher, world)
-        yield (
-            name,
-            run(
+        policy = others[name]() if name in others else _policy(name, config, new_teacher, world)
+
+        def year(seed: int, rounds: int, name: str = name, policy: Policy = policy) -> Result:
+            return run(
                 config, policy, new_memory(), customers=customers, seed=seed, start_ms=start_ms, days=days, rounds=rounds,
-                world=world, progress=lambda done, name=name: progress(name, done),  # type: ignore[misc]
-            ),
-        )  # fmt: skip
+                world=world, progress=lambda done: progress(name, done),
+            )  # fmt: skip
+
+        learns = name in LEARNERS or name in others
+        learning = year(learn_from, rounds) if learns and learn_from is not None else None
+        yield name, replace(year(seed, rounds if learn_from is None else 1), learning=learning)
 
 
-def share_of_oracle(results: dict[str, Result], name: str = "engine") -> float | None:
+def share_of_oracle(results: Mapping[str, Result], name: str = "engine") -> float | None:
     """How much of what the oracle earns above random this contender earns; None when the oracle is not above random."""
     random, oracle = results["random"].value, results["oracle"].value
     return (results[name].value - random) / (oracle - random) if oracle > random else None
+
+
+def interval_of_share(
+    results: Mapping[str, Result], name: str = "engine", *, seed: int = 0, draws: int = 2000
+) -> tuple[float, float] | None:
+    """95 % interval of `share_of_oracle` over the customers drawn anew, each with their value under all three policies.
+
+    None where the oracle's lead over random is not sure to be above 0: a share of nothing has no interval.
+    """
+    random, oracle, found = (np.array(results[key].by_customer) for key in ("random", "oracle", name))
+    weights = np.random.default_rng(seed).multinomial(len(random), np.full(len(random), 1 / len(random)), draws)
+    lead = weights @ (oracle - random)
+    if np.quantile(lead, 0.025) <= 0:
+        return None
+    low, high = np.quantile(weights @ (found - random) / lead, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _policy(name: str, config: Config, new_teacher: Callable[[str], Teacher], world: World) -> Policy:

@@ -24,7 +24,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """One call as the world knows it. `sayable`: what passes the funnel; `life` is for the oracle only."""
+    """One call as the world knows it. `sayable`: what the rules let anybody say; `life` is for the oracle only."""
 
     case: Case
     sayable: Sequence[Candidate]
@@ -160,7 +160,12 @@ class Engine:
 
 
 class Oracle(_Fixed):
-    """Knows every customer's true chance to accept and to leave, and takes what adds most over the years to come."""
+    """The best single choice within the same rules: knows every customer's true chance to accept and what it leads to.
+
+    It chooses among what the funnel and the need for a true sentence leave, as the engine does, and may say nothing. It
+    knows hidden needs, faults, bother and the formulas of accepting and leaving, not the luck of the draw. It looks at
+    this call's gain only: no plan over several calls, so a policy could in principle do better still.
+    """
 
     name = "oracle"
 

@@ -34,7 +34,9 @@ class Result:
     (`value.YEARS`). `saved`: bills below those of the plan each customer began on. `regret`: what the oracle would have
     added in the same calls beyond what was chosen; `share_by_round`: the same as a share, 0 a random choice, 1 the
     oracle's; `declared_share_by_round`: likewise, with the worth that policy.yaml declares in place of the truth's (see
-    `judge`). `violations`: sales into an open issue, and plans with a cheaper one that covers.
+    `judge`). `violations`: sales into an open issue, and plans with a cheaper one that covers. `by_customer`: `value` of
+    each, in the order of the population, for paired intervals. `learning`: the year in which a learner learnt what it
+    knew in this one.
     """
 
     policy: str
@@ -52,10 +54,13 @@ class Result:
     by_offer: dict[str, int] = field(default_factory=dict)
     share_of_catalog: float = 0.0
     violations: int = 0
+    by_customer: list[float] = field(default_factory=list)
+    learning: Result | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """For machines."""
-        return asdict(self)
+        """For machines: everything but the values customer by customer."""
+        own = {name: found for name, found in asdict(self).items() if name not in ("by_customer", "learning")}
+        return {**own, "learning": self.learning.as_json() if self.learning else None}
 
 
 def run(
@@ -125,7 +130,7 @@ class _Play:
         life.earned -= CALL_COST
         self.memory.put_profile(life.customer_id, profile_of(life, self.market.plans), call.now_ms)
         case = self.decider.case(self.memory.read(life.customer_id, call.now_ms), call.request(life.customer_id))
-        situation = Situation(case, case.passed.candidates, call, life)
+        situation = Situation(case, case.sayable, call, life)
         choice = self.policy.choose(situation)
         self.judge.look(situation, choice)
         if choice is None:
@@ -150,8 +155,8 @@ class _Play:
         result = self.result
         kept = [life for life in lives if not life.gone]
         result.kept = len(kept)
-        ahead = sum(worth(life, self.market, self.world) for life in kept)
-        result.value = round(sum(life.earned for life in lives) + ahead, 2)
+        result.by_customer = [round(life.earned + worth(life, self.market, self.world), 4) for life in lives]
+        result.value = round(sum(result.by_customer), 2)
         result.saved = round(sum(life.saved for life in lives), 2)
         result.overpaid_month = round(sum(overpays(life, self.market.plans) for life in kept), 2)
         judge = self.judge
