@@ -5,78 +5,40 @@ of the same sizes, one Redis GET of the same bytes, nothing else.
 
 300 events a customer, 24 offers, 100 columns, 200 x 31 trees in both heads; keys, metrics and journal on. The load
 generator, the two services and Redis are processes of their own; rounds alternate and the median round counts.
+Beside that: what a team would put together instead (latency_peers.py), growth with offers, customers and workers
+(latency_scale.py), and, in the full run, five minutes at a constant rate (latency_steady.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import os
-import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import latency_peers
+import latency_scale
 import latency_stage as stage
+import latency_steady
+from latency_run import Engine, load, service
+from results import goal, keep
 
-from features.embedded import EmbeddedRedis
 from features.keys import customer_keys
 
-CUSTOMERS, EVENTS = 200, 300
-SERVE = """
-import os, uvicorn
-from nba.settings import Settings
-from serving.app import create_app
-from serving.server import options
-uvicorn.run(create_app(Settings()), port=int(os.environ["PORT"]), **options())
-"""
+PACKAGES = ("uvloop", "httptools", "pydantic", "orjson")
 FLOOR = """
 import os, sys, uvicorn
 sys.path.insert(0, "benchmarks")
 from latency_floor import create
 uvicorn.run(create(), port=int(os.environ["PORT"]), log_level="warning", access_log=False)
 """
-
-
-def load(port: int, **given: object) -> dict[str, Any]:
-    """One run of the load generator in its own process."""
-    bodies = [{"customer_id": f"c-{n}", **stage.ASK} for n in range(CUSTOMERS)]
-    options = [word for name, value in given.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, "benchmarks/latency_load.py", str(port), "--key", stage.KEY, *options]
-    out = subprocess.run(command, input=json.dumps(bodies), capture_output=True, text=True, check=True, cwd=stage.ROOT)
-    result: dict[str, Any] = json.loads(out.stdout)
-    if result["bad"]:
-        raise SystemExit(f"{result['bad']} requests were not answered with 200")
-    return result
-
-
-@contextmanager
-def service(work: Path, name: str, offers: int) -> Iterator[tuple[int, str]]:
-    """The engine with so many offers, filled and warm; its port and the URL of its Redis."""
-    config = stage.write_config(work / name / "config", offers)
-    stage.write_model(work / name / "state", config)
-    redis = EmbeddedRedis(work / name / "state")
-    url, port = redis.start(), stage.free_port()
-    asyncio.run(stage.fill(url, config, [f"c-{n}" for n in range(CUSTOMERS)], EVENTS))
-    settings = {
-        "PORT": str(port), "NBA_CONFIG": str(work / name / "config"), "NBA_STATE_DIR": str(work / name / "state"),
-        "NBA_REDIS_URL": url, "NBA_API_KEYS": stage.KEY,
-    }  # fmt: skip
-    try:
-        with stage.process([sys.executable, "-c", SERVE], port, **settings):
-            yield port, url
-    finally:
-        redis.stop()
 
 
 def answer_of(port: int) -> str:
@@ -91,27 +53,51 @@ def answer_of(port: int) -> str:
     return text
 
 
-def measure(work: Path, quick: bool) -> dict[str, Any]:
-    rounds, seconds = (5, 1.0) if quick else (11, 3.0)
+def measure(work: Path, quick: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Every part in turn: goals, and the figures they come from."""
+    goals: list[dict[str, Any]] = []
+    found: dict[str, Any] = {}
     with ExitStack() as stack:
-        engine, url = stack.enter_context(service(work, "24", 24))
+        engine = stack.enter_context(service(work, 24))
         floor = stage.free_port()
-        given = {"PORT": str(floor), "NBA_FLOOR_REDIS": url, "NBA_FLOOR_KEY": customer_keys("c-1").log}
-        answer = answer_of(engine)
+        given = {"PORT": str(floor), "NBA_FLOOR_REDIS": engine.url, "NBA_FLOOR_KEY": customer_keys("c-1").log}
+        answer = answer_of(engine.port)
         stack.enter_context(stage.process([sys.executable, "-c", FLOOR], floor, NBA_FLOOR_ANSWER=answer, **given))
-        for port in (floor, engine):
-            load(port, seconds=1.0)
-        one = [(load(floor, seconds=seconds), load(engine, seconds=seconds)) for _ in range(rounds)]
-        many = [
-            (load(floor, seconds=seconds, connections=16), load(engine, seconds=seconds, connections=16))
-            for _ in range(max(2, rounds // 3))
+        parts = [lambda: beside_floor(engine, floor, quick), lambda: latency_peers.beside(engine, work, quick)]
+        if not quick:
+            parts.append(lambda: latency_steady.steady(engine, floor))
+        parts += [
+            lambda: latency_scale.by_workers(engine, quick),
+            lambda: latency_scale.by_customers(engine, quick),
         ]
-        found = {"one_connection": one, "sixteen_connections": many, "answer_bytes": len(answer)}
-    if not quick:
-        with service(work, "300", 300) as (port, _):
-            load(port, seconds=1.0)
-            found["offers_300"] = load(port, seconds=seconds)
-    return found
+        for part in parts:
+            _add(part(), goals, found)
+        found["answer_bytes"] = len(answer)
+    _add(latency_scale.by_offers(work, quick), goals, found)
+    return goals, found
+
+
+def _add(part: tuple[list[dict[str, Any]], dict[str, Any]], goals: list[dict[str, Any]], found: dict[str, Any]) -> None:
+    goals += part[0]
+    found |= part[1]
+
+
+def beside_floor(engine: Engine, floor: int, quick: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The engine and its floor in turns, at one connection and at sixteen."""
+    rounds, seconds = (4, 0.6) if quick else (11, 3.0)
+    for port in (floor, engine.port):
+        load(port, seconds=0.5)
+    one = [(load(floor, seconds=seconds), load(engine.port, seconds=seconds)) for _ in range(rounds)]
+    many = [
+        (load(floor, seconds=seconds, connections=16), load(engine.port, seconds=seconds, connections=16))
+        for _ in range(max(2, rounds // 3))
+    ]
+    goals = [
+        goal("p50_ratio_to_floor", ratio(one, "p50"), "<= 2.0"),
+        goal("p99_ratio_to_floor", ratio(one, "p99"), "<= 3.0"),
+        goal("throughput_ratio_to_floor", ratio(many, "per_s"), ">= 0.45"),
+    ]
+    return goals, {"one_connection": one, "sixteen_connections": many}
 
 
 def ratio(pairs: list[tuple[dict[str, Any], dict[str, Any]]], what: str) -> float:
@@ -119,64 +105,19 @@ def ratio(pairs: list[tuple[dict[str, Any], dict[str, Any]]], what: str) -> floa
     return round(statistics.median(engine[what] / floor[what] for floor, engine in pairs), 3)
 
 
-def goals(found: dict[str, Any]) -> list[dict[str, Any]]:
-    one, many = found["one_connection"], found["sixteen_connections"]
-    values = [
-        ("p50_ratio_to_floor", ratio(one, "p50"), "<= 2.0"),
-        ("p99_ratio_to_floor", ratio(one, "p99"), "<= 3.0"),
-        ("throughput_ratio_to_floor", ratio(many, "per_s"), ">= 0.45"),
-    ]
-    if "offers_300" in found:
-        of_24 = statistics.median(engine["p50"] for _, engine in one)
-        values.append(("p50_of_300_offers_to_24", round(found["offers_300"]["p50"] / of_24, 3), "<= 3.0"))
-    return [{"name": n, "value": v, "goal": g, "met": _met(v, g)} for n, v, g in values]
-
-
-def _met(value: float, goal: str) -> bool:
-    sign, limit = goal.split()
-    return value <= float(limit) if sign == "<=" else value >= float(limit)
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds, within 50 seconds")
     parser.add_argument("--json", action="store_true", help="the result as one JSON document")
     given = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="nba-latency-"))
     try:
-        found = measure(work, given.quick)
+        goals, found = measure(work, given.quick)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    names = (
-        "fastapi",
-        "uvicorn",
-        "uvloop",
-        "httptools",
-        "pydantic",
-        "redis",
-        "hiredis",
-        "onnxruntime",
-        "numpy",
-        "orjson",
-    )
-    result = {
-        "benchmark": "latency",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": given.quick,
-        "machine": {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()},
-        "versions": {name: metadata.version(name) for name in names},
-        "goals": goals(found),
-        **found,
-    }
-    target = stage.ROOT / "benchmarks/results/latency.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if given.json:
-        print(json.dumps(result))
-    else:
-        for goal in result["goals"]:
-            print(f"{goal['name']:28} {goal['value']:8} {goal['goal']:8} {'met' if goal['met'] else 'MISSED'}")
+    more = {name: metadata.version(name) for name in PACKAGES}
+    return keep("latency", goals, as_json=given.json, quick=given.quick, more_versions=more, **found)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from nba.load import load_config  # noqa: E402
 COLUMNS = 100
 TREES, LEAVES = 200, 31
 KEY = "benchmark-key"
+OWN_PLAN = "l-40"
 ASK = {
     "channel": "call",
     "interaction_id": "call-77",
@@ -51,7 +53,7 @@ _TAKES = ("sum", "count", "mean", "max", "last", "trend")
 
 
 def write_config(folder: Path, offers: int = 24) -> Config:
-    """The telco config with its features filled up to 100 columns, its catalog repeated up to `offers`."""
+    """The telco config with its features filled up to 100 columns, its catalog repeated up to `offers` or cut down to them."""
     shutil.copytree(ROOT / "nba/configs/telco", folder)
     features = yaml.safe_load((folder / "features.yaml").read_text())
     missing = COLUMNS - len(load_config(folder).features.columns)
@@ -61,7 +63,8 @@ def write_config(folder: Path, offers: int = 24) -> Config:
         features["features"].append(entry)
     (folder / "features.yaml").write_text(yaml.safe_dump(features, allow_unicode=True, sort_keys=False))
     catalog = yaml.safe_load((folder / "catalog.yaml").read_text())
-    first = catalog["offers"]
+    named = (folder / "policy.yaml").read_text()
+    first = sorted(catalog["offers"], key=lambda offer: offer["id"] not in (OWN_PLAN, *re.findall(r"[\w-]+", named)))
     copies = [{**offer, "id": f"{offer['id']}-{n}"} for n in range(1, offers // len(first) + 1) for offer in first]
     catalog["offers"] = (first + copies)[:offers]
     (folder / "catalog.yaml").write_text(yaml.safe_dump(catalog, allow_unicode=True, sort_keys=False))
@@ -78,7 +81,7 @@ def write_model(state_dir: Path, config: Config, seed: int = 7, trees: int = TRE
     schema = Schema(candidate_columns(config.features.columns, config.catalog))
     rng = np.random.default_rng(seed)
     width = len(schema.columns)
-    rows = rng.normal(size=(4_000, width + 1)).astype(np.float32) * 1000
+    rows = rng.normal(size=(1_500, width + 1)).astype(np.float32) * 1000
     rows[:, width] = rng.integers(0, 2, len(rows))  # the last column of the stay head: accepted or not
     heads = []
     for number, used in enumerate((rows[:, :width], rows)):
@@ -88,6 +91,8 @@ def write_model(state_dir: Path, config: Config, seed: int = 7, trees: int = TRE
         options = {
             "objective": "binary",
             "num_leaves": LEAVES,
+            "min_data_in_leaf": 5,
+            "max_bin": 63,
             "verbosity": -1,
             "seed": seed + number,
             "num_threads": 2,
@@ -109,25 +114,23 @@ def write_model(state_dir: Path, config: Config, seed: int = 7, trees: int = TRE
 
 
 def events_of(customer_id: str, config: Config, count: int, seed: int) -> list[Activity]:
-    """`count` events over the last 100 days."""
+    """`count` events over the last 100 days, in order of time as a real stream nearly is: the read sorts what is not."""
     rng = random.Random(seed)
     now_ms = system_now_ms()
     types = list(config.features.activities)
     kinds = ["data_used"] * 6 + [t for t in types if not config.features.activities[t].opens_issue]
+    moments = sorted(now_ms - rng.randrange(1, 100 * DAY_MS) for _ in range(count))
     return [
-        Activity(
-            f"{customer_id}-{n}", customer_id, now_ms - rng.randrange(1, 100 * DAY_MS), "app", rng.choice(kinds),
-            rng.randrange(1, 60), None,
-        )
-        for n in range(count)
-    ]  # fmt: skip
+        Activity(f"{customer_id}-{n}", customer_id, at_ms, "app", rng.choice(kinds), rng.randrange(1, 60), None)
+        for n, at_ms in enumerate(moments)
+    ]
 
 
 async def fill(url: str, config: Config, customers: Sequence[str], events: int) -> int:
     """Customers with a profile and `events` events each; the bytes of one customer's values."""
     spec = FeatureSpec(config.features)
     store = await Store.open(url, spec, timeout_s=30)
-    profile = {"plan": "l-40", "family_name": "Kraus", "salutation": "Mr.", "tenure_months": 30.0}
+    profile = {"plan": OWN_PLAN, "family_name": "Kraus", "salutation": "Mr.", "tenure_months": 30.0}
     for start in range(0, len(customers), 500):
         part = customers[start : start + 500]
         made = [(c, events_of(c, config, events, n)) for n, c in enumerate(part)]
@@ -144,11 +147,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(arguments: Sequence[str], port: int, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    arguments: Sequence[str], port: int, health: str = "/healthz", **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A server of its own process, ready to answer; stopped at the end."""
     with subprocess.Popen(arguments, env={**os.environ, **environment}, cwd=ROOT) as child:
         try:
-            wait_for(port)
+            wait_for(port, health)
             yield child
         finally:
             child.terminate()
@@ -157,11 +162,11 @@ def process(arguments: Sequence[str], port: int, **environment: str) -> Iterator
             child.kill()
 
 
-def wait_for(port: int, seconds: float = 60.0) -> None:
+def wait_for(port: int, health: str = "/healthz", seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1).read()
+            urllib.request.urlopen(f"http://127.0.0.1:{port}{health}", timeout=1).read()
             return
         except OSError:
             if time.monotonic() > deadline:
