@@ -29,7 +29,10 @@ class Connection:
 
     def finished(self) -> int:
         """The status when the answer is whole, else 0."""
-        data = self._received + self.socket.recv(1 << 16)
+        part = self.socket.recv(1 << 16)
+        if not part:
+            raise ConnectionError(f"the server closed the connection after {self._received[:200]!r}")
+        data = self._received + part
         end = data.find(b"\r\n\r\n")
         if end < 0:
             self._received = data

@@ -97,8 +97,12 @@ def beside(engine: Engine, work: Path, quick: bool) -> tuple[list[dict[str, Any]
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("engine", *peers)}
         for turn in range(rounds + 1 if peers else 0):
             found["engine"].append(load(engine.port, seconds=seconds))
-            for name, (port, bodies, path, _) in peers.items():
-                found[name].append(load(port, bodies, path=path, seconds=seconds))
+            for name, (port, bodies, path, _) in list(peers.items()):
+                try:
+                    found[name].append(load(port, bodies, path=path, seconds=seconds))
+                except _FAILED as error:
+                    absent[name] = f"did not answer: {getattr(error, 'stderr', None) or error}"
+                    del peers[name], found[name]
             if turn == 0:  # to be warm
                 found = {name: [] for name in found}
     p50 = {name: statistics.median(run["p50"] for run in runs) for name, runs in found.items() if runs}

@@ -51,8 +51,9 @@ def load(port: int, bodies: Sequence[dict[str, Any]] = EVERYBODY, **given: objec
     options = [word for name, value in given.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, "benchmarks/latency_load.py", str(port), "--key", stage.KEY, *options]
     out = subprocess.run(
-        command, input=json.dumps(list(bodies)), capture_output=True, text=True, check=True, cwd=stage.ROOT
-    )
+        command, input=json.dumps(list(bodies)), capture_output=True, text=True, check=True, cwd=stage.ROOT,
+        timeout=float(str(given.get("seconds", 3.0))) + 30,
+    )  # fmt: skip
     result: dict[str, Any] = json.loads(out.stdout)
     if result["bad"]:
         raise SystemExit(f"{result['bad']} requests were not answered with 200")
