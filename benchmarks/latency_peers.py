@@ -24,6 +24,8 @@ from results import goal
 from store import redis_server
 
 PACKAGES = {"feast": ["feast[redis]>=0.60"], "mlflow": ["mlflow>=3", "lightgbm"]}
+# By default it restarts its worker after 1,000 requests, in the middle of a round and of every connection.
+NO_RESTART = ("--max-requests", "1000000000")
 PARENT = stage.ROOT / ".nba"
 ROWS, COLUMNS = 24, 100
 _FAILED = (subprocess.SubprocessError, OSError, SystemExit)
@@ -62,7 +64,9 @@ def feast(work: Path, install: bool) -> Iterator[tuple[int, list[dict[str, Any]]
         address = f"127.0.0.1:{client.connection_pool.connection_kwargs['port']}"
         told = prepared(python, "latency_feast.py", address, str(work / "feast"), str(CUSTOMERS))
         command = [str(python.parent / "feast"), "-c", str(work / "feast"), "serve", "-h", "127.0.0.1"]
-        with stage.process([*command, "-p", str(port), "--no-access-log"], port, "/health", **_quiet(python)):
+        with stage.process(
+            [*command, "-p", str(port), "--no-access-log", *NO_RESTART], port, "/health", **_quiet(python)
+        ):
             bodies = [{"features": told["features"], "entities": {"customer_id": [f"c-{n}"]}} for n in range(CUSTOMERS)]
             yield port, bodies, "/get-online-features", told["version"]
 
