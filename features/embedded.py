@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,8 @@ from nba.errors import UnavailableError
 MAX_SOCKET_BYTES = 100  # the kernel takes 107, Redis appends to the name while it starts
 START_TIMEOUT_S = 120.0  # a large append-only file is read first
 STOP_TIMEOUT_S = 30.0
+GUARD_S = 0.25
+MOST_REST_S = 30.0
 _LOG = logging.getLogger(__name__)
 # By folder; a keeper may outlive the EmbeddedRedis that started it.
 _KEEPERS: dict[Path, subprocess.Popen[bytes]] = {}
@@ -36,6 +39,8 @@ class EmbeddedRedis:
     def __init__(self, state_dir: Path) -> None:
         self.folder = state_dir.absolute() / "redis"
         self._users: int | None = None
+        self._ending = threading.Event()
+        self._guard: threading.Thread | None = None
 
     def start(self) -> str:
         """Start the Redis of this state folder, or join the one that runs; its URL (unix://…).
@@ -55,6 +60,10 @@ class EmbeddedRedis:
 
     def stop(self) -> None:
         """Let go of it. The last engine to do so waits until Redis has written everything and is gone."""
+        self._ending.set()
+        if self._guard is not None:
+            self._guard.join()
+            self._guard = None
         if self._users is None:
             return
         with _locked(self.folder / "start.lock"):
@@ -69,6 +78,36 @@ class EmbeddedRedis:
                 _wait_until_gone(path)
                 os.close(_lock(self.folder / "users.lock", fcntl.LOCK_SH))  # the keeper holds it until Redis has ended
                 self._reap()
+
+    def guard(self) -> None:
+        """Start it again whenever it has died, until `stop`; its data is in its file. Call it after `start`."""
+        self._ending.clear()
+        self._guard = threading.Thread(target=self._start_again, name="embedded Redis", daemon=True)
+        self._guard.start()
+
+    def _start_again(self) -> None:
+        rest_s = GUARD_S
+        while not self._ending.wait(rest_s):
+            if self._lives():
+                rest_s = max(GUARD_S, rest_s / 2)
+                continue
+            rest_s = min(rest_s * 2, MOST_REST_S)  # one that dies at once is not started four times a second
+            _LOG.error("the embedded Redis of %s has died: it is started again", self.folder)
+            try:
+                self.start()
+            except (UnavailableError, OSError) as error:
+                _LOG.error("it did not start, and is tried again in %g s: %s", rest_s, error)
+
+    def _lives(self) -> bool:
+        """Whether its keeper lives, which ends with it. While somebody starts or stops it: yes, they see to it."""
+        handle = os.open(self.folder / "start.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _busy(self.folder / "keeper.pid")
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
 
     def _reap(self) -> None:
         """Take note that the keeper which this process started has ended."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NEWS = "nba:news"  # a channel, not a key: always subscribed, so that the line of news is never without one
 INGEST_TTL_S = 7 * 86_400
 PINS_TTL_S = 86_400
 

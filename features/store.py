@@ -37,7 +37,8 @@ SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 _LOG = logging.getLogger(__name__)
 
 # KEYS: the four keys of a customer. ARGV: seconds to live, then what to append to each ('' for nothing).
-# Whoever does something is not silent: all that is known of them lives on together.
+# Whoever does something is not silent: all that is known of them lives on together. Who may not publish (news.py) may
+# still append.
 _APPEND = """
 local lengths = {}
 for i, key in ipairs(KEYS) do
@@ -45,6 +46,7 @@ for i, key in ipairs(KEYS) do
   if ARGV[i + 1] ~= '' then lengths[i] = redis.call('APPEND', key, ARGV[i + 1]) end
   redis.call('EXPIRE', key, ARGV[1])
 end
+if ARGV[2] ~= '' then redis.pcall('PUBLISH', KEYS[1], '') end
 return lengths
 """
 

@@ -34,7 +34,6 @@ from serving.rates import Rates
 from serving.service import Service, running
 from serving.stream import question_of, stream
 from serving.view import unified_view
-from serving.workers import digest_of
 
 log = logging.getLogger("nba.serving")
 _PROBLEM: dict[str, Any] = {"model": schemas.Problem, "content": {MEDIA_TYPE: {}}}
@@ -132,7 +131,6 @@ def _add_calls(app: FastAPI) -> None:
         events, rejected = _parsed(batch.events, service)
         if events:
             await _keep(events, service)
-            service.workers.ring({digest_of("customer", event.customer_id) for event in events})
         service.metrics.events(len(events), len(rejected))
         return _json({"accepted": len(events), "rejected": rejected}, 202)
 
@@ -164,7 +162,9 @@ def _add_calls(app: FastAPI) -> None:
             raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
         typed(asked.context, service.recommender.engine.context_types, "/context")
         asked = asked.model_copy(update={"explain": explain})
-        events = stream(service.recommender, service.listeners, asked, at_once="last-event-id" in request.headers)
+        events = stream(
+            service.recommender, service.listeners, asked, service.metrics, at_once="last-event-id" in request.headers
+        )
         return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @app.get("/v1/decisions/{decision_id}", responses=_answers(dict, 404))

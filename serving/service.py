@@ -141,8 +141,10 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         stack.push_async_callback(_close_store, recommender)
         timeout_s = _write_timeout_s(settings)
         outcomes = Outcomes(journal, spool, metrics, clock=clock, timeout_s=timeout_s)
-        listeners = Listeners()
-        workers = await Workers.open(settings.state_dir / "workers", listeners.heard, clock())
+        listeners = Listeners(redis_url, timeout_s=timeout_s)
+        stack.push_async_callback(listeners.news.close)
+        stack.push_async_callback(_stop, asyncio.create_task(listeners.news.run()))
+        workers = Workers(settings.state_dir / "workers", clock())
         stack.callback(workers.close)
         service = Service(
             settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners
@@ -199,6 +201,7 @@ def _end_streams_on_signals(listeners: Listeners) -> Callable[[], None]:
 async def _own_redis(settings: Settings, stack: AsyncExitStack) -> str:
     embedded = EmbeddedRedis(settings.state_dir)
     url: str = await asyncio.to_thread(embedded.start)
+    embedded.guard()
     stack.push_async_callback(asyncio.to_thread, embedded.stop)
     log.info("using the embedded Redis: set NBA_REDIS_URL for one of your own")
     return url
@@ -256,7 +259,6 @@ async def _tick(service: Service) -> None:
         await journal.rotate_full(now_ms)
         await _roll(service.settings, service.metrics)
     service.metrics.spooled.set(len(service.spool))
-    service.workers.refresh()
     await service.spool.deliver(service.recommender.engine.store)
 
 

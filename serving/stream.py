@@ -1,7 +1,7 @@
 """GET /v1/interactions/{id}/stream: a fresh recommendation whenever this customer does something during the call.
 
-An idle stream is one sleeping task: it wakes when a worker hears of new activity (workers.py), and every 15 s to say
-that it lives. Activity that arrives by another way than POST /v1/activity of this machine is noticed then.
+An idle stream is one sleeping task: it wakes when Redis has news of its customer (features/news.py), and every 15 s to
+say that it lives. Where the news may have been interrupted it looks then whether something has changed.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from features.news import News
 from nba.errors import InputError, NbaError, NotFoundError
 from serving.journal import Folders
+from serving.metrics import Metrics
 from serving.problems import of_error
 from serving.recommend import Recommender
 from serving.schemas import RecommendIn
 from serving.segment import parse_line, segments
-from serving.workers import digest_of
 
 HEARTBEAT_S = 15.0
 # Several events of one moment (a batch, a page with its clicks) are answered by one recommendation.
@@ -29,62 +30,61 @@ _GATHER_S = 0.02
 
 
 class Listeners:
-    """Who waits for which customer; `heard` is called for every ring, so it has to be cheap for customers nobody watches."""
+    """Who waits for which customer. `news` hears of those, as long as somebody runs it."""
 
-    def __init__(self) -> None:
-        self._waiting: defaultdict[bytes, set[asyncio.Event]] = defaultdict(set)
-        self._all: set[asyncio.Event] = set()
+    def __init__(self, redis_url: str, *, timeout_s: float) -> None:
+        self.news = News(redis_url, self.heard, timeout_s=timeout_s)
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.closing = False
 
-    def heard(self, digest: bytes) -> None:
+    def heard(self, customer_id: str) -> None:
         """Something is new."""
-        for event in self._waiting.get(digest, ()):
+        for event in self._waiting.get(customer_id, ()):
             event.set()
 
-    @contextmanager
-    def listening(self, customer_id: str) -> Any:
+    @asynccontextmanager
+    async def listening(self, customer_id: str) -> AsyncIterator[asyncio.Event]:
         """An event that is set when something is new of this customer."""
-        event, digest = asyncio.Event(), digest_of("customer", customer_id)
-        self._waiting[digest].add(event)
-        self._all.add(event)
+        event = asyncio.Event()
+        self._waiting[customer_id].add(event)
         try:
+            await self.news.watch(customer_id)
             yield event
         finally:
-            self._all.discard(event)
-            self._waiting[digest].discard(event)
-            if not self._waiting[digest]:
-                del self._waiting[digest]
+            self._waiting[customer_id].discard(event)
+            if not self._waiting[customer_id]:
+                del self._waiting[customer_id]
+                await self.news.unwatch(customer_id)
 
     def close(self) -> None:
         """End every stream, so that the service can stop."""
         self.closing = True
-        for event in self._all:
-            event.set()
+        for events in self._waiting.values():
+            for event in events:
+                event.set()
 
 
 async def stream(
-    recommender: Recommender, listeners: Listeners, asked: RecommendIn, *, at_once: bool
+    recommender: Recommender, listeners: Listeners, asked: RecommendIn, metrics: Metrics, *, at_once: bool
 ) -> AsyncIterator[bytes]:
     """Server-Sent Events: `recommendation` with the answer of /v1/recommend as data and its decision as id.
 
     `at_once`: the first one does not wait for news (a client that comes back may have missed some).
     """
-    with listeners.listening(asked.customer_id) as news:
-        seen_ms = await _newest(recommender, asked.customer_id)
-        yield b": listening\n\n"
-        while not listeners.closing:
-            if not at_once:
-                woken = await _woken(news)
-                if listeners.closing:
-                    return
-                newest_ms = await _newest(recommender, asked.customer_id) if not woken else None
-                if not woken and newest_ms == seen_ms:
+    with metrics.streams.track_inprogress():
+        async with listeners.listening(asked.customer_id) as news:
+            look = _Look(recommender, listeners.news, asked.customer_id)
+            await look.changed()
+            yield b": listening\n\n"
+            while not listeners.closing:
+                if not at_once and not await _woken(news) and not await look.changed():
                     yield b": idle\n\n"
                     continue
-                seen_ms = newest_ms if newest_ms is not None else seen_ms
-            at_once = False
-            news.clear()
-            yield await _event(recommender, asked)
+                if listeners.closing:
+                    return
+                at_once = False
+                news.clear()
+                yield await _event(recommender, asked)
 
 
 async def _woken(news: asyncio.Event) -> bool:
@@ -95,6 +95,23 @@ async def _woken(news: asyncio.Event) -> bool:
         return False
     await asyncio.sleep(_GATHER_S)
     return True
+
+
+class _Look:
+    """Looks into the store where news may have got lost, and leaves it in peace where none did."""
+
+    def __init__(self, recommender: Recommender, news: News, customer_id: str) -> None:
+        self._recommender, self._news, self._customer_id = recommender, news, customer_id
+        self._gaps = -1
+        self._seen_ms: int | None = None
+
+    async def changed(self) -> bool:
+        """Whether the newest activity is another than at the last look."""
+        if self._news.live and self._news.gaps == self._gaps:
+            return False
+        self._gaps = self._news.gaps
+        before, self._seen_ms = self._seen_ms, await _newest(self._recommender, self._customer_id)
+        return self._seen_ms != before
 
 
 async def _newest(recommender: Recommender, customer_id: str) -> int | None:

@@ -118,6 +118,7 @@ def _with_redis(settings: Settings, stack: ExitStack) -> Settings:
 
     embedded = EmbeddedRedis(settings.state_dir)
     url = embedded.start()
+    embedded.guard()
     stack.callback(embedded.stop)
     logging.getLogger("nba.serving").info("using the embedded Redis: set NBA_REDIS_URL for one of your own")
     return settings.model_copy(update={"redis_url": url})

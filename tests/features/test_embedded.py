@@ -14,7 +14,7 @@ import pytest
 from features import embedded
 from features.embedded import EmbeddedRedis
 from features.store import Store
-from nba.errors import UnavailableError
+from nba.errors import StoreError, UnavailableError
 
 ENGINE = """
 import sys, time
@@ -170,3 +170,27 @@ def test_a_redis_that_cannot_start_says_why(tmp_path, monkeypatch):
     aof.unlink()
     redis.start()
     redis.stop()
+
+
+@pytest.mark.parametrize("victim", ["redis", "keeper"])
+def test_one_that_is_killed_is_started_again_with_its_data(tmp_path, run, spec, kit, victim):
+    """Redis or its keeper: the same address answers again, and what was written is there."""
+    redis = EmbeddedRedis(tmp_path)
+    url = redis.start()
+    redis.guard()
+    store = run(Store.open(url, spec, timeout_s=5.0))
+    run(store.append([kit.event("e", kit.NOW_MS)]))
+    before = redis_pid(tmp_path)
+    os.kill(before if victim == "redis" else int((tmp_path / "redis" / "keeper.pid").read_text()), signal.SIGKILL)
+
+    def back() -> bool:
+        try:
+            return run(store.read("c", kit.NOW_MS)).activity_at_ms is not None and gone(before)
+        except StoreError:
+            return False
+
+    kit.wait_until(back)
+    after = redis_pid(tmp_path)
+    run(store.close())
+    redis.stop()
+    assert gone(after)

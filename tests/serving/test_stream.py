@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
+import serving
+from features.embedded import EmbeddedRedis
 from serving.stream import HEARTBEAT_S
+
+SERVE = """
+import socket, sys, uvicorn
+from nba.settings import Settings
+from serving.app import create_app
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+uvicorn.Server(uvicorn.Config(create_app(Settings()), log_level="error")).run(sockets=[listener])
+"""
 
 
 @contextmanager
@@ -96,9 +114,77 @@ def test_a_wrong_question_is_refused(nba, query):
 
 
 def test_a_stream_of_one_worker_hears_of_activity_at_another(start, make_event):
-    """Two workers on one state folder: the ring crosses between them, sooner than a heartbeat would notice."""
+    """Two workers on one state folder: Redis tells the other one, sooner than a heartbeat would notice."""
     one, two = start(), start()
     customer = one.customer()
     with listening(one, f"/v1/interactions/s-5/stream?customer_id={customer}") as events:
         complain(two, customer, make_event)
         assert events.get(timeout=HEARTBEAT_S / 2)[2]["customer_id"] == customer
+
+
+ROOT = Path(serving.__file__).parents[1]
+NBA = Path(sys.executable).with_name("nba")
+
+
+@contextmanager
+def another_service(config: Path, state: Path, redis_url: str) -> Iterator[SimpleNamespace]:
+    """A service in a process of its own, with a state folder of its own: another machine, but for the Redis."""
+    given = {
+        "NBA_CONFIG": str(config),
+        "NBA_STATE_DIR": str(state),
+        "NBA_REDIS_URL": redis_url,
+        "NBA_BUDGET_MS": "1000",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE], env={**os.environ, **given}, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        assert process.stdout is not None
+        with process.stdout as said, httpx.Client(base_url=f"http://127.0.0.1:{said.readline().strip()}") as http:
+            yield SimpleNamespace(http=http)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_what_other_machines_and_files_bring_is_heard_in_its_order(start, make_event, config_folder, tmp_path):
+    """A second service on the same Redis, then `nba ingest`: each brings an answer that has taken in what came before."""
+    redis = EmbeddedRedis(tmp_path / "shared")
+    url = redis.start()
+    try:
+        service = start(redis_url=url)
+        customer = service.customer()
+        with (
+            another_service(config_folder, tmp_path / "other", url) as other,
+            listening(service, f"/v1/interactions/s-6/stream?customer_id={customer}") as events,
+        ):
+            complain(other, customer, make_event)
+            first = events.get(timeout=HEARTBEAT_S / 2)
+            file = tmp_path / "more.jsonl"
+            file.write_text(json.dumps(make_event(customer, "page_viewed", subject="cancel", text="cancel")) + "\n")
+            given = ["--config", str(config_folder), "--redis-url", url, "--state-dir", str(tmp_path / "third")]
+            subprocess.run([NBA, "ingest", str(file), *given], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+            second = events.get(timeout=HEARTBEAT_S / 2)
+        told = [[entry["activity"] for entry in answer["thread"][-2:]] for _, _, answer in (first, second)]
+        assert (told[0][-1], told[1]) == ("complaint", ["complaint", "page_viewed"])
+        assert first[1] < second[1]
+        assert events.empty()
+    finally:
+        redis.stop()
+
+
+def test_an_embedded_redis_that_dies_is_started_again_and_streams_hear_on(start, make_event, eventually):
+    """Killed under a running service: answers lack nothing soon after, with the data there, and news are heard again."""
+    service = start()
+    customer = service.customer()
+    assert service.recommend(customer)["degraded"] == ["model"]
+    with listening(service, f"/v1/interactions/s-7/stream?customer_id={customer}") as events:
+        keeper = int((service.state_dir / "redis" / "keeper.pid").read_text())
+        redis = int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
+        os.kill(redis, 9)
+        eventually(lambda: not Path(f"/proc/{redis}").exists())
+        eventually(lambda: service.recommend(customer)["degraded"] == ["model"])
+        news = service.app.state.service.listeners.news
+        eventually(lambda: news.live)
+        complain(service, customer, make_event)
+        assert events.get(timeout=HEARTBEAT_S * 2)[2]["thread"][-1]["activity"] == "complaint"
