@@ -117,9 +117,10 @@ class Store:
         except FAILURES as error:
             raise store_error(error, self._url) from error
 
-    async def read(self, customer_id: str, now_ms: int) -> Customer:
+    async def read(self, customer_id: str, now_ms: int, entries: int | None = None) -> Customer:
         """All that is known of a customer at `now_ms`, in one round trip; an unknown one is empty. Raises StoreError.
 
+        `entries`: how much of the thread is wanted; all that is kept where not given.
         What lies after `now_ms` is not there. `degraded` names what was damaged and answered as far as it can be read.
         """
         keys = customer_keys(customer_id)
@@ -133,7 +134,7 @@ class Store:
         except FAILURES as error:
             raise store_error(error, self._url) from error
         log, profile, met, told = values
-        known = customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec)
+        known = customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec, entries=entries)
         return with_damage(known, foreign) if foreign else known
 
     async def _foreign(self, keys: CustomerKeys) -> list[int]:

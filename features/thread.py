@@ -112,8 +112,14 @@ def _once(lines: Iterable[_Line]) -> list[_Line]:
     return sorted(first.values(), key=_BY_TIME)
 
 
-def read_story(raw: bytes, log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec) -> Story:
-    """The story at `now_ms` from the thread's lines and the settled records of the log, shape (n, 4)."""
+def read_story(
+    raw: bytes, log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec, entries: int | None = None
+) -> Story:
+    """The story at `now_ms` from the thread's lines and the settled records of the log, shape (n, 4).
+
+    `entries`: how many of the newest lines are told, `thread_events` at most.
+    """
+    count = spec.config.thread_events if entries is None else min(entries, spec.config.thread_events)
     if not raw and not spec.told_codes:
         return _NOTHING
     lines, damaged = settled(raw)
@@ -121,7 +127,7 @@ def read_story(raw: bytes, log: NDArray[np.uint64], now_ms: int, spec: FeatureSp
         lines.pop()
     opened, closed, bad = _issues(lines, spec)
     return Story(
-        entries=tuple(map(_entry, _told(lines, log, now_ms, spec))),
+        entries=tuple(map(_entry, _told(lines, log, now_ms, spec, count))),
         open_issues=tuple(OpenIssue(e[2], e[0], e[3], _word(e, 4)) for e in opened),
         closed=_when_and_where(closed),
         bad_experience=_when_and_where(bad),
@@ -129,18 +135,18 @@ def read_story(raw: bytes, log: NDArray[np.uint64], now_ms: int, spec: FeatureSp
     )
 
 
-def _told(lines: list[_Line], log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec) -> list[_Line]:
-    """The newest `thread_events` entries, from the lines and from what the log tells without one."""
-    newest = lines[-spec.config.thread_events :]
+def _told(lines: list[_Line], log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec, count: int) -> list[_Line]:
+    """The newest `count` entries, from the lines and from what the log tells without one."""
+    newest = lines[-count:]
     if not spec.told_codes:
         return newest
     past = log[: int(log[:, 0].searchsorted(np.uint64(max(now_ms, 0)), side="right"))]
-    rows = np.flatnonzero(spec.told[(past[:, 3] >> np.uint64(32)) & np.uint64(0xFFFF)])[-spec.config.thread_events :]
+    rows = np.flatnonzero(spec.told[(past[:, 3] >> np.uint64(32)) & np.uint64(0xFFFF)])[-count:]
     known = {entry[1] for entry in lines}
     quiet = [_from_log(record, spec) for record in past[rows].tolist() if record[1] not in known]
     if not quiet:
         return newest
-    return sorted([*newest, *quiet], key=_BY_TIME)[-spec.config.thread_events :]
+    return sorted([*newest, *quiet], key=_BY_TIME)[-count:]
 
 
 def _from_log(record: list[int], spec: FeatureSpec) -> _Line:

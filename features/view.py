@@ -15,13 +15,24 @@ _PARTS = ("activity", "profile", "contacts", "thread")
 
 
 def customer(
-    customer_id: str, log: bytes, profile: bytes | None, met: bytes, told: bytes, now_ms: int, spec: FeatureSpec
+    customer_id: str,
+    log: bytes,
+    profile: bytes | None,
+    met: bytes,
+    told: bytes,
+    now_ms: int,
+    spec: FeatureSpec,
+    *,
+    entries: int | None = None,
 ) -> Customer:
-    """What is known at `now_ms` from the values of `features.keys.CustomerKeys`; empty bytes where there is none."""
+    """What is known at `now_ms` from the values of `features.keys.CustomerKeys`; empty bytes where there is none.
+
+    `entries`: how much of the thread is wanted, its newest lines; all that is kept (`thread_events`) where not given.
+    """
     settled = settle(log, spec)
     fields, profile_at_ms, profile_damaged = read_profile(profile)
     known_contacts, contacts_damaged = contacts.read_contacts(met, now_ms)
-    story = thread.read_story(told, settled.records, now_ms, spec)
+    story = thread.read_story(told, settled.records, now_ms, spec, entries)
     damage = (settled.damaged, profile_damaged, contacts_damaged, story.damaged)
     degraded = tuple(name for name, bad in zip(_PARTS, damage, strict=True) if bad) if any(damage) else ()
     return Customer(

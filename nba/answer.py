@@ -63,9 +63,11 @@ def thread_line(config: Config, entry: ThreadEntry, locale: str) -> dict[str, An
     """One line of the story so far: the words of the activity type, else what the event said of itself."""
     kind = config.features.activities.get(entry.activity)
     words = kind.text.get(locale) or next(iter(kind.text.values()), None) if kind else None
-    told = {"{subject}": entry.subject or "", "{text}": entry.text or ""}
-    if words:
+    if words and "{" in words:
+        told = {"{subject}": entry.subject or "", "{text}": entry.text or ""}
         text = re.sub(r"\{subject\}|\{text\}", lambda m: told[m[0]], words)
+    elif words:
+        text = words
     else:
         text = entry.text or f"{entry.activity.replace('_', ' ')} {entry.subject or ''}"
     return {"at": format_at(entry.at_ms), "channel": entry.channel, "activity": entry.activity, "text": clean(text)}

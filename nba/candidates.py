@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from nba.config import Catalog, Offer
-from nba.domain import Column
+from nba.domain import Column, Stage
 from nba.errors import RuleError
 from nba.rules import Answer, Block, Names, Rule, Value, Values, flat
 
@@ -32,10 +32,21 @@ class Candidate(NamedTuple):
     failed: str | None = None
 
 
-class OfferRules:
-    """The compiled rules of one offer, its attributes, price and margin written in as constants."""
+class Withheld(NamedTuple):
+    """An offer that may not be said: the stage that stopped it and the rule, in words."""
 
-    __slots__ = ("cost", "covers", "eligible", "is_plan", "offer", "say")
+    offer_id: str
+    stage: Stage
+    rule: str
+
+
+class OfferRules:
+    """The compiled rules of one offer, its attributes, price and margin written in as constants.
+
+    `comparable`: it is another way to pay for the same use. `unfit`, `too_small`: what is said when it is not eligible.
+    """
+
+    __slots__ = ("comparable", "cost", "covers", "eligible", "is_plan", "offer", "say", "too_small", "unfit")
 
     def __init__(self, offer: Offer) -> None:
         constants = offer_constants(offer)
@@ -45,6 +56,9 @@ class OfferRules:
         self.cost = None if offer.cost_month is None else Rule(offer.cost_month, constants)
         self.covers = None if offer.covers is None else Rule(offer.covers, constants)
         self.say = tuple(Rule(say.when, constants) for say in offer.say)
+        self.comparable = self.is_plan or self.cost is not None  # something new to buy saves nothing for the same use
+        self.unfit = Withheld(offer.id, "eligibility", offer.eligible)
+        self.too_small = Withheld(offer.id, "eligibility", f"not enough for what they use: {offer.covers}")
 
     def all(self) -> list[Rule]:
         """Every rule of the offer."""
@@ -185,8 +199,7 @@ def _candidate(
         enough = rules.covers is None or rules.covers.always or rules.covers.as_truth(covers)
     except RuleError as error:
         return Candidate(offer, None, None, False, margin, str(error))
-    comparable = rules.is_plan or rules.cost is not None  # something new to buy saves nothing for the same use
-    saving = round(own_cost - money, 2) if comparable and own_cost is not None and money is not None else None
+    saving = round(own_cost - money, 2) if rules.comparable and own_cost is not None and money is not None else None
     return Candidate(offer, money, saving, enough, margin)
 
 
@@ -197,9 +210,9 @@ def _cost(rules: OfferRules, answer: Answer, own_cost: float | None) -> float | 
         return round(rules.cost.as_number(answer), 2)
     if rules.is_plan:
         return offer.price_month
-    if own_cost is None:
-        return offer.price_month
-    return round(own_cost + (offer.price_month or 0.0), 2)
+    if own_cost is None or not offer.price_month:
+        return offer.price_month if own_cost is None else own_cost
+    return round(own_cost + offer.price_month, 2)
 
 
 PAIR_COLUMNS = (

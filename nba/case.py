@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
+from nba.candidates import Candidate, CatalogRules, Withheld, make_candidates, rule_values, with_pair
 from nba.config import Config, Offer
 from nba.domain import SERVICE_KINDS, Customer
-from nba.funnel import Call, Passed, Withheld, run_funnel
+from nba.funnel import Call, Passed, run_funnel
 from nba.phrase import Facts, Phrasebook, Template
 from nba.rules import Names, Value, Values
 

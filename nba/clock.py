@@ -30,7 +30,7 @@ def parse_at(text: str, pointer: str = "") -> int:
 def format_at(at_ms: int) -> str:
     """Milliseconds to RFC 3339 in UTC with three decimals: 2026-11-22T10:00:00.000Z."""
     seconds, milliseconds = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
 
 
 def day_of(at_ms: int) -> str:

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from nba.arbitration import Arbiter, Ranked
-from nba.candidates import CatalogRules
+from nba.candidates import CatalogRules, Withheld
 from nba.case import Case, CaseMaker, Request, facts_of
 from nba.config import Config
 from nba.domain import Customer, Kind, Scores, Stage
 from nba.errors import RuleError
 from nba.experiments import Mode
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
-from nba.funnel import Withheld
 from nba.phrase import Phrasebook, Reason
 from nba.rules import Names, Rule
 

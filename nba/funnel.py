@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from nba.candidates import Candidate, CatalogRules, with_pair
+from nba.candidates import Candidate, CatalogRules, OfferRules, Withheld, with_pair
 from nba.clock import DAY_MS, HOUR_MS, day_of
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
-from nba.rules import Answer, Rule, Value, Values
+from nba.rules import Answer, Value, Values
 
 UNREADABLE = frozenset({"features", "activity", "thread"})
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
@@ -32,14 +31,6 @@ class Call:
     context: Mapping[str, Value]
     agent_group: str | None
     max_cost_month: float | None
-
-
-class Withheld(NamedTuple):
-    """An offer that may not be said: the stage that stopped it and the rule, in words."""
-
-    offer_id: str
-    stage: Stage
-    rule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +88,29 @@ def _eligible(
     """The first stage sees the whole catalog; the others see what is left of it, so this one is written out."""
     kept = []
     for offer, candidate, answer in zip(rules.offers, candidates, rules.eligible.ask(values), strict=True):
-        reason = not_eligible(offer.eligible, answer, candidate, values)
-        if reason is None:
+        found = not_eligible(offer, answer, candidate, values)
+        if found is None:
             kept.append(candidate)
         else:
-            withheld.append(Withheld(candidate.offer.id, "eligibility", reason))
+            withheld.append(found)
     return kept
 
 
-def not_eligible(rule: Rule, answer: Answer, candidate: Candidate, values: Values) -> str | None:
+def not_eligible(rules: OfferRules, answer: Answer, candidate: Candidate, values: Values) -> Withheld | None:
     """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only.
 
     `answer`: what the rule gave, when it does not depend on the offer's cost.
     """
     if candidate.failed is not None:
-        return candidate.failed
-    if candidate.offer.is_plan and not candidate.covers:
-        return f"not enough for what they use: {candidate.offer.covers}"
+        return Withheld(candidate.offer.id, "eligibility", candidate.failed)
+    if rules.is_plan and not candidate.covers:
+        return rules.too_small
+    rule = rules.eligible
     try:
         holds = rule.truth(with_pair(values, candidate)) if rule.per_offer else rule.as_truth(answer)
-        return None if holds else rule.text
     except RuleError as error:
-        return str(error)
+        return Withheld(candidate.offer.id, "eligibility", str(error))
+    return None if holds else rules.unfit
 
 
 def no_consent(policy: Policy, customer: Customer, offer: Offer) -> str | None:

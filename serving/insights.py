@@ -18,12 +18,12 @@ import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
 from nba.audit import violations
+from nba.candidates import Withheld
 from nba.clock import day_of, format_at
 from nba.config import Config
 from nba.decide import Decider, Decision, Suggestion
 from nba.domain import KINDS, OUTCOMES
 from nba.errors import NbaError
-from nba.funnel import Withheld
 from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.record import customer_of, request_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from nba.answer import answer
+from nba.answer import THREAD_SHOWN, answer
 from nba.clock import YEAR_2000_MS, parse_at
 from nba.config import Policy
 from nba.decide import Case, Decision, Request
@@ -89,7 +89,7 @@ class Recommender:
         engine, watch, made_ms = self.engine, Watch(time.perf_counter()), self._clock()
         context = typed(asked.context, engine.context_types, "/context")
         now_ms = made_ms if asked.at is None else moment(asked.at, "/at")
-        customer = await self.read(engine, asked.customer_id, now_ms)
+        customer = await self.read(engine, asked.customer_id, now_ms, THREAD_SHOWN)
         variant, missing = await self._variant(engine, asked)
         watch.read = time.perf_counter()
         request = Request(
@@ -127,14 +127,14 @@ class Recommender:
         experiment, _, arm = standing.partition("/")
         return engine.arms.variant(assignment_of(policy, experiment, arm)), []
 
-    async def read(self, engine: Engine, customer_id: str, now_ms: int) -> Customer:
+    async def read(self, engine: Engine, customer_id: str, now_ms: int, entries: int | None = None) -> Customer:
         """The customer; when the store is slow, away or answers nonsense, one of whom nothing is known, and says so."""
         now_s = time.monotonic()
         if not self._breaker.may_ask(now_s):
             return Customer(customer_id, {}, degraded=UNREAD)
         try:
             async with asyncio.timeout(self._budget_s * READ_SHARE):
-                customer = await engine.store.read(customer_id, now_ms)
+                customer = await engine.store.read(customer_id, now_ms, entries)
         except (StoreError, TimeoutError) as error:
             self._breaker.said(False, time.monotonic())
             log.warning("the store did not answer", extra={"error": type(error).__name__})
