@@ -37,13 +37,12 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A request with everything computed before a model is asked.
+class Priced:
+    """A request with what every offer would cost and save this customer.
 
     `columns`: customer and context columns by name, defaults applied, as the model sees them and the journal keeps them.
     `values`: those of them that rules read, as flat CEL variables. `candidates`: one an offer, in the order of the
-    catalog. `passed`: what the funnel left. `sayable`: those of them with a true sentence, and `templates` which one, by
-    offer id; `asked`: their places among `candidates`, for a model. `withheld`: all others.
+    catalog.
     """
 
     request: Request
@@ -53,6 +52,17 @@ class Case:
     candidates: list[Candidate]
     own: Offer | None
     locale: str
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Case(Priced):
+    """A request with everything computed before a model is asked.
+
+    `passed`: what the funnel left. `sayable`: those of them with a true sentence, and `templates` which one, by offer id;
+    `asked`: their places among `candidates`, for a model. `withheld`: all others.
+    """
+
     passed: Passed
     sayable: list[Candidate]
     asked: list[int]
@@ -68,24 +78,33 @@ class CaseMaker:
         self._defaults = _defaults(config)
         self._blank: dict[str, Value] = dict.fromkeys(column.name for column in config.features.columns)
 
-    def make(self, customer: Customer, request: Request) -> Case:
-        """The case of one call."""
+    def priced(self, customer: Customer, request: Request) -> Priced:
+        """The first step: columns, costs and savings."""
         profile = {**self._defaults[0], **_present(customer.profile)}
         context = {**self._defaults[1], **_present(request.context or {})}
         rules = self._rules.own(profile)
         own = rules.offer if rules else None
         values = rule_values(customer.features, profile, context, own, self._names)
-        candidates = make_candidates(self._rules, values, profile)
-        call = Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month)
-        passed = run_funnel(self._rules, self._config.policy, customer, call, candidates, values)
-        columns = self._columns(customer, profile, context)
-        locale = self._locale(request.locale, profile.get("locale"))
+        return Priced(
+            request=request,
+            customer=customer,
+            columns=self._columns(customer, profile, context),
+            values=values,
+            candidates=make_candidates(self._rules, values, profile),
+            own=own,
+            locale=self._locale(request.locale, profile.get("locale")),
+            call=Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month),
+        )
+
+    def shortlist(self, of: Priced) -> Case:
+        """The second step: what may be said, and what can be."""
+        passed = run_funnel(self._rules, self._config.policy, of.customer, of.call, of.candidates, of.values)
         templates: dict[str, Template | None] = {}
         sayable, withheld = [], list(passed.withheld)
         for candidate in passed.candidates:
-            facts = partial(facts_of, customer, candidate, own, values, columns, locale)
-            template = self._phrases.best_template(candidate.offer, with_pair(values, candidate), facts)
-            missing = self._no_evidence(customer, candidate.offer, template)
+            facts = partial(facts_of, of, candidate, of.locale)
+            template = self._phrases.best_template(candidate.offer, with_pair(of.values, candidate), facts)
+            missing = self._no_evidence(of.customer, candidate.offer, template)
             if missing is None:
                 templates[candidate.offer.id] = template
                 sayable.append(candidate)
@@ -93,19 +112,9 @@ class CaseMaker:
                 withheld.append(Withheld(candidate.offer.id, "evidence", missing))
         asked = [self._rules.place[candidate.offer.id] for candidate in sayable]
         return Case(
-            request,
-            customer,
-            columns,
-            values,
-            candidates,
-            own,
-            locale,
-            passed,
-            sayable,
-            asked,
-            templates,
-            tuple(withheld),
-        )
+            of.request, of.customer, of.columns, of.values, of.candidates, of.own, of.locale, of.call,
+            passed, sayable, asked, templates, tuple(withheld),
+        )  # fmt: skip
 
     def _no_evidence(self, customer: Customer, offer: Offer, template: Template | None) -> str | None:
         if template is None and self._phrases.needs_evidence(offer):
@@ -131,29 +140,22 @@ class CaseMaker:
         return locales[0]
 
 
-def facts_of(
-    customer: Customer,
-    candidate: Candidate,
-    own: Offer | None,
-    values: Values,
-    columns: Mapping[str, Value],
-    locale: str,
-) -> Facts:
+def facts_of(of: Priced, candidate: Candidate, locale: str) -> Facts:
     """Plain names that a template may use. A saving is a fact only where there is one."""
-    offer, saving = candidate.offer, candidate.saving_month
+    offer, own, saving = candidate.offer, of.own, candidate.saving_month
     real = saving is not None and saving > 0
     special: dict[str, Value] = {
-        **{name: customer.profile.get(name) for name in ("salutation", "given_name", "family_name")},
+        **{name: of.customer.profile.get(name) for name in ("salutation", "given_name", "family_name")},
         **offer.attributes,
         "title": offer.title_in(locale),
         "own_title": own.title_in(locale) if own else None,
         "price_month": offer.price_month,
         "cost_month": candidate.cost_month,
-        "own_cost_month": values.get("own_cost_month"),
+        "own_cost_month": of.values.get("own_cost_month"),
         "saving_month": saving if real else None,
         "saving_year": round(saving * 12, 2) if saving is not None and real else None,
     }
-    return Facts(special, columns)
+    return Facts(special, of.columns)
 
 
 def _defaults(config: Config) -> tuple[dict[str, Value], dict[str, Value]]:

@@ -16,7 +16,7 @@ from operator import itemgetter
 
 from nba.arbitration import Arbiter, Ranked
 from nba.candidates import CatalogRules, Withheld
-from nba.case import Case, CaseMaker, Request, facts_of
+from nba.case import Case, CaseMaker, Priced, Request, facts_of
 from nba.config import Config
 from nba.domain import Customer, Kind, Scores, Stage
 from nba.errors import RuleError
@@ -25,7 +25,7 @@ from nba.exploration import draw, first_rank_probabilities, rank_probability, ra
 from nba.phrase import Phrasebook, Reason
 from nba.rules import Names, Rule
 
-__all__ = ["Case", "Decider", "Decision", "Request", "Suggestion"]
+__all__ = ["Case", "Decider", "Decision", "Priced", "Request", "Suggestion"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,15 @@ class Decider:
 
     def case(self, customer: Customer, request: Request) -> Case:
         """Everything that can be computed before a model is asked."""
-        return self._cases.make(customer, request)
+        return self.shortlist(self.priced(customer, request))
+
+    def priced(self, customer: Customer, request: Request) -> Priced:
+        """The first step of `case`: what every offer would cost and save."""
+        return self._cases.priced(customer, request)
+
+    def shortlist(self, of: Priced) -> Case:
+        """The second step of `case`: funnel and evidence."""
+        return self._cases.shortlist(of)
 
     def decide(
         self, case: Case, scores: Scores | None, *, degraded: Sequence[str] = (), mode: Mode = "policy"
@@ -166,7 +174,7 @@ class Decider:
         candidate, offer = item.candidate, item.candidate.offer
         template = case.templates[offer.id]
         locale = self._phrases.language(template, case.locale)
-        facts = facts_of(case.customer, candidate, case.own, case.values, case.columns, locale)
+        facts = facts_of(case, candidate, locale)
         sentence = self._phrases.sentence(offer, template, facts, locale)
         return Suggestion(
             rank=rank + 1,
