@@ -1,4 +1,4 @@
-"""The feature store: read against Feast's ready-made features, flatness, ingestion, memory, replay.
+"""The feature store: read against Feast's ready-made features, flatness, ingestion, memory in Redis and of `nba ingest`, replay.
 
     .venv/bin/python benchmarks/store.py [--quick] [--json]
 
@@ -29,6 +29,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as Unreachable
 from results import goal, keep
 from store_data import NOW_MS, SUBJECTS, TYPES, UNITS, columns, config, logs
+from store_ingest import peaks
 
 from features.compute import settle, vector
 from features.embedded import find_binary
@@ -310,6 +311,10 @@ def main() -> int:
         if isinstance(other, Contender):
             other.close()
         more |= replaying(settings, arguments.quick)
+        # Last, because it empties the Redis between its files.
+        peak_goals, peak_figures = peaks(client, f"redis://127.0.0.1:{port}", arguments.quick, folder)
+        goals += peak_goals
+        more |= peak_figures
     return keep("store", goals, as_json=arguments.json, quick=arguments.quick, **more)
 
 

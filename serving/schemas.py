@@ -36,8 +36,8 @@ CustomerId = Annotated[
     str, StringConstraints(min_length=1, max_length=MAX_ID_BYTES, pattern=CUSTOMER_ID), AfterValidator(_fits)
 ]
 # One character at least that is no blank.
-_TOKEN = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"
-Token = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_TOKEN)]
+_ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*$"
+Token = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_ONE_LINE)]
 DecisionId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[0-9a-z-]+$")]
 Moment = Annotated[
     str,
