@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.calendar import local_day, local_days
-from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, fold, readable
+from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, TYPE, fold, readable
 from features.spec import TAKES, Derived, FeatureSpec
 from nba.clock import HOUR_MS, YEAR_2000_MS
 from nba.errors import RuleError
 from nba.rules import Answer, Values
 
 _EMPTY = bytes(EVENT_BYTES)
-_TYPE = 14  # of the 16 two-byte words of a record
 _SUBJECT = 6  # of its 8 four-byte words
 _FLAGS = 31  # of its bytes
 _Numbers = NDArray[np.float64]
@@ -133,7 +132,7 @@ def in_order(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _streams(padded: NDArray[np.uint64], spec: FeatureSpec) -> tuple[NDArray[np.int16], NDArray[np.intp] | None]:
     """The stream of each entry, and the record that it is; None: entry i is record i."""
     streams = spec.streams
-    numbers = streams.of_type.take(padded.view(np.uint16)[:, _TYPE])
+    numbers = streams.of_type.take(padded.view(np.uint16)[:, TYPE])
     numbers[0], numbers[-1] = 0, streams.unread
     more = []
     for layer in streams.layers:

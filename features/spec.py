@@ -47,7 +47,7 @@ class Level:
     def __init__(self, items: Sequence[Derived], position: Mapping[str, int]) -> None:
         self.items = tuple(items)
         self.block = Block([item.rule for item in items])
-        self.names = Names((v for item in items for v in item.rule.variables), per_offer=False)
+        self.names = Names(v for item in items for v in item.rule.variables)
         self.reads = tuple((variable, position[name]) for _, name, variable in self.names.plain)
 
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from nba.candidates import Candidate
 from nba.config import Policy, Worth
 from nba.domain import Kind, Scores
-from nba.errors import RuleError
-from nba.rules import Rule, Value
+from nba.rules import Block, Rule, Values
 
 DEFAULT_BASE_ACCEPT: dict[Kind, float] = {
     "resolve": 0.5, "inform": 0.4, "escalate": 0.3, "optimize": 0.2, "retain": 0.15, "cross_sell": 0.04, "up_sell": 0.04,
@@ -45,15 +44,16 @@ class Arbiter:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._context = tuple((Rule(weight.when), weight) for weight in policy.worth.context)
-        self.variables = frozenset(name for rule, _ in self._context for name in rule.variables)
+        self._context = policy.worth.context
+        self._whens = Block([Rule(weight.when) for weight in policy.worth.context])
+        self.variables = frozenset(name for rule in self._whens.rules for name in rule.variables)
 
     def rank(
         self,
         candidates: Sequence[Candidate],
         scores: Scores | None,
         places: Mapping[str, int],
-        values: Mapping[str, Value],
+        values: Values,
         own_margin: float,
     ) -> list[Ranked]:
         """Candidates in falling order of expected value; ties by offer id. `places`: offer id to its row in `scores`."""
@@ -65,11 +65,11 @@ class Arbiter:
         """The base rate that stands in for a missing score."""
         return self._policy.base_accept.get(kind, DEFAULT_BASE_ACCEPT[kind])
 
-    def _weights(self, values: Mapping[str, Value]) -> tuple[dict[str, float], dict[str, float]]:
+    def _weights(self, values: Values) -> tuple[dict[str, float], dict[str, float]]:
         by_kind: dict[str, float] = {}
         by_offer: dict[str, float] = {}
-        for rule, weight in self._context:
-            if _holds(rule, values):
+        for answer, weight in zip(self._whens.ask(values), self._context, strict=True):
+            if answer is True:  # a condition that cannot be evaluated does not hold
                 for kind in weight.kinds:
                     by_kind[kind] = by_kind.get(kind, 1.0) * weight.times
                 for offer in weight.offers:
@@ -122,10 +122,3 @@ def _stay(scores: Scores | None, place: int) -> tuple[float, float]:
     if 0.0 <= stay_1 <= 1.0 and 0.0 <= stay_0 <= 1.0:
         return stay_1, stay_0
     return 1.0, 1.0
-
-
-def _holds(rule: Rule, values: Mapping[str, Value]) -> bool:
-    try:
-        return rule.truth(values)
-    except RuleError:
-        return False

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from nba.celtext import OF_A_PAIR
 from nba.config import Catalog, Offer
 from nba.domain import Column, Stage
 from nba.errors import RuleError
@@ -43,19 +44,24 @@ class Withheld(NamedTuple):
 class OfferRules:
     """The compiled rules of one offer, its attributes, price and margin written in as constants.
 
-    `comparable`: it is another way to pay for the same use. `unfit`, `too_small`: what is said when it is not eligible.
+    `pair`: the variables that the rules ask for in the place of saving_month and cost_month, as far as they do; `place`
+    in the catalog makes them the offer's own, so that rules of many offers can be asked together. `comparable`: it is
+    another way to pay for the same use. `unfit`, `too_small`: what is said when it is not eligible.
     """
 
-    __slots__ = ("comparable", "cost", "covers", "eligible", "is_plan", "offer", "say", "too_small", "unfit")
+    __slots__ = ("comparable", "cost", "covers", "eligible", "is_plan", "offer", "pair", "say", "too_small", "unfit")
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer, place: int) -> None:
         constants = offer_constants(offer)
+        own = {name: f"{name}_{place}" for name in OF_A_PAIR}
         self.offer = offer
         self.is_plan = offer.is_plan
-        self.eligible = Rule(offer.eligible, constants)
+        self.eligible = Rule(offer.eligible, constants, (), own)
         self.cost = None if offer.cost_month is None else Rule(offer.cost_month, constants)
         self.covers = None if offer.covers is None else Rule(offer.covers, constants)
-        self.say = tuple(Rule(say.when, constants) for say in offer.say)
+        self.say = tuple(Rule(say.when, constants, (), own) for say in offer.say)
+        read = {name for rule in (self.eligible, *self.say) for scope, name in rule.reads if not scope}
+        self.pair = tuple((name, own[name]) for name in OF_A_PAIR if name in read)
         self.comparable = self.is_plan or self.cost is not None  # something new to buy saves nothing for the same use
         self.unfit = Withheld(offer.id, "eligibility", offer.eligible)
         self.too_small = Withheld(offer.id, "eligibility", f"not enough for what they use: {offer.covers}")
@@ -86,20 +92,21 @@ class _Together:
 class CatalogRules:
     """All offers compiled, in the order of the catalog.
 
-    `costs` and `costs_on_top` (those that read `own_cost_month`), `covers` and `eligible` (those that do not read what
-    differs from offer to offer) answer for the whole catalog at once.
+    `costs` and `costs_on_top` (those that read `own_cost_month`), `covers` and `eligible` answer for the whole catalog at
+    once.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.offers = tuple(OfferRules(offer) for offer in catalog.offers)
+        self.offers = tuple(OfferRules(offer, place) for place, offer in enumerate(catalog.offers))
         self.by_id = {rules.offer.id: rules for rules in self.offers}
         self.place = {rules.offer.id: place for place, rules in enumerate(self.offers)}
         self.variables = frozenset(name for o in self.offers for rule in o.all() for name in rule.variables)
         self.costs = _Together([_unless(o.cost, _on_top(o.cost)) for o in self.offers])
         self.costs_on_top = _Together([_unless(o.cost, not _on_top(o.cost)) for o in self.offers])
         self.covers = _Together([_unless(o.covers, o.covers is not None and o.covers.always) for o in self.offers])
-        self.eligible = _Together([_unless(o.eligible, o.eligible.per_offer) for o in self.offers])
+        self.eligible = _Together([o.eligible for o in self.offers])
+        self.paired = tuple((place, o.pair) for place, o in enumerate(self.offers) if o.pair)
 
     def own(self, profile: Mapping[str, Value]) -> OfferRules | None:
         """The customer's own plan: the offer whose id is `profile.plan`; None when there is none such."""
@@ -148,14 +155,23 @@ def _all_names(given: Mapping[str, Mapping[str, Value]]) -> list[tuple[str, str,
 
 
 def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, Value]) -> list[Candidate]:
-    """One candidate for each offer of the catalog, in its order. Adds `own_cost_month` to `values` when it is known."""
+    """One candidate for each offer of the catalog, in its order.
+
+    Adds to `values` what is known then: `own_cost_month`, and the variables of each offer's own (`OfferRules.pair`).
+    """
     costs = rules.costs.ask(values)
     own = rules.own(profile)
     own_cost = None if own is None else _own_cost(own, costs[rules.place[own.offer.id]])
     if own_cost is not None:
         values.learn("own_cost_month", own_cost)
     asked = zip(rules.offers, costs, rules.costs_on_top.ask(values), rules.covers.ask(values), strict=True)
-    return [_candidate(offer, a if b is None else b, c, own, own_cost) for offer, a, b, c in asked]
+    made = [_candidate(offer, a if b is None else b, c, own, own_cost) for offer, a, b, c in asked]
+    for place, pair in rules.paired:
+        for name, variable in pair:
+            value = getattr(made[place], name)
+            if value is not None:
+                values.learn(variable, value)
+    return made
 
 
 def make_candidate(rules: CatalogRules, values: Values, profile: Mapping[str, Value], place: int) -> Candidate:
@@ -170,16 +186,6 @@ def make_candidate(rules: CatalogRules, values: Values, profile: Mapping[str, Va
 
 def _asked(rule: Rule | None, values: Values) -> Answer:
     return None if rule is None else rule.answer(values)
-
-
-def with_pair(values: Values, candidate: Candidate) -> Values:
-    """`values` with this candidate's own variables set in place: cost_month and saving_month."""
-    for name, value in (("cost_month", candidate.cost_month), ("saving_month", candidate.saving_month)):
-        if value is None:
-            values.pop(name, None)
-        else:
-            values[name] = value
-    return values
 
 
 def _own_cost(own: OfferRules, cost: Answer) -> float | None:

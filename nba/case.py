@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from nba.candidates import Candidate, CatalogRules, Withheld, make_candidates, rule_values, with_pair
+from nba.candidates import Candidate, CatalogRules, Withheld, make_candidates, rule_values
 from nba.config import Config, Offer
 from nba.domain import SERVICE_KINDS, Customer
 from nba.funnel import Call, Passed, run_funnel
@@ -103,7 +103,7 @@ class CaseMaker:
         sayable, withheld = [], list(passed.withheld)
         for candidate in passed.candidates:
             facts = partial(facts_of, of, candidate, of.locale)
-            template = self._phrases.best_template(candidate.offer, with_pair(of.values, candidate), facts)
+            template = self._phrases.best_template(candidate.offer, of.values, facts)
             missing = self._no_evidence(of.customer, candidate.offer, template)
             if missing is None:
                 templates[candidate.offer.id] = template

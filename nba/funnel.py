@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nba.candidates import Candidate, CatalogRules, OfferRules, Withheld, with_pair
+from nba.candidates import Candidate, CatalogRules, OfferRules, Withheld
 from nba.clock import DAY_MS, HOUR_MS, day_of
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
@@ -19,6 +19,7 @@ from nba.errors import RuleError
 from nba.rules import Answer, Value, Values
 
 UNREADABLE = frozenset({"features", "activity", "thread"})
+_USUAL = ContactLimit()
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
 
 
@@ -56,14 +57,19 @@ def run_funnel(
     eligible = _eligible(rules, candidates, values, withheld)
     reason_to_wait = sales_wait(policy, customer, call)
     history = ContactHistory(customer.contacts, rules.catalog.by_id, call)
-    passed = _keep(eligible, "consent", lambda c: no_consent(policy, customer, c.offer), withheld)
+    passed = eligible
+    if restricted(customer):
+        passed = _keep(passed, "consent", lambda c: no_consent(policy, customer, c.offer), withheld)
     overridden = _overridden(policy, reason_to_wait, passed)
-    passed = _keep(passed, "service_first", lambda c: not_before_service(policy, reason_to_wait, c.offer), withheld)
+    if reason_to_wait is not None:
+        passed = _keep(passed, "service_first", lambda c: not_before_service(policy, reason_to_wait, c.offer), withheld)
     passed = _keep(passed, "contact", lambda c: history.too_often(policy.contact, c.offer), withheld)
     passed = _keep(passed, "authority", lambda c: beyond_authority(policy, history, call, c.offer), withheld)
-    passed = _keep(passed, "max_cost", lambda c: too_dear(call.max_cost_month, c), withheld)
+    if call.max_cost_month is not None:
+        passed = _keep(passed, "max_cost", lambda c: too_dear(call.max_cost_month, c), withheld)
     cheaper = cheapest_covering(rules, eligible, values, customer)
-    passed = _keep(passed, "dominated", lambda c: dominated(cheaper, c), withheld)
+    if cheaper is not None:
+        passed = _keep(passed, "dominated", lambda c: dominated(cheaper, c), withheld)
     return Passed(passed, withheld, len(eligible), overridden)
 
 
@@ -88,7 +94,7 @@ def _eligible(
     """The first stage sees the whole catalog; the others see what is left of it, so this one is written out."""
     kept = []
     for offer, candidate, answer in zip(rules.offers, candidates, rules.eligible.ask(values), strict=True):
-        found = not_eligible(offer, answer, candidate, values)
+        found = not_eligible(offer, answer, candidate)
         if found is None:
             kept.append(candidate)
         else:
@@ -96,21 +102,28 @@ def _eligible(
     return kept
 
 
-def not_eligible(rules: OfferRules, answer: Answer, candidate: Candidate, values: Values) -> Withheld | None:
+def not_eligible(rules: OfferRules, answer: Answer, candidate: Candidate) -> Withheld | None:
     """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only.
 
-    `answer`: what the rule gave, when it does not depend on the offer's cost.
+    `answer`: what the rule gave.
     """
     if candidate.failed is not None:
         return Withheld(candidate.offer.id, "eligibility", candidate.failed)
     if rules.is_plan and not candidate.covers:
         return rules.too_small
-    rule = rules.eligible
+    if answer is True or answer is False:
+        return None if answer is True else rules.unfit
     try:
-        holds = rule.truth(with_pair(values, candidate)) if rule.per_offer else rule.as_truth(answer)
+        return None if rules.eligible.as_truth(answer) else rules.unfit
     except RuleError as error:
         return Withheld(candidate.offer.id, "eligibility", str(error))
-    return None if holds else rules.unfit
+
+
+def restricted(customer: Customer) -> bool:
+    """Whether consent stops anything at all for this customer."""
+    profile = customer.profile
+    unsure = "profile" in customer.degraded
+    return unsure or profile.get("vulnerable") is True or profile.get("marketing_consent") is False
 
 
 def no_consent(policy: Policy, customer: Customer, offer: Offer) -> str | None:
@@ -186,7 +199,7 @@ class ContactHistory:
 
     def too_often(self, across: ContactLimit, offer: Offer) -> str | None:
         """The limits of the offer and its group, then those across all offers; help is never rationed across offers."""
-        limit = offer.contact or ContactLimit()
+        limit = offer.contact or _USUAL
         if not self._contacts and limit.at_most and across.at_most:
             return None
         own = self._by_group.get(self._group(offer.id), [])
