@@ -186,7 +186,8 @@ class Recommender:
             )
         )  # fmt: skip
         watch.written = time.perf_counter()
-        self._measure(case, decision, watch)
+        # Counted once the answer has left.
+        asyncio.get_running_loop().call_soon(self._measure, case, decision, watch)
         return sent
 
     def _write(self, line: bytes) -> None:
