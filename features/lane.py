@@ -78,6 +78,7 @@ class Lane(asyncio.Protocol):
         self._origin: Any = None
         self._reader: Any = None
         self._socket: socket.socket | None = None
+        self._buffer = bytearray(_READ_BYTES)
         self._patience = _Patience()
         self._waiting: deque[asyncio.Future[Any] | _Before] = deque()
 
@@ -145,15 +146,16 @@ class Lane(asyncio.Protocol):
         until = time.perf_counter() + _AWAKE_S
         while time.perf_counter() < until:
             try:
-                data = near.recv(_READ_BYTES)
+                size = near.recv_into(self._buffer)
             except BlockingIOError:
                 os.sched_yield()  # on a machine with one core Redis needs this one
                 continue
             except OSError:
                 return False
-            if not data:
+            if not size:
                 return False
-            self.data_received(data)
+            self._reader.feed(self._buffer, 0, size)
+            self._hand_out()
             if answer.done():
                 return True
         return False
@@ -179,8 +181,12 @@ class Lane(asyncio.Protocol):
                 self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Hand the answers to those who wait, in their order; who has given up gets nothing."""
+        """What came while who waits was asleep."""
         self._reader.feed(data)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """The answers to those who wait, in their order; who has given up gets nothing."""
         while (found := self._reader.gets()) is not False:
             answer = self._waiting.popleft()
             if not answer.done():
