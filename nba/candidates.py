@@ -46,10 +46,13 @@ class OfferRules:
 
     `pair`: the variables that the rules ask for in the place of saving_month and cost_month, as far as they do; `place`
     in the catalog makes them the offer's own, so that rules of many offers can be asked together. `comparable`: it is
-    another way to pay for the same use. `unfit`, `too_small`: what is said when it is not eligible.
+    another way to pay for the same use. `is_service`: it costs nothing and is enough for everybody. `unfit`, `too_small`:
+    what is said when it is not eligible.
     """
 
-    __slots__ = ("comparable", "cost", "covers", "eligible", "is_plan", "offer", "pair", "say", "too_small", "unfit")
+    __slots__ = (
+        "comparable", "cost", "covers", "eligible", "is_plan", "is_service", "offer", "pair", "say", "too_small", "unfit",
+    )  # fmt: skip
 
     def __init__(self, offer: Offer, place: int) -> None:
         constants = offer_constants(offer)
@@ -63,6 +66,7 @@ class OfferRules:
         read = {name for rule in (self.eligible, *self.say) for scope, name in rule.reads if not scope}
         self.pair = tuple((name, own[name]) for name in OF_A_PAIR if name in read)
         self.comparable = self.is_plan or self.cost is not None  # something new to buy saves nothing for the same use
+        self.is_service = not self.comparable and not offer.price_month and (self.covers is None or self.covers.always)
         self.unfit = Withheld(offer.id, "eligibility", offer.eligible)
         self.too_small = Withheld(offer.id, "eligibility", f"not enough for what they use: {offer.covers}")
 
@@ -72,28 +76,29 @@ class OfferRules:
 
 
 class _Together:
-    """One rule of some offers, asked at once. `places`: which offers."""
+    """Rules of some offers, asked at once, and each only once: rows of one rule an offer, None where it has none."""
 
     __slots__ = ("_block", "_places", "_width")
 
-    def __init__(self, rules: Sequence[Rule | None]) -> None:
-        self._places = [place for place, rule in enumerate(rules) if rule is not None]
-        self._block = Block([rule for rule in rules if rule is not None])
-        self._width = len(rules)
+    def __init__(self, *rows: Sequence[Rule | None]) -> None:
+        self._width = len(rows[0])
+        every = [rule for row in rows for rule in row]
+        distinct = {rule.cel: rule for rule in every if rule is not None}
+        self._block = Block(list(distinct.values()))
+        asked = {text: number for number, text in enumerate(distinct)}
+        self._places = [len(asked) if rule is None else asked[rule.cel] for rule in every]
 
-    def ask(self, values: Values) -> list[Answer]:
-        """An answer for each offer; None for those that were not asked."""
-        out: list[Answer] = [None] * self._width
-        for place, answer in zip(self._places, self._block.ask(values), strict=True):
-            out[place] = answer
-        return out
+    def ask(self, values: Values) -> list[list[Answer]]:
+        """For each row an answer an offer; None for those that were not asked."""
+        found = [*self._block.ask(values), None]
+        out = [found[place] for place in self._places]
+        return [out[start : start + self._width] for start in range(0, len(out), self._width)]
 
 
 class CatalogRules:
     """All offers compiled, in the order of the catalog.
 
-    `costs` and `costs_on_top` (those that read `own_cost_month`), `covers` and `eligible` answer for the whole catalog at
-    once.
+    `costs_and_covers`, `costs_on_top` (those that read `own_cost_month`) and `eligible` answer for the whole catalog at once.
     """
 
     def __init__(self, catalog: Catalog) -> None:
@@ -102,9 +107,11 @@ class CatalogRules:
         self.by_id = {rules.offer.id: rules for rules in self.offers}
         self.place = {rules.offer.id: place for place, rules in enumerate(self.offers)}
         self.variables = frozenset(name for o in self.offers for rule in o.all() for name in rule.variables)
-        self.costs = _Together([_unless(o.cost, _on_top(o.cost)) for o in self.offers])
+        self.costs_and_covers = _Together(
+            [_unless(o.cost, _on_top(o.cost)) for o in self.offers],
+            [_unless(o.covers, o.covers is not None and o.covers.always) for o in self.offers],
+        )
         self.costs_on_top = _Together([_unless(o.cost, not _on_top(o.cost)) for o in self.offers])
-        self.covers = _Together([_unless(o.covers, o.covers is not None and o.covers.always) for o in self.offers])
         self.eligible = _Together([o.eligible for o in self.offers])
         self.paired = tuple((place, o.pair) for place, o in enumerate(self.offers) if o.pair)
 
@@ -159,12 +166,13 @@ def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, V
 
     Adds to `values` what is known then: `own_cost_month`, and the variables of each offer's own (`OfferRules.pair`).
     """
-    costs = rules.costs.ask(values)
+    costs, covers = rules.costs_and_covers.ask(values)
     own = rules.own(profile)
     own_cost = None if own is None else _own_cost(own, costs[rules.place[own.offer.id]])
     if own_cost is not None:
         values.learn("own_cost_month", own_cost)
-    asked = zip(rules.offers, costs, rules.costs_on_top.ask(values), rules.covers.ask(values), strict=True)
+    [on_top] = rules.costs_on_top.ask(values)
+    asked = zip(rules.offers, costs, on_top, covers, strict=True)
     made = [_candidate(offer, a if b is None else b, c, own, own_cost) for offer, a, b, c in asked]
     for place, pair in rules.paired:
         for name, variable in pair:
@@ -199,6 +207,8 @@ def _candidate(
     rules: OfferRules, cost: Answer, covers: Answer, own: OfferRules | None, own_cost: float | None
 ) -> Candidate:
     offer = rules.offer
+    if rules.is_service:
+        return Candidate(offer, offer.price_month if own_cost is None else own_cost, None, True, offer.margin_month)
     margin = offer.margin_month - (own.offer.margin_month if own is not None and rules.is_plan else 0.0)
     try:
         money = own_cost if rules is own and own_cost is not None else _cost(rules, cost, own_cost)

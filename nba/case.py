@@ -127,9 +127,10 @@ class CaseMaker:
         self, customer: Customer, profile: Mapping[str, Value], context: Mapping[str, Value]
     ) -> dict[str, Value]:
         found = {**self._blank, **customer.features, **profile, **context}
-        if len(found) == len(self._blank):
-            return found
-        return {name: found[name] for name in self._blank}  # a profile may hold fields of an older config
+        if len(found) > len(self._blank):  # a profile holds names too, and perhaps fields of an older config
+            for name in found.keys() - self._blank.keys():
+                del found[name]
+        return found
 
     def _locale(self, *wanted: Value) -> str:
         locales = self._config.policy.locales

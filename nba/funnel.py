@@ -93,9 +93,11 @@ def _eligible(
 ) -> list[Candidate]:
     """The first stage sees the whole catalog; the others see what is left of it, so this one is written out."""
     kept = []
-    for offer, candidate, answer in zip(rules.offers, candidates, rules.eligible.ask(values), strict=True):
-        found = not_eligible(offer, answer, candidate)
-        if found is None:
+    [answers] = rules.eligible.ask(values)
+    for offer, candidate, answer in zip(rules.offers, candidates, answers, strict=True):
+        if answer is False and candidate.failed is None and (candidate.covers or not offer.is_plan):
+            withheld.append(offer.unfit)  # most offers end here
+        elif (found := not_eligible(offer, answer, candidate)) is None:
             kept.append(candidate)
         else:
             withheld.append(found)
@@ -111,8 +113,6 @@ def not_eligible(rules: OfferRules, answer: Answer, candidate: Candidate) -> Wit
         return Withheld(candidate.offer.id, "eligibility", candidate.failed)
     if rules.is_plan and not candidate.covers:
         return rules.too_small
-    if answer is True or answer is False:
-        return None if answer is True else rules.unfit
     try:
         return None if rules.eligible.as_truth(answer) else rules.unfit
     except RuleError as error:

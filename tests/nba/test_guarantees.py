@@ -138,7 +138,7 @@ def _lenient(*_: object) -> None:
 
 
 PLANTED = {
-    "eligibility": (nba.funnel, "not_eligible", _lenient),
+    "eligibility": (nba.funnel, "_eligible", lambda rules, candidates, values, withheld: list(candidates)),
     "consent": (nba.funnel, "no_consent", _lenient),
     "service_first": (nba.funnel, "not_before_service", _lenient),
     "contact": (nba.funnel.ContactHistory, "too_often", _lenient),
