@@ -39,9 +39,7 @@ class Wording:
 
     def number(self, value: float, decimals: int, rounding: str | None = None) -> str:
         """`value` with so many decimals. `rounding`: up, down (exact, in decimal), or None for the nearest."""
-        if rounding is not None:
-            value = _directed(value, decimals, rounding)
-        return f"{value:,.{decimals}f}".translate(self._symbols)
+        return _digits(value + 0.0, decimals, rounding).translate(self._symbols)
 
     def money(self, value: float) -> str:
         """`value` in the currency's own decimals."""
@@ -109,6 +107,11 @@ def clean(text: str) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(text.split())
+
+
+@lru_cache(maxsize=4096)  # a sentence and its reasons write the same numbers; never -0.0, which equals 0.0
+def _digits(value: float, decimals: int, rounding: str | None) -> str:
+    return f"{value if rounding is None else _directed(value, decimals, rounding):,.{decimals}f}"
 
 
 def _directed(value: float, decimals: int, rounding: str) -> float:
