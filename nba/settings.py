@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +27,7 @@ class Settings(BaseSettings):
     widget_origins: str | None = Field(
         None, description="origins whose pages may embed the widget, such as https://crm.example; unset: none"
     )
+    log: Literal["text", "json"] = Field("text", description="lines on stderr for people (text) or machines (json)")
     token_secret: SecretStr | None = Field(
         None,
         description="secret of the widget's tokens, shared by several machines; unset: one kept in the state folder",
