@@ -20,7 +20,9 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(Path(".nba"), description="registry of models, decision log, embedded Redis")
     api_keys: SecretStr | None = Field(
-        None, description="KEY=scope+scope,KEY=scope with scopes recommend, write, admin; unset: loopback only"
+        None,
+        description="KEY=scope+scope,KEY=scope with scopes recommend, write, admin; instead of a KEY its digest sha256:HEX, "
+        "as `nba key` makes it; unset: loopback only",
     )
     budget_ms: float = Field(50.0, gt=0, le=60_000, description="an answer is given within this time, whatever breaks")
     rate_per_s: float | None = Field(None, gt=0, description="requests a second for each API key; unset: no limit")
