@@ -14,12 +14,14 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+
+from nba.load import find_config
 
 NBA = Path(sys.executable).with_name("nba")
 ASK = json.dumps({"customer_id": "c-very-secret"}).encode()
@@ -172,6 +174,42 @@ def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventua
     assert served.process.wait(timeout=60) == 0
     half.close()
     streaming.close()
+
+
+def metric(served: Served, name: str) -> list[str]:
+    """The series of a metric, as /metrics has them."""
+    connection = served.connection()
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    return [line for line in lines if line.startswith(name)]
+
+
+def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path, eventually):
+    """Killed workers have no streams; after a reload one version is told; the killed are started again."""
+    config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
+    served = serve("--workers", 2, NBA_CONFIG=str(config))
+    eventually(lambda: len([*tmp_path.glob("state/workers/w*")]) == 2)
+    workers = [json.loads(path.read_bytes().splitlines()[-1])["pid"] for path in tmp_path.glob("state/workers/w*")]
+    with ExitStack() as stack:
+        for number in range(6):
+            streaming = stack.enter_context(closing(served.connection()))
+            streaming.request("GET", f"/v1/interactions/i-{number}/stream?customer_id=c-1")
+            assert streaming.getresponse().readline() == b": listening\n"
+        assert metric(served, "nba_streams") == ["nba_streams 6.0"]
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        eventually(
+            lambda: answers(served.port, served.process) and metric(served, "nba_streams")[:1] == ["nba_streams 0.0"],
+            60,
+        )
+    with (config / "policy.yaml").open("a") as policy:
+        policy.write("# another\n")
+    connection = served.connection()
+    connection.request("POST", "/v1/admin/reload", b"{}", JSON)
+    told = json.loads(connection.getresponse().read())["policy"]
+    assert metric(served, "nba_serving_version") == [f'nba_serving_version{{model="none",policy="{told}"}} 1.0']
+    connection.close()
 
 
 @pytest.fixture(scope="session")
