@@ -78,6 +78,7 @@ class Recommender:
         self.engine = engine
         self.journal = journal
         self.stale: Callable[[str], bool] = lambda customer_id: False
+        self.on_decided: Callable[[str, Watch], None] | None = None  # traces.py
         self._metrics, self._budget_s, self._clock = metrics, budget_s, clock
         self._breaker = Breaker()
 
@@ -188,6 +189,8 @@ class Recommender:
         watch.written = time.perf_counter()
         # Counted once the answer has left.
         asyncio.get_running_loop().call_soon(self._measure, case, decision, watch)
+        if self.on_decided is not None:
+            self.on_decided(case.request.decision_id, watch)
         return sent
 
     def _write(self, line: bytes) -> None:

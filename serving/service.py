@@ -171,8 +171,7 @@ def _write_timeout_s(settings: Settings) -> float:
 
 
 async def _engine(parts: Parts, redis_url: str, settings: Settings, now_ms: int) -> Engine:
-    budget_s = settings.budget_ms / 1000
-    return await open_engine(parts, redis_url, timeout_s=_write_timeout_s(settings), budget_s=budget_s, now_ms=now_ms)
+    return await open_engine(parts, redis_url, timeout_s=_write_timeout_s(settings), now_ms=now_ms)
 
 
 def _end_streams_on_signals(listeners: Listeners) -> Callable[[], None]:

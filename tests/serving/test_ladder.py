@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from features.embedded import find_binary
 from features.keys import customer_keys
 from nba.domain import SALES_KINDS
 
 BUDGET_MS = 300
 # The measured time holds the client and a shared machine too; benchmarks/faults.py measures the 10 ms of the promise.
 SLACK_S = 0.5
-
-
-class OwnRedis:
-    """A real Redis that a test may stop, pause, restart and fill."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        settings = ["--port", str(self.port), "--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
-        self.process = subprocess.Popen([find_binary(), *settings], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with Redis.from_url(self.url) as client:
-                    client.ping()
-                return
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            except Exception:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-
-    def send(self, number: signal.Signals) -> None:
-        os.kill(self.process.pid, number)
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.send(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def redis(tmp_path) -> Iterator[OwnRedis]:
-    (tmp_path / "redis-data").mkdir()
-    own = OwnRedis(tmp_path / "redis-data")
-    yield own
-    own.stop()
 
 
 @pytest.fixture
