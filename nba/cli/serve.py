@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import signal
 import ssl
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -127,7 +130,16 @@ def worker() -> Any:
 
     settings = Settings()
     log_to_stderr(settings.log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     return create_app(settings)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would serve on, unseen, on a port that nobody can take any more: it drains and ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _with_redis(settings: Settings, stack: ExitStack) -> Settings:

@@ -212,6 +212,20 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
     connection.close()
 
 
+def test_workers_end_with_their_parent(serve, eventually):
+    """Who kills the service with SIGKILL leaves nobody behind that still holds its port."""
+    served = serve("--workers", 2)
+    served.process.kill()
+    served.process.wait(timeout=60)
+
+    def free() -> bool:
+        with suppress(OSError), socket.create_server(("127.0.0.1", served.port), reuse_port=False):
+            return True
+        return False
+
+    eventually(free, 60)
+
+
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate for 127.0.0.1, and its key."""
