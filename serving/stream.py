@@ -7,11 +7,12 @@ say that it lives. Where the news may have been interrupted it looks then whethe
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -162,16 +163,22 @@ def _last_question(folders: Folders, interaction_id: str) -> dict[str, Any] | No
 
 def _last_in(path: Path, interaction_id: str) -> dict[str, Any] | None:
     wanted = b'"interaction_id":' + orjson.dumps(interaction_id)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    end = len(content)
-    while (place := content.rfind(wanted, 0, end)) >= 0:
-        start = content.rfind(b"\n", 0, place) + 1
-        record = parse_line(content[start : content.find(b"\n", place) + 1])
-        if record is not None and record["request"]["interaction_id"] == interaction_id:
-            question: dict[str, Any] = record["request"]
-            return question
-        end = start
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for line in _backwards(file):
+            record = parse_line(line + b"\n") if wanted in line else None
+            if record is not None and record["request"]["interaction_id"] == interaction_id:
+                question: dict[str, Any] = record["request"]
+                return question
     return None
+
+
+def _backwards(file: BinaryIO, block: int = 1 << 18) -> Iterator[bytes]:
+    """The lines of a file, the last one first. A thousand streams that come back at once cannot each have the whole log."""
+    end, rest = file.seek(0, os.SEEK_END), b""
+    while end > 0:
+        start = max(0, end - block)
+        file.seek(start)
+        rest, *lines = (file.read(end - start) + rest).split(b"\n")
+        yield from reversed(lines)
+        end = start
+    yield rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -18,10 +19,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import serving
 from features.embedded import EmbeddedRedis
-from serving.stream import HEARTBEAT_S
+from serving.stream import HEARTBEAT_S, _backwards
 
 SERVE = """
 import socket, sys, uvicorn
@@ -120,6 +123,13 @@ def test_a_stream_of_one_worker_hears_of_activity_at_another(start, make_event):
     with listening(one, f"/v1/interactions/s-5/stream?customer_id={customer}") as events:
         complain(two, customer, make_event)
         assert events.get(timeout=HEARTBEAT_S / 2)[2]["customer_id"] == customer
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=30), st.integers(1, 40))
+def test_lines_come_backwards_whole_whatever_the_block(lines, block):
+    """Each line once, from the last to the first, also where it spans several blocks."""
+    found = list(_backwards(io.BytesIO(b"".join(line + b"\n" for line in lines)), block))
+    assert found == [b"", *reversed(lines)]
 
 
 ROOT = Path(serving.__file__).parents[1]
