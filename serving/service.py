@@ -261,6 +261,7 @@ async def _tick(service: Service) -> None:
         await journal.rotate_full(now_ms)
         await _roll(service.settings, service.metrics)
     service.metrics.spooled.set(len(service.spool))
+    await asyncio.to_thread(service.spool.look_around)
     await service.spool.deliver(service.recommender.engine.store)
 
 
