@@ -18,6 +18,7 @@ from typing import Any
 HERE = Path(__file__).parent
 NAMES = (
     "megaline", "honesty", "decide", "store", "scoring", "training", "quality", "evaluation", "latency", "faults",
+    "streams",
 )  # fmt: skip
 
 

@@ -160,9 +160,8 @@ def _add_calls(app: FastAPI) -> None:
         Give `customer_id` where nobody has asked yet; `context` (JSON) replaces that of the last question.
         """
         service = _service(request)
-        folders = service.journal.folders
         try:
-            asked = await asyncio.to_thread(question_of, folders, interaction_id, customer_id, context)
+            asked = await asyncio.to_thread(question_of, service.questions, interaction_id, customer_id, context)
         except ValidationError as error:
             raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
         typed(asked.context, service.recommender.engine.context_types, "/context")

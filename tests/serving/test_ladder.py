@@ -88,6 +88,20 @@ def test_a_full_redis_loses_nothing(service, redis, make_event, eventually):
     eventually(lambda: service.http.get(f"/v1/customers/{customer}").json()["open_issues"])
 
 
+def test_what_waits_in_one_workers_spool_is_named_by_the_others(start, service, redis, make_event, eventually):
+    """Two workers on one state folder: whoever answers says that activity waits, until it is delivered."""
+    other, customer = start(redis_url=redis.url, budget_ms=BUDGET_MS), service.customer()
+    with Redis.from_url(redis.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        sent = {"events": [make_event(customer, "complaint")]}
+        assert service.http.post("/v1/activity", json=sent).json()["accepted"] == 1
+        eventually(lambda: other.recommend(customer)["degraded"] == ["activity_pending", "model"])
+        assert other.recommend("c-somebody-else")["degraded"] == ["model"]
+        client.config_set("maxmemory", 0)
+    eventually(lambda: other.recommend(customer)["degraded"] == ["model"])
+
+
 def damaged_values(service) -> dict[str, float]:
     """What the metric counts, by part."""
     lines = service.http.get("/metrics").text.splitlines()

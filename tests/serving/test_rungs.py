@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -16,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from redis import Redis
 
+from features.news import News
 from models.registry import Registry
 from models.schema import Schema, candidate_columns
 from nba.domain import SALES_KINDS
@@ -31,6 +33,7 @@ class Between:
 
     def __init__(self, handle: Callable[[bytes, socket.socket | None], bytes | None], port: int | None = None) -> None:
         self._handle, self._port = handle, port
+        self._clients, self.third_client = 0, threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -39,6 +42,9 @@ class Between:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._clients += 1
+                if self._clients == 3:
+                    self.third_client.set()
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -123,6 +129,28 @@ def test_a_redis_that_answers_nonsense_is_a_redis_that_is_away(start, reply, mak
     believable = reply.startswith(b"*4")
     assert ("activity_pending" in service.recommend("c-1")["degraded"]) is not believable
     liar.close()
+
+
+@pytest.mark.parametrize("reply", [b":1\r\n", b"*2\r\n$1\r\nx\r\n$1\r\ny\r\n", b"$-1\r\n", b"\xff\r\n"])
+def test_nonsense_never_ends_the_waiting_for_news(reply):
+    """Streams try again after whatever they are told, so that they hear when Redis is Redis again."""
+    told = []
+
+    async def listen() -> None:
+        news = News(liar.url, told.append, timeout_s=0.05)
+        running = asyncio.create_task(news.run())
+        third = asyncio.create_task(asyncio.to_thread(liar.third_client.wait, 20))
+        await asyncio.wait({running, third}, return_when=asyncio.FIRST_COMPLETED)
+        liar.third_client.set()
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await news.close()
+
+    liar = Between(lambda sent, _: reply * len(COMMAND.findall(sent)))
+    asyncio.run(listen())
+    liar.close()
+    assert told == []
 
 
 @pytest.fixture
