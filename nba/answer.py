@@ -116,4 +116,5 @@ def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
         "saving_month": suggestion.saving_month,
         "propensity": suggestion.propensity,
         "explored": suggestion.explored,
+        **({"skill": suggestion.skill} if suggestion.skill else {}),
     }

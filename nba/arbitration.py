@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nba.candidates import Candidate
 from nba.config import Policy, Worth
@@ -58,7 +58,10 @@ class Arbiter:
     ) -> list[Ranked]:
         """Candidates in falling order of expected value; ties by offer id. `places`: offer id to its row in `scores`."""
         weights = self._weights(values)
-        ranked = [self._ranked(c, scores, places[c.offer.id], weights, own_margin) for c in candidates]
+        heads = _whole(scores, [places[c.offer.id] for c in candidates])
+        ranked = [self._ranked(c, heads, places[c.offer.id], weights, own_margin) for c in candidates]
+        if heads is not scores:
+            ranked = [replace(item, scored=False) for item in ranked]
         return sorted(ranked, key=lambda r: (-r.expected_value, r.candidate.offer.id))
 
     def base_accept(self, kind: Kind) -> float:
@@ -118,7 +121,17 @@ def _base(scores: Scores | None, place: int, of_kind: float) -> float:
 def _stay(scores: Scores | None, place: int) -> tuple[float, float]:
     if scores is None or scores.stay_if_accepted is None or scores.stay_if_not is None:
         return 1.0, 1.0
-    stay_1, stay_0 = float(scores.stay_if_accepted[place]), float(scores.stay_if_not[place])
-    if 0.0 <= stay_1 <= 1.0 and 0.0 <= stay_0 <= 1.0:
-        return stay_1, stay_0
-    return 1.0, 1.0
+    return float(scores.stay_if_accepted[place]), float(scores.stay_if_not[place])
+
+
+def _whole(scores: Scores | None, places: Sequence[int]) -> Scores | None:
+    """The scores, without their stay head where it gives one of these offers no probability.
+
+    Without it for all: an offer that was taken to keep everybody would outrank those that were not.
+    """
+    if scores is None or scores.stay_if_accepted is None or scores.stay_if_not is None:
+        return scores
+    heads = (scores.stay_if_accepted, scores.stay_if_not)
+    if all(0.0 <= head[place] <= 1.0 for head in heads for place in places):
+        return scores
+    return replace(scores, stay_if_accepted=None, stay_if_not=None)

@@ -14,6 +14,7 @@ from nba.config import Catalog, Offer
 from nba.domain import Column, Stage
 from nba.errors import RuleError
 from nba.rules import Answer, Block, Names, Rule, Value, Values, flat
+from nba.wording import minor_digits
 
 
 class Candidate(NamedTuple):
@@ -46,18 +47,19 @@ class OfferRules:
 
     `pair`: the variables that the rules ask for in the place of saving_month and cost_month, as far as they do; `place`
     in the catalog makes them the offer's own, so that rules of many offers can be asked together. `comparable`: it is
-    another way to pay for the same use. `is_service`: it costs nothing and is enough for everybody. `unfit`, `too_small`:
-    what is said when it is not eligible.
+    another way to pay for the same use. `digits`: decimals of the currency. `is_service`: it costs nothing and is enough
+    for everybody. `unfit`, `too_small`: what is said when it is not eligible.
     """
 
     __slots__ = (
-        "comparable", "cost", "covers", "eligible", "is_plan", "is_service", "offer", "pair", "say", "too_small", "unfit",
+        "comparable", "cost", "covers", "digits", "eligible", "is_plan", "is_service", "offer", "pair", "say", "too_small",
+        "unfit",
     )  # fmt: skip
 
-    def __init__(self, offer: Offer, place: int) -> None:
+    def __init__(self, offer: Offer, place: int, digits: int) -> None:
         constants = offer_constants(offer)
         own = {name: f"{name}_{place}" for name in OF_A_PAIR}
-        self.offer = offer
+        self.offer, self.digits = offer, digits
         self.is_plan = offer.is_plan
         self.eligible = Rule(offer.eligible, constants, (), own)
         self.cost = None if offer.cost_month is None else Rule(offer.cost_month, constants)
@@ -103,7 +105,8 @@ class CatalogRules:
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.offers = tuple(OfferRules(offer, place) for place, offer in enumerate(catalog.offers))
+        digits = minor_digits(catalog.currency)
+        self.offers = tuple(OfferRules(offer, place, digits) for place, offer in enumerate(catalog.offers))
         self.by_id = {rules.offer.id: rules for rules in self.offers}
         self.place = {rules.offer.id: place for place, rules in enumerate(self.offers)}
         self.variables = frozenset(name for o in self.offers for rule in o.all() for name in rule.variables)
@@ -215,20 +218,27 @@ def _candidate(
         enough = rules.covers is None or rules.covers.always or rules.covers.as_truth(covers)
     except RuleError as error:
         return Candidate(offer, None, None, False, margin, str(error))
-    saving = round(own_cost - money, 2) if rules.comparable and own_cost is not None and money is not None else None
+    saving = (
+        round(own_cost - money, rules.digits)
+        if rules.comparable and own_cost is not None and money is not None
+        else None
+    )
     return Candidate(offer, money, saving, enough, margin)
 
 
 def _cost(rules: OfferRules, answer: Answer, own_cost: float | None) -> float | None:
-    """The formula where there is one; a plan's price; for anything else its price on top of what the customer pays."""
+    """The formula where there is one; a plan's price; for anything else its price on top of what the customer pays.
+
+    None: that is not known, and so neither is what they would pay in all.
+    """
     offer = rules.offer
     if rules.cost is not None:
-        return round(rules.cost.as_number(answer), 2)
+        return round(rules.cost.as_number(answer), rules.digits)
     if rules.is_plan:
         return offer.price_month
-    if own_cost is None or not offer.price_month:
+    if not offer.price_month:
         return offer.price_month if own_cost is None else own_cost
-    return round(own_cost + offer.price_month, 2)
+    return None if own_cost is None else round(own_cost + offer.price_month, rules.digits)
 
 
 PAIR_COLUMNS = (

@@ -226,6 +226,15 @@ def _split_address(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], tuple[Par
     return (), parts
 
 
+def words_before_name(text: str) -> str:
+    """What an opening says before the name; no sentence says it."""
+    try:
+        head, _ = _split_address(parse_template(text))
+    except ValueError:
+        return ""  # template_problems tells it
+    return "".join(part.literal for part in head).strip()
+
+
 def _address(facts: Facts) -> str:
     salutation, given, family = (clean(str(facts[name] or "")) for name in PERSON[:3])
     if not family:

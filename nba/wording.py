@@ -29,7 +29,7 @@ class Wording:
 
     def __init__(self, locale: str, currency: str) -> None:
         parsed = Locale.parse(locale, sep="-" if "-" in locale else "_")
-        self.decimals = get_currency_precision(currency)
+        self.decimals = minor_digits(currency)
         self._plural = parsed.plural_form
         self._symbols = {ord(","): get_group_symbol(parsed), ord("."): get_decimal_symbol(parsed)}
         pattern = parsed.currency_formats["standard"]
@@ -59,6 +59,11 @@ def wording(locale: str, currency: str) -> Wording:
         return Wording(locale, currency)
     except (UnknownLocaleError, ValueError):
         return Wording("en", currency)
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimals a currency has: 2 for EUR, 0 for JPY."""
+    return int(get_currency_precision(currency))
 
 
 def known_locale(locale: str) -> bool:
