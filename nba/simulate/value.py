@@ -59,10 +59,12 @@ def worth(life: Life, market: Market, world: World) -> float:
     ahead = copy(life)
     ahead.bother += FAULT_BOTHER if life.fault else 0.0
     overpaid = overpays(life, market.plans)
-    stays, total = 1.0, 0.0
+    stays, total, margin = 1.0, 0.0, market.margin_month(ahead)
+    gifts_end = max(life.credit_until, life.gift_until)
     for month in range(1, 12 * YEARS + 1):
         stays *= max(0.0, 1.0 - _MONTH * leaving_rate(ahead, overpaid, world))
-        total += stays * market.margin_month(ahead)
+        margin = market.margin_month(ahead) if gifts_end > life.day else margin  # nothing else in it ends
+        total += stays * margin
         ahead.bother *= 0.63
         ahead.day = life.day + round(month * _MONTH)
     return total - (FAULT_COST if life.fault else 0.0)
