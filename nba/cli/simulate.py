@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 START_MS = 1_763_856_000_000  # 23 November 2025: any fixed day, so that a seed gives the same world every time
 VW = "vw"
 GRID_POLICIES = ("random", "margin", "engine", "oracle")
+NO_OTHERS: Mapping[str, Callable[[], Policy]] = MappingProxyType({})
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +73,16 @@ def simulate(
 
 
 def played(
-    config: Config, contenders: Sequence[str], world: World, ask: Mapping[str, Any], title: str = "", **more: Any
+    config: Config,
+    contenders: Sequence[str],
+    world: World,
+    ask: Mapping[str, Any],
+    title: str = "",
+    *,
+    learn_from: int | None = None,
+    others: Mapping[str, Callable[[], Policy]] = NO_OTHERS,
 ) -> tuple[dict[str, Result], dict[str, list[str]]]:
-    """Results by contender, and what each training said. `ask`: customers, days, rounds, seed; `more`: as `contest` takes."""
+    """Results by contender, and what each training said. `ask`: customers, days, rounds, seed; the others as in `contest`."""
     from features.spec import FeatureSpec
     from nba.cli.memory import LocalMemory
     from nba.simulate import contest
@@ -89,7 +98,7 @@ def played(
 
         made = contest(
             config, lambda: LocalMemory(FeatureSpec(config.features)), new_teacher, contenders=contenders, world=world,
-            start_ms=START_MS, others=_peers(config, int(ask["seed"])), **ask, **more,
+            start_ms=START_MS, learn_from=learn_from, others={**_peers(config, int(ask["seed"])), **others}, **ask,
             progress=lambda name, done: bar.update(
                 task, completed=done, total=ask["customers"] * ask["rounds"], note=f"{title} {name}".strip()
             ),

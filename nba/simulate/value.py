@@ -60,10 +60,11 @@ def worth(life: Life, market: Market, world: World) -> float:
     ahead.bother += FAULT_BOTHER if life.fault else 0.0
     overpaid = overpays(life, market.plans)
     stays, total, margin = 1.0, 0.0, market.margin_month(ahead)
-    gifts_end = max(life.credit_until, life.gift_until)
+    changes = max(life.credit_until, life.gift_until, life.trip_day if life.pass_paused else 0)
     for month in range(1, 12 * YEARS + 1):
         stays *= max(0.0, 1.0 - _MONTH * leaving_rate(ahead, overpaid, world))
-        margin = market.margin_month(ahead) if gifts_end > life.day else margin  # nothing else in it ends
+        ahead.world_pass = life.world_pass or (life.pass_paused and ahead.day >= life.trip_day)
+        margin = market.margin_month(ahead) if changes > life.day else margin  # nothing else in it changes
         total += stays * margin
         ahead.bother *= 0.63
         ahead.day = life.day + round(month * _MONTH)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 
 import pytest
 
 from nba.config import Config
+from nba.simulate.life import live
 from nba.simulate.population import Life, World, populate
-from nba.simulate.truth import leaving_rate
+from nba.simulate.truth import Occasion, after_call, leaving_rate
 from nba.simulate.value import Market, market_of, worth
 
 DAY = 20_000
@@ -44,6 +46,22 @@ def test_advice_holds_a_customer_for_the_year_it_is_remembered(market: Market) -
             gained = worth(advised, market, World()) - before
             year, always = (year + gained, always) if until == DAY + 365 else (year, always + gained)
     assert 0 < year < 0.7 * always
+
+
+def test_a_paused_pass_comes_back_with_the_next_trip(telco: Config, market: Market) -> None:
+    """As the sentence says: "until you travel again"; until then it earns nothing, and nobody pays day fees."""
+    life = lives(market)[0]
+    life.traits = replace(life.traits, travel=2.0)
+    life.world_pass, life.trip_day = True, DAY + 50
+    has_it, never = copy(life), copy(life)
+    never.world_pass = False
+    after_call(life, telco.catalog.by_id["world-pass-pause"], Occasion("general", 0.0), accepted=True)
+    life.advised_until = 0
+    assert not life.world_pass
+    assert worth(never, market, World()) < worth(life, market, World()) < worth(has_it, market, World())
+    events = live(life, DAY + 56, market.plans, World())
+    assert life.world_pass
+    assert [event.value for event in events if event.type == "roaming_day"] == [0] * 5
 
 
 def test_who_is_gone_is_worth_nothing_and_worth_falls_with_bother(market: Market) -> None:
