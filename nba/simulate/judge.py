@@ -50,7 +50,10 @@ class Tally:
 
 @dataclass
 class Judge:
-    """Looks at every call of one policy. `gains`, `declared`: one tally a round, the last one still open."""
+    """Looks at every call of one policy. `gains`, `declared`: one tally a round, the last one still open.
+
+    `missed`: regret in euros by what was said and what the oracle would have said, "offer > offer".
+    """
 
     config: Config
     market: Market
@@ -58,6 +61,7 @@ class Judge:
     gains: list[Tally] = field(default_factory=lambda: [Tally()])
     declared: list[Tally] = field(default_factory=lambda: [Tally()])
     offers: Counter[str] = field(default_factory=Counter)
+    missed: dict[str, float] = field(default_factory=dict)
     violations: int = 0
 
     def look(self, situation: Situation, choice: Choice | None) -> None:
@@ -66,7 +70,10 @@ class Judge:
         oracle = Oracle(self.market, self.world)
         for tally, gains in ((self.gains[-1], oracle.gains), (self.declared[-1], self._declared)):
             of_sayable = gains(situation, situation.sayable)
-            tally.add(self._found(situation, chosen, of_sayable, gains), of_sayable)
+            found = self._found(situation, chosen, of_sayable, gains)
+            tally.add(found, of_sayable)
+            if tally is self.gains[-1]:
+                self._note(situation, chosen, found, of_sayable)
         if chosen is not None:
             self.offers[chosen.offer.id] += 1
             self.violations += self._breaks_a_rule(situation, chosen)
@@ -83,6 +90,14 @@ class Judge:
             return 0.0
         ids = [candidate.offer.id for candidate in situation.sayable]
         return of_sayable[ids.index(chosen.offer.id)] if chosen.offer.id in ids else gains(situation, [chosen])[0]
+
+    def _note(self, situation: Situation, chosen: Candidate | None, found: float, of_sayable: list[float]) -> None:
+        best = max([0.0, *of_sayable])
+        if best <= found:
+            return
+        wanted = situation.sayable[of_sayable.index(best)].offer.id if best > 0 else "nothing"
+        name = f"{chosen.offer.id if chosen else 'nothing'} > {wanted}"
+        self.missed[name] = self.missed.get(name, 0.0) + best - found
 
     def _declared(self, situation: Situation, offered: Sequence[Candidate]) -> list[float]:
         own, life, occasion = situation.case.own, situation.life, situation.call.occasion

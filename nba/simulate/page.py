@@ -76,17 +76,21 @@ def cell(key: str, value: Any) -> str:
 def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
     """How good the choices of each policy were in each round: 0 as a random one, 1 the oracle's, in the same calls."""
     figure, axes = _figure(7.5, 4.0)
+    last = max(map(len, rounds.values()))
     for (name, shares), ink in zip(rounds.items(), _INKS * 3, strict=False):
-        axes.plot(range(1, len(shares) + 1), shares, marker="o", color=ink, label=name, linewidth=1.8)
+        if len(shares) < last:  # learns nothing, and lived one round only
+            axes.axhline(shares[0], color=ink, label=name, linewidth=1.4, linestyle="--")
+        else:
+            axes.plot(range(1, last + 1), shares, marker="o", color=ink, label=name, linewidth=1.8)
     axes.axhline(0, color="#9aa4ae", linewidth=0.8)
-    axes.set(xlabel="round (retrained between rounds)", ylabel="share of the gain, 0 random, 1 oracle")
-    axes.set_xticks(range(1, max(map(len, rounds.values())) + 1))
+    axes.set(xlabel="round (learners retrain between rounds)", ylabel="share of the gain, 0 random, 1 oracle")
+    axes.set_xticks(range(1, last + 1))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 
 
 def grid_chart(grid: Grid) -> str:
-    """Value a customer above a random choice in each world: a dot for each policy. `grid`: `world`, then policies."""
+    """How good the choices of each policy are in each world, 0 to 1 as above. `grid`: `world`, then a share a policy."""
     figure, axes = _figure(7.5, 1.0 + 0.32 * len(grid))
     places = range(len(grid))
     names = [name for name in grid[0] if name != "world"]
@@ -95,7 +99,7 @@ def grid_chart(grid: Grid) -> str:
     axes.axvline(0, color="#9aa4ae", linewidth=0.8)
     axes.set_yticks(list(places), [str(row["world"]) for row in grid])
     axes.invert_yaxis()
-    axes.set(xlabel="value a customer above a random choice, EUR")
+    axes.set(xlabel="share of the gain in the same calls, 0 random, 1 oracle")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _svg(figure)
 
