@@ -16,6 +16,7 @@ from models.dataset import Decisions
 from models.pairs import Pairs
 from models.schema import Schema, SchemaColumn, as_float32
 from models.sources import Source
+from nba.candidates import CatalogRules
 from nba.config import Config
 
 Tick = Callable[[float], None]
@@ -23,11 +24,15 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Assembler:
-    """Makes matrices of decision rows for one config. `offer`: as if this one (place in the catalog) had been shown."""
+    """Makes matrices of decision rows for one config. `offer`: as if this one (place in the catalog) had been shown.
+
+    `rules`: those of the catalog where they are compiled already: many matrices then share them.
+    """
 
     decisions: Decisions
     config: Config
     offer: int | None = None
+    rules: CatalogRules | None = None
 
     def matrix(self, schema: Schema, rows: NDArray[np.int64], tick: Tick | None = None, spare: int = 0) -> Matrix:
         """float32 (len(rows), columns + spare), row i for decision `rows[i]`; spare columns are left for the caller.
@@ -37,7 +42,9 @@ class Assembler:
         out = np.empty((len(rows), len(schema.columns) + spare), dtype=np.float32)
         table = schema.offer_table(self.config.catalog)
         x, of_offer, of_pair = (schema.places(scope) for scope in ("x", "offer", "pair"))
-        pairs = Pairs(self.config, [schema.columns[i] for i in of_pair], use_logged=self.offer is None)
+        pairs = Pairs(
+            self.config, [schema.columns[i] for i in of_pair], use_logged=self.offer is None, rules=self.rules
+        )
         done = 0
         for batch in self._batches(rows, [*(schema.columns[i].name for i in x), *pairs.reads]):
             block = np.empty((len(batch.rows), len(schema.columns)), dtype=np.float32)

@@ -28,12 +28,15 @@ Reading = tuple[str, str]  # scope and name, as a rule writes them
 class Pairs:
     """Computes the wanted pair columns. `reads`: the columns that it needs of a batch."""
 
-    def __init__(self, config: Config, wanted: Sequence[SchemaColumn], *, use_logged: bool) -> None:
+    def __init__(
+        self, config: Config, wanted: Sequence[SchemaColumn], *, use_logged: bool, rules: CatalogRules | None = None
+    ) -> None:
+        """`rules`: those of the catalog where they are compiled already, which takes longer than most batches."""
         self._config = config
         self._wanted = [column.name for column in wanted]
         self._places = [_ALL.index(name) for name in self._wanted]
         self._logged = self._wanted if use_logged else []
-        self._rules = CatalogRules(config.catalog)
+        self._rules = rules or CatalogRules(config.catalog)
         self._inputs = _formula_inputs(config, self._rules)
         self._names = Names(name for rule in _formulas(self._rules) for name in rule.variables)
         inputs = [column.name for column in self._inputs.values()]

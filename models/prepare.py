@@ -14,6 +14,7 @@ from models.dataset import Decisions, Settled
 from models.matrix import Assembler, Tick
 from models.schema import LARGEST_VOCABULARY, Schema, SchemaColumn, candidate_columns
 from models.slices import Slices, Split, check_classes, split_in_time
+from nba.candidates import CatalogRules
 from nba.config import Config
 from nba.errors import DataError, RefusedError
 
@@ -42,7 +43,7 @@ def prepare(decisions: Decisions, settled: Settled, config: Config, split: Split
     slices = split_in_time(decisions.at_ms[rows], split)
     label = settled.label[rows]
     check_classes(label, slices, "accept")
-    assembler = Assembler(decisions, config)
+    assembler = Assembler(decisions, config, rules=CatalogRules(config.catalog))
     schema, notes = choose_schema(assembler, rows[slices.training])
     matrix = assembler.matrix(schema, rows, tick)
     matrix, schema, constant = _without_constants(matrix, schema, slices)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from nba.candidates import Candidate
+from nba.candidates import PAIR_COLUMNS, Candidate, pair_values
 from nba.config import Config
 from nba.decide import Case, Decider
 from nba.domain import Activity
@@ -103,7 +103,7 @@ def _one_call(
 def row_of(
     case: Case, call: Ringing, offered: Candidate, propensity: float, accepted: bool, policy: str = "simulated-random"
 ) -> dict[str, Value | datetime | int]:
-    """One row of the decision log."""
+    """One row of the decision log, with the numbers of the pair as served, so that training need not compute them again."""
     head: Mapping[str, Value | datetime | int] = {
         "decision_id": case.request.decision_id,
         "at": datetime.fromtimestamp(call.now_ms / 1000, UTC),
@@ -114,4 +114,5 @@ def row_of(
         "outcome": "accepted" if accepted else "declined",
         "policy": policy,
     }
-    return {**head, **{f"x.{name}": value for name, value in case.columns.items()}}
+    pair = zip((column.name for column in PAIR_COLUMNS), pair_values(offered), strict=True)
+    return {**head, **{f"x.{name}": value for name, value in case.columns.items()}, **dict(pair)}

@@ -8,7 +8,7 @@ tells how well a policy does what it was asked to do. Comparing inside the same 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from nba.arbitration import worth_of
@@ -18,6 +18,8 @@ from nba.simulate.policies import Choice, Oracle, Situation
 from nba.simulate.population import World
 from nba.simulate.truth import accept_probability, is_tone_deaf
 from nba.simulate.value import Market
+
+Gains = Callable[[Situation, Sequence[Candidate]], list[float]]
 
 
 @dataclass
@@ -48,7 +50,10 @@ class Tally:
 
 @dataclass
 class Judge:
-    """Looks at every call of one policy. `gains`, `declared`: one tally a round, the last one still open."""
+    """Looks at every call of one policy. `gains`, `declared`: one tally a round, the last one still open.
+
+    `missed`: regret in euros by what was said and what the oracle would have said, "offer > offer".
+    """
 
     config: Config
     market: Market
@@ -56,19 +61,19 @@ class Judge:
     gains: list[Tally] = field(default_factory=lambda: [Tally()])
     declared: list[Tally] = field(default_factory=lambda: [Tally()])
     offers: Counter[str] = field(default_factory=Counter)
+    missed: dict[str, float] = field(default_factory=dict)
     violations: int = 0
 
     def look(self, situation: Situation, choice: Choice | None) -> None:
         """Before the customer answers, for the answer changes them."""
         chosen = choice.offered if choice else None
         oracle = Oracle(self.market, self.world)
-        for tally, gain in ((self.gains[-1], oracle.gain), (self.declared[-1], self._declared)):
-            by_offer = {c.offer.id: gain(situation, c) for c in situation.sayable}
-            found = 0.0
-            if chosen is not None:
-                known = by_offer.get(chosen.offer.id)
-                found = gain(situation, chosen) if known is None else known
-            tally.add(found, list(by_offer.values()))
+        for tally, gains in ((self.gains[-1], oracle.gains), (self.declared[-1], self._declared)):
+            of_sayable = gains(situation, situation.sayable)
+            found = self._found(situation, chosen, of_sayable, gains)
+            tally.add(found, of_sayable)
+            if tally is self.gains[-1]:
+                self._note(situation, chosen, found, of_sayable)
         if chosen is not None:
             self.offers[chosen.offer.id] += 1
             self.violations += self._breaks_a_rule(situation, chosen)
@@ -78,10 +83,30 @@ class Judge:
         self.gains.append(Tally())
         self.declared.append(Tally())
 
-    def _declared(self, situation: Situation, candidate: Candidate) -> float:
-        own = situation.case.own
-        chance = accept_probability(situation.life, candidate, situation.call.occasion, self.market.plans, self.world)
-        return chance * worth_of(self.config.policy.worth, candidate, own.margin_month if own else 0.0, 1.0, 1.0)
+    @staticmethod
+    def _found(situation: Situation, chosen: Candidate | None, of_sayable: list[float], gains: Gains) -> float:
+        """The chosen one's gain, also of a policy that does not keep to what may be said."""
+        if chosen is None:
+            return 0.0
+        ids = [candidate.offer.id for candidate in situation.sayable]
+        return of_sayable[ids.index(chosen.offer.id)] if chosen.offer.id in ids else gains(situation, [chosen])[0]
+
+    def _note(self, situation: Situation, chosen: Candidate | None, found: float, of_sayable: list[float]) -> None:
+        best = max([0.0, *of_sayable])
+        if best <= found:
+            return
+        wanted = situation.sayable[of_sayable.index(best)].offer.id if best > 0 else "nothing"
+        name = f"{chosen.offer.id if chosen else 'nothing'} > {wanted}"
+        self.missed[name] = self.missed.get(name, 0.0) + best - found
+
+    def _declared(self, situation: Situation, offered: Sequence[Candidate]) -> list[float]:
+        own, life, occasion = situation.case.own, situation.life, situation.call.occasion
+        own_margin = own.margin_month if own else 0.0
+        return [
+            accept_probability(life, candidate, occasion, self.market.plans, self.world)
+            * worth_of(self.config.policy.worth, candidate, own_margin, 1.0, 1.0)
+            for candidate in offered
+        ]
 
     def _breaks_a_rule(self, situation: Situation, chosen: Candidate) -> bool:
         """Counted apart from the funnel: from the customer's true state and from the costs of all plans."""

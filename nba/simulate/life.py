@@ -157,7 +157,9 @@ class _Day:
     def _travel(self) -> Iterator[Activity]:
         life = self.life
         ahead = life.trip_day - life.day
-        if ahead in (9, 6, 3) and not life.world_pass:
+        if ahead <= 0 and life.pass_paused:  # "until you travel again"
+            life.world_pass, life.pass_paused = True, False
+        if ahead in (9, 6, 3) and not (life.world_pass or life.pass_paused):
             yield self._event("page_viewed", "web", subject="travel")
         if -5 < ahead <= 0:
             fee = 0 if life.world_pass else ROAMING_FEE

@@ -11,7 +11,7 @@ from nba.decide import Case, Decider
 from nba.domain import Scores
 from nba.simulate.calls import Ringing
 from nba.simulate.population import Life, World
-from nba.simulate.value import Market, gain
+from nba.simulate.value import Market, gains
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +174,10 @@ class Oracle(_Fixed):
 
     def choose(self, situation: Situation) -> Choice | None:
         """Greedy on the true gain; nothing where nothing gains."""
-        found = [(self.gain(situation, candidate), index) for index, candidate in enumerate(situation.sayable)]
-        best = max(found, default=(0.0, 0))
+        best = max(zip(self.gains(situation), range(len(situation.sayable)), strict=True), default=(0.0, 0))
         return Choice(situation.sayable[best[1]], 1.0) if best[0] > 0 else None
 
-    def gain(self, situation: Situation, candidate: Candidate | None) -> float:
-        """The true gain of one choice; 0 for saying nothing."""
-        if candidate is None:
-            return 0.0
-        return gain(situation.life, candidate, situation.call, self._market, self._world)
+    def gains(self, situation: Situation, offered: Sequence[Candidate] | None = None) -> list[float]:
+        """The true gain of each offer that may be said, or of those given."""
+        asked = situation.sayable if offered is None else offered
+        return gains(situation.life, asked, situation.call, self._market, self._world)

@@ -91,6 +91,7 @@ class Life:
     """One customer as they stand at the end of day `day` (UTC days since 1970). Changed by living and by accepting.
 
     `bother`: what has gone wrong for them and is not forgotten, in "complaints"; halves in a month and a half.
+    `pass_paused`: their World Pass comes back with the next trip.
     `earned`, `saved`: euros so far: margin for the operator, and bills below those of the plan they began on.
     """
 
@@ -111,6 +112,7 @@ class Life:
     lines: int
     serial: int = 0
     phone: bool = False
+    pass_paused: bool = False
     data_plus: bool = False
     gift_until: int = 0
     credit_until: int = 0

@@ -119,9 +119,10 @@ def _take(life: Life, offer: Offer) -> None:
         life.contract_end_day = max(life.contract_end_day, life.day + 180)
     elif offer.kind == "retain":
         life.contract_end_day = max(life.contract_end_day, life.day) + 365
+    if offer.id in ("world-pass", "world-pass-pause"):
+        life.pass_paused = offer.id == "world-pass-pause"
+        life.world_pass = not life.pass_paused
     {
-        "world-pass": lambda: setattr(life, "world_pass", True),
-        "world-pass-pause": lambda: setattr(life, "world_pass", False),
         "wifi-calling": lambda: setattr(life, "wifi_calling", True),
         "autopay": lambda: setattr(life, "autopay", True),
         "family-line": lambda: setattr(life, "lines", 2),

@@ -6,7 +6,7 @@ Margins are those of the catalog. Money for gigabytes beyond the plan is left ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -51,33 +51,35 @@ def market_of(catalog: Catalog) -> Market:
 def worth(life: Life, market: Market, world: World) -> float:
     """Expected euros of the `YEARS` ahead: each month's margin times the chance to be still here.
 
-    The first year month by month, while bother fades and gifts end; after it nothing changes any more.
+    Month by month by the same rules as life itself, while bother fades and gifts, credits, contracts and the memory of
+    good advice end when they end.
     """
     if life.gone:
         return 0.0
     ahead = copy(life)
     ahead.bother += FAULT_BOTHER if life.fault else 0.0
     overpaid = overpays(life, market.plans)
-    stays, total, monthly = 1.0, 0.0, 1.0
-    for _ in range(12):
-        monthly = max(0.0, 1.0 - _MONTH * leaving_rate(ahead, overpaid, world))
-        stays *= monthly
-        total += stays * market.margin_month(ahead)
+    stays, total, margin = 1.0, 0.0, market.margin_month(ahead)
+    changes = max(life.credit_until, life.gift_until, life.trip_day if life.pass_paused else 0)
+    for month in range(1, 12 * YEARS + 1):
+        stays *= max(0.0, 1.0 - _MONTH * leaving_rate(ahead, overpaid, world))
+        ahead.world_pass = life.world_pass or (life.pass_paused and ahead.day >= life.trip_day)
+        margin = market.margin_month(ahead) if changes > life.day else margin  # nothing else in it changes
+        total += stays * margin
         ahead.bother *= 0.63
-        ahead.day += 30
-    later = 12 * (YEARS - 1) if monthly >= 1.0 else monthly * (1 - monthly ** (12 * (YEARS - 1))) / (1 - monthly)
-    return total + stays * later * market.margin_month(ahead) - (FAULT_COST if life.fault else 0.0)
+        ahead.day = life.day + round(month * _MONTH)
+    return total - (FAULT_COST if life.fault else 0.0)
 
 
-def gain(life: Life, offered: Candidate, call: Ringing, market: Market, world: World) -> float:
-    """What making this offer now adds to `worth`, whether they take it or not; saying nothing adds 0."""
-    chance = accept_probability(life, offered, call.occasion, market.plans, world)
-    after = [_after(life, offered, call, accepted) for accepted in (True, False)]
-    return (
-        chance * worth(after[0], market, world)
-        + (1 - chance) * worth(after[1], market, world)
-        - worth(life, market, world)
-    )
+def gains(life: Life, offered: Sequence[Candidate], call: Ringing, market: Market, world: World) -> list[float]:
+    """What making each of these offers now adds to `worth`, taken or not; saying nothing adds 0."""
+    before = worth(life, market, world) if offered else 0.0
+    found = []
+    for candidate in offered:
+        chance = accept_probability(life, candidate, call.occasion, market.plans, world)
+        taken, not_taken = (worth(_after(life, candidate, call, done), market, world) for done in (True, False))
+        found.append(chance * taken + (1 - chance) * not_taken - before)
+    return found
 
 
 def _after(life: Life, offered: Candidate, call: Ringing, accepted: bool) -> Life:

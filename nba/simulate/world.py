@@ -23,6 +23,7 @@ from nba.simulate.population import Life, World, day_of_ms, populate, profile_of
 from nba.simulate.truth import leaving_rate, overpays
 from nba.simulate.value import CALL_COST, Market, market_of, worth
 
+_LARGEST = 30
 _STEP_DAYS = 7  # how often margin is booked and leaving is drawn
 
 
@@ -32,11 +33,11 @@ class Result:
 
     `value`: margin earned, less the cost of calls, plus what those who stayed are worth for the years ahead
     (`value.YEARS`). `saved`: bills below those of the plan each customer began on. `regret`: what the oracle would have
-    added in the same calls beyond what was chosen; `share_by_round`: the same as a share, 0 a random choice, 1 the
-    oracle's; `declared_share_by_round`: likewise, with the worth that policy.yaml declares in place of the truth's (see
-    `judge`). `violations`: sales into an open issue, and plans with a cheaper one that covers. `by_customer`: `value` of
-    each, in the order of the population, for paired intervals. `learning`: the year in which a learner learnt what it
-    knew in this one.
+    added in the same calls beyond what was chosen; `regret_by_choice`: the largest parts of it, "said > the oracle's";
+    `share_by_round`: the same as a share, 0 a random choice, 1 the oracle's; `declared_share_by_round`: likewise, with
+    the worth that policy.yaml declares in place of the truth's (see `judge`). `violations`: sales into an open issue, and
+    plans with a cheaper one that covers. `by_customer`: `value` of each, in the order of the population, for paired
+    intervals. `learning`: the year in which a learner learnt what it knew in this one.
     """
 
     policy: str
@@ -49,6 +50,7 @@ class Result:
     saved: float = 0.0
     overpaid_month: float = 0.0
     regret: float = 0.0
+    regret_by_choice: dict[str, float] = field(default_factory=dict)
     share_by_round: list[float] = field(default_factory=list)
     declared_share_by_round: list[float] = field(default_factory=list)
     by_offer: dict[str, int] = field(default_factory=dict)
@@ -163,6 +165,8 @@ class _Play:
         result.offers = judge.offers.total()
         result.violations = judge.violations
         result.regret = round(sum(tally.regret for tally in judge.gains), 2)
+        largest = sorted(judge.missed.items(), key=lambda part: -part[1])[:_LARGEST]
+        result.regret_by_choice = {name: round(part, 2) for name, part in largest}
         result.share_by_round = [tally.share for tally in judge.gains]
         result.declared_share_by_round = [tally.share for tally in judge.declared]
         result.by_offer = dict(judge.offers.most_common())

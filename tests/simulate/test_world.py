@@ -66,6 +66,15 @@ def test_the_oracle_leaves_nothing_on_the_table(results: dict[str, Result]) -> N
     assert results["oracle"].value > max(results["nothing"].value, results["highest margin, no rules"].value)
 
 
+def test_regret_is_told_by_what_was_said_and_what_the_oracle_would_have_said(results: dict[str, Result]) -> None:
+    """The parts, largest first, add up to the whole where all of them are shown; the oracle has none."""
+    parts = results["nothing"].regret_by_choice
+    assert list(parts.values()) == sorted(parts.values(), reverse=True)
+    assert all(name.startswith("nothing > ") for name in parts)
+    assert sum(parts.values()) == pytest.approx(results["nothing"].regret, abs=0.5)
+    assert results["oracle"].regret_by_choice == {}
+
+
 def test_rules_are_kept_by_all_who_ask_the_funnel(results: dict[str, Result]) -> None:
     """No sale into an open issue and no dominated plan; the policy without rules shows that the counter counts."""
     assert all(result.violations == 0 for name, result in results.items() if name != "highest margin, no rules")

@@ -1,0 +1,119 @@
+"""What a simulation found, as one self-contained HTML page: a table and two charts, no script, nothing fetched."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+COLUMNS = {
+    "policy": "policy",
+    "value_each": "value",
+    "share_of_oracle": "of oracle",
+    "regret_each": "regret",
+    "kept": "kept",
+    "saved_each": "saved",
+    "share_of_catalog": "catalogue",
+    "violations": "violations",
+}
+LEGEND = (
+    "value, regret, saved: euros a customer; of oracle: share of the oracle's lead in value over a random choice; "
+    "kept: customers still there; catalogue: share of the offers that were said; violations: of the rules."
+)
+_SHARES = ("share_of_oracle", "share_of_catalog")
+_CSS = """
+body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:64rem;margin:2rem auto;padding:0 1rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .8rem .25rem 0;text-align:right}
+th,td{border-bottom:1px solid #eef1f4}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}
+"""
+_STYLE: Any = {
+    "svg.hashsalt": "nba",
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_INKS = ("#1f5fa8", "#d1731c", "#3a8a4d", "#9a4fa0", "#8a6d3b", "#9aa4ae", "#b03a48", "#2f8f98")
+
+
+def page(rows: Sequence[Mapping[str, Any]], rounds: Mapping[str, Sequence[float]], grid: Grid, says: str) -> str:
+    """The page as HTML text. `rows`: one a policy with the keys of COLUMNS; `rounds` and `grid`: see the charts."""
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in COLUMNS.values())
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell(key, row[key]))}</td>" for key in COLUMNS) + "</tr>" for row in rows
+    )
+    parts = [
+        "<h1>Simulated customers, policy by policy</h1>",
+        f"<p>{html.escape(says)}</p>",
+        f"<table><tr>{head}</tr>{body}</table>",
+        f"<p>{html.escape(LEGEND)}</p>",
+        "<h2>Choice against the truth, round by round</h2>" + rounds_chart(rounds) if rounds else "",
+        "<h2>Other worlds</h2>" + grid_chart(grid) if grid else "",
+    ]
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Simulation</title>'
+    text = "\n".join(part for part in parts if part)
+    return f'<!doctype html>\n<html lang="en"><head>{meta}<style>{_CSS}</style></head><body>\n{text}\n</body></html>\n'
+
+
+Grid = Sequence[Mapping[str, Any]]
+
+
+def cell(key: str, value: Any) -> str:
+    """One figure of the table as people read it; a dash where there is none."""
+    if value is None:
+        return "-"
+    if key in _SHARES:
+        return f"{value:.0%}"
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
+    """How good the choices of each policy were in each round: 0 as a random one, 1 the oracle's, in the same calls."""
+    figure, axes = _figure(7.5, 4.0)
+    last = max(map(len, rounds.values()))
+    for (name, shares), ink in zip(rounds.items(), _INKS * 3, strict=False):
+        if len(shares) < last:  # learns nothing, and lived one round only
+            axes.axhline(shares[0], color=ink, label=name, linewidth=1.4, linestyle="--")
+        else:
+            axes.plot(range(1, last + 1), shares, marker="o", color=ink, label=name, linewidth=1.8)
+    axes.axhline(0, color="#9aa4ae", linewidth=0.8)
+    axes.set(xlabel="round (learners retrain between rounds)", ylabel="share of the gain, 0 random, 1 oracle")
+    axes.set_xticks(range(1, last + 1))
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def grid_chart(grid: Grid) -> str:
+    """How good the choices of each policy are in each world, 0 to 1 as above. `grid`: `world`, then a share a policy."""
+    figure, axes = _figure(7.5, 1.0 + 0.32 * len(grid))
+    places = range(len(grid))
+    names = [name for name in grid[0] if name != "world"]
+    for name, ink in zip(names, _INKS, strict=False):
+        axes.plot([row[name] for row in grid], places, "o", color=ink, label=name)
+    axes.axvline(0, color="#9aa4ae", linewidth=0.8)
+    axes.set_yticks(list(places), [str(row["world"]) for row in grid])
+    axes.invert_yaxis()
+    axes.set(xlabel="share of the gain in the same calls, 0 random, 1 oracle")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasSVG(figure)
+        return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure) -> str:
+    out = io.StringIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = out.getvalue()
+    return text[text.index("<svg") :]
