@@ -161,14 +161,15 @@ def _add_calls(app: FastAPI) -> None:
         """
         service = _service(request)
         try:
-            asked = await asyncio.to_thread(question_of, service.questions, interaction_id, customer_id, context)
+            asked, known = await asyncio.to_thread(question_of, service.questions, interaction_id, customer_id, context)
         except ValidationError as error:
             raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
         typed(asked.context, service.recommender.engine.context_types, "/context")
         asked = asked.model_copy(update={"explain": explain})
         events = stream(
-            service.recommender, service.listeners, asked, service.metrics, at_once="last-event-id" in request.headers
-        )
+            service.recommender, service.listeners, asked, service.metrics,
+            at_once="last-event-id" in request.headers, known=known,
+        )  # fmt: skip
         return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     @app.get("/v1/decisions/{decision_id}", responses=_answers(dict, 404))

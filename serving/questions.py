@@ -37,7 +37,10 @@ class Questions:
         self._lock = Lock()
 
     def last(self, interaction_id: str) -> dict[str, Any] | None:
-        """The newest question of this interaction; None where nobody asked, or only long ago."""
+        """The newest question of this interaction; None where nobody asked, or only long ago.
+
+        `activity_at_ms` beside its own fields: the newest activity that was known when it was answered.
+        """
         name = orjson.dumps(interaction_id)
         with self._lock:
             paths = segments(self._live, "d")
@@ -80,4 +83,6 @@ def _question(path: Path, place: int | None) -> dict[str, Any] | None:
             record = parse_line(file.readline())
     except FileNotFoundError:
         return None
-    return None if record is None else record["request"]
+    if record is None:
+        return None
+    return {**record["request"], "activity_at_ms": record["customer"]["activity_at_ms"]}

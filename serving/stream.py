@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -63,16 +63,24 @@ class Listeners:
 
 
 async def stream(
-    recommender: Recommender, listeners: Listeners, asked: RecommendIn, metrics: Metrics, *, at_once: bool
+    recommender: Recommender,
+    listeners: Listeners,
+    asked: RecommendIn,
+    metrics: Metrics,
+    *,
+    at_once: bool,
+    known: Sequence[int | None] = (),
 ) -> AsyncIterator[bytes]:
     """Server-Sent Events: `recommendation` with the answer of /v1/recommend as data and its decision as id.
 
-    `at_once`: the first one does not wait for news (a client that comes back may have missed some).
+    `at_once`: the first one does not wait for news (a client that comes back may have missed some). `known`: the newest
+    activity that the last answer knew, where there was one: what came between it and the stream is no news to wait for.
     """
     with metrics.streams.track_inprogress():
         async with listeners.listening(asked.customer_id) as news:
             look = _Look(recommender, listeners.news, asked.customer_id)
             await look.changed()
+            at_once = at_once or any(moment != look.seen_ms for moment in known)
             yield b": listening\n\n"
             while not listeners.closing:
                 if not at_once and not await _woken(news) and not await look.changed():
@@ -101,15 +109,15 @@ class _Look:
     def __init__(self, recommender: Recommender, news: News, customer_id: str) -> None:
         self._recommender, self._news, self._customer_id = recommender, news, customer_id
         self._gaps = -1
-        self._seen_ms: int | None = None
+        self.seen_ms: int | None = None
 
     async def changed(self) -> bool:
         """Whether the newest activity is another than at the last look."""
         if self._news.live and self._news.gaps == self._gaps:
             return False
         self._gaps = self._news.gaps
-        before, self._seen_ms = self._seen_ms, await _newest(self._recommender, self._customer_id)
-        return self._seen_ms != before
+        before, self.seen_ms = self.seen_ms, await _newest(self._recommender, self._customer_id)
+        return self.seen_ms != before
 
 
 async def _newest(recommender: Recommender, customer_id: str) -> int | None:
@@ -125,15 +133,20 @@ async def _event(recommender: Recommender, asked: RecommendIn) -> bytes:
     return b"event: recommendation\nid: " + identifier + b"\ndata: " + body + b"\n\n"
 
 
-def question_of(questions: Questions, interaction_id: str, customer_id: str | None, context: str | None) -> RecommendIn:
+def question_of(
+    questions: Questions, interaction_id: str, customer_id: str | None, context: str | None
+) -> tuple[RecommendIn, tuple[int | None, ...]]:
     """What a stream asks again and again: the last question of this interaction, or one about this customer.
 
+    With it the newest activity that was known when it was answered, where it was.
     Raises NotFoundError when nobody asked in this interaction and no customer is named, and InputError.
     """
     last = questions.last(interaction_id)
     if customer_id is None and last is None:
         raise NotFoundError("nobody asked in this interaction yet: ask /v1/recommend first, or give customer_id")
+    known: tuple[int | None, ...] = ()
     if last is not None and customer_id in (None, last["customer_id"]):
+        known = (last["activity_at_ms"],)
         names = ("customer_id", "channel", "interaction_id", "context", "limit", "locale", "max_cost_month")
         given = {name: last[name] for name in names if last[name] is not None}
         agent = {"id": last["agent_id"], "group": last["agent_group"]}
@@ -142,7 +155,7 @@ def question_of(questions: Questions, interaction_id: str, customer_id: str | No
         question = {"customer_id": customer_id, "interaction_id": interaction_id}
     if context is not None:
         question["context"] = _context(context)
-    return RecommendIn.model_validate(question)
+    return RecommendIn.model_validate(question), known
 
 
 def _context(text: str) -> Any:

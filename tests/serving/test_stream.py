@@ -106,6 +106,19 @@ def test_a_client_that_comes_back_is_told_at_once(nba):
         assert events.get(timeout=20)[2]["customer_id"] == customer
 
 
+def test_what_came_between_the_answer_and_the_stream_is_told_at_once(nba, make_event):
+    """A desktop asks, then listens: what the customer does in between waits for no heartbeat; nothing new, nothing told."""
+    customer = nba.customer()
+    nba.recommend(customer, interaction_id="s-4")
+    complain(nba, customer, make_event)
+    with listening(nba, "/v1/interactions/s-4/stream") as events:
+        assert events.get(timeout=HEARTBEAT_S / 2)[2]["thread"][-1]["activity"] == "complaint"
+    with listening(nba, "/v1/interactions/s-4/stream") as events:
+        complain(nba, customer, make_event)
+        assert len(events.get(timeout=20)[2]["thread"]) >= 2
+        assert events.empty()
+
+
 def test_an_interaction_nobody_asked_in_needs_a_customer(nba):
     """Without a question before and without a customer there is nothing to recommend."""
     assert nba.http.get("/v1/interactions/s-unknown/stream").status_code == 404
@@ -130,7 +143,8 @@ def test_a_stream_of_one_worker_hears_of_activity_at_another(start, make_event):
 
 def asked(interaction: str | None, now_ms: int, **more: object) -> bytes:
     """A line of the decision log, as far as a question needs it."""
-    return orjson.dumps({"request": {"interaction_id": interaction, "now_ms": now_ms}, **more}) + b"\n"
+    request, customer = {"interaction_id": interaction, "now_ms": now_ms}, {"activity_at_ms": None}
+    return orjson.dumps({"request": request, "customer": customer, **more}) + b"\n"
 
 
 NAMES = st.sampled_from(["i-1", "i-2", 'a "quoted" \\ one', "übung", None])
