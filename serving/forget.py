@@ -16,9 +16,11 @@ import orjson
 
 from features.store import Store
 from nba.clock import format_at
+from serving.aside import KIND as ASIDE
 from serving.journal import Folders
 from serving.segment import exclusive, read_lines, segments
 
+SPOOLED = ("s", ASIDE)
 TABLES = ("decisions", "records", "outcomes", "outcomes_delayed")
 
 
@@ -39,7 +41,8 @@ def forget_spooled(customer_id: str, state_dir: Path) -> int:
         others = [event for event in entry["events"] if event["customer_id"] != customer_id]
         return None if len(others) == len(entry["events"]) else orjson.dumps({"events": others})
 
-    return sum(_overwrite(path, rest) for path in segments(Folders(state_dir).spool, "s"))
+    folder = Folders(state_dir).spool
+    return sum(_overwrite(path, rest) for kind in SPOOLED for path in segments(folder, kind))
 
 
 def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
