@@ -1,7 +1,8 @@
 """Erase a customer everywhere: store, decision log (written and rolled), outcomes, spool, and so from what is learnt.
 
 Lines of living segments are overwritten in place with blanks of the same length, so that the places of other decisions
-stay; rolled parts are written anew without the customer's rows. Models keep what they learnt until the next training.
+stay; rolled parts are written anew without the customer's rows. The engine's own Redis
+writes its append-only file anew. Models keep what they learnt until the next training.
 """
 
 from __future__ import annotations
@@ -24,12 +25,19 @@ SPOOLED = ("s", ASIDE)
 TABLES = ("decisions", "records", "outcomes", "outcomes_delayed")
 
 
-async def forget(customer_id: str, state_dir: Path, store: Store, now_ms: int) -> dict[str, Any]:
-    """Erase, and give the receipt. Raises StoreError: then repeat it; nothing is erased twice."""
+async def forget(
+    customer_id: str, state_dir: Path, store: Store, now_ms: int, *, redis_file: str = "not ours"
+) -> dict[str, Any]:
+    """Erase, and give the receipt. Raises StoreError: then repeat it; nothing is erased twice.
+
+    `redis_file`: what becomes of the append-only file; `rewritten` has it done before this returns.
+    """
     removed = {"spool": await asyncio.to_thread(forget_spooled, customer_id, state_dir)}
     removed["store"] = await store.forget(customer_id)
     removed |= await asyncio.to_thread(forget_logged, customer_id, state_dir)
-    return {"customer_id": customer_id, "at": format_at(now_ms), "removed": removed}
+    if redis_file == "rewritten":
+        await store.rewrite_file()
+    return {"customer_id": customer_id, "at": format_at(now_ms), "removed": removed, "redis_file": redis_file}
 
 
 def forget_spooled(customer_id: str, state_dir: Path) -> int:
