@@ -10,6 +10,8 @@ from typing import Any, cast
 
 import orjson
 
+from features.packing import LAST_MS
+from nba.clock import YEAR_2000_MS
 from nba.domain import OUTCOMES, Contact, Outcome
 
 MAX_CONTACTS = 500
@@ -72,8 +74,13 @@ def _once(contacts: Iterable[Contact]) -> list[Contact]:
 def _whole(entry: object) -> bool:
     if type(entry) is not dict:
         return False
-    texts = all(type(entry.get(name)) is str for name in ("o", "u", "c"))
-    return texts and type(entry.get("a")) is int and entry["u"] in OUTCOMES
+    texts = all(type(entry.get(name)) is str for name in ("o", "u", "c")) and type(entry.get("d", "")) is str
+    more = all(isinstance(entry.get(name), str | None) for name in ("i", "r"))
+    return texts and more and _possible(entry.get("a")) and entry["u"] in OUTCOMES
+
+
+def _possible(at_ms: object) -> bool:
+    return type(at_ms) is int and YEAR_2000_MS <= at_ms < LAST_MS
 
 
 def _contact(entry: dict[str, Any]) -> Contact:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import orjson
 
+from features import refused as refusals
 from features.activity import FIELDS, identifier
 from features.bulk import pack_batch
 from features.files import Batch, Unreadable, expand, read_batches
@@ -64,8 +65,8 @@ async def ingest(
 ) -> Report:
     """Load files (Parquet, CSV, JSON Lines, .gz of the last two, folders of them) into the store.
 
-    Raises DataError: a file that cannot be read or has wrong columns; StoreError. What was taken until then stays, and
-    the same call goes on from there.
+    Raises DataError: a file that cannot be read or has wrong columns, a `rejected_file` that holds something else;
+    StoreError. What was taken until then stays, and the same call goes on from there.
     """
     files = expand(paths)
     run = _Run(kind, store, spec, now_ms, rejected_file)
@@ -80,13 +81,14 @@ async def ingest(
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """How far a file has come: line of its last row that is kept, rows and refusals, and the length of the refusals' file."""
+    """How far a file has come: line of its last row that is kept, rows and refusals, length and place of the refusals' file."""
 
     seen: int = 0
     rows: int = 0
     rejected: int = 0
     rejected_bytes: int = 0
     done: bool = False
+    rejected_file: str = ""
 
 
 class _Run:
@@ -104,17 +106,16 @@ class _Run:
         for file in files:
             mark = await self.store.ingest_mark(self._fingerprint(file))
             self._marks[file] = _Mark(**orjson.loads(mark)) if mark else _Mark()
-        covered = max((mark.rejected_bytes for mark in self._marks.values()), default=0)
-        if self.rejected_file.exists():
-            with self.rejected_file.open("r+b") as rejected:
-                rejected.truncate(covered)
+        mine = [mark for mark in self._marks.values() if mark.rejected_file == str(self.rejected_file.resolve())]
+        if mine:
+            refusals.cut_back(self.rejected_file, max(mark.rejected_bytes for mark in mine))
+        else:
+            refusals.make_room(self.rejected_file)
 
     async def end(self, files: Sequence[Path]) -> None:
         """All is in: the next call starts from the beginning."""
         for file in files:
             await self.store.set_ingest_mark(self._fingerprint(file), None)
-        if not self.rejected:
-            self.rejected_file.unlink(missing_ok=True)
 
     def _fingerprint(self, file: Path) -> str:
         facts = file.stat()
@@ -168,21 +169,17 @@ class _Run:
             await self.store.put_profiles(ready.profiles[first : first + _CUSTOMERS_AT_ONCE], self.now_ms)
         self.rows += ready.rows
         self.rejected += len(ready.refused)
-        length = self._refuse(file, ready.refused, mark)
-        mark = _Mark(ready.seen, mark.rows + ready.rows, mark.rejected + len(ready.refused), length)
+        length = self._refuse(file, ready.refused)
+        rows, rejected = mark.rows + ready.rows, mark.rejected + len(ready.refused)
+        mark = _Mark(ready.seen, rows, rejected, length, rejected_file=str(self.rejected_file.resolve()))
         await self._note(file, mark)
         return mark
 
-    def _refuse(self, file: Path, refused: Sequence[Unreadable], mark: _Mark) -> int:
+    def _refuse(self, file: Path, refused: Sequence[Unreadable]) -> int:
         """Write refused rows down; the length of their file."""
         if not refused:
-            return self.rejected_file.stat().st_size if self.rejected_file.exists() else mark.rejected_bytes
-        self.rejected_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.rejected_file.open("ab") as out:
-            for row in refused:
-                told = {"file": str(file), "line": row.line, "reason": row.reason}
-                out.write(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE))
-            return out.tell()
+            return self.rejected_file.stat().st_size if self.rejected_file.exists() else 0
+        return refusals.append(self.rejected_file, file, refused)
 
     async def _note(self, file: Path, mark: _Mark) -> None:
         self._marks[file] = mark

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 
 import orjson
 
+from features.packing import LAST_MS
+from nba.clock import YEAR_2000_MS
 from nba.rules import Value
+
+_PLAIN = frozenset({str, float, int, bool, type(None)})
 
 
 def dump_profile(profile: Mapping[str, Value], at_ms: int) -> bytes:
@@ -15,11 +19,16 @@ def dump_profile(profile: Mapping[str, Value], at_ms: int) -> bytes:
 
 
 def read_profile(raw: bytes | None) -> tuple[dict[str, Value], int | None, bool]:
-    """The profile, its moment, and whether it could not be read."""
+    """The profile, its moment, and whether something of it could not be read; what could be is there."""
     if raw is None:
         return {}, None, False
     try:
         kept = orjson.loads(raw)
-        return dict(kept["profile"]), int(kept["at"]), False
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        given, at_ms = kept["profile"], kept["at"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
         return {}, None, True
+    if type(given) is not dict:
+        return {}, None, True
+    fields = {name: value for name, value in given.items() if type(value) in _PLAIN}
+    possible = type(at_ms) is int and YEAR_2000_MS <= at_ms < LAST_MS
+    return fields, at_ms if possible else None, not possible or len(fields) < len(given)

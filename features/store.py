@@ -26,6 +26,7 @@ from features.keys import INGEST_TTL_S, PINS_TTL_S, CustomerKeys, customer_keys,
 from features.lane import Lane
 from features.packing import pack
 from features.profile import dump_profile
+from features.rewrite import Rewriting
 from features.spec import FeatureSpec
 from features.store_errors import FAILURES, store_error, without_secret
 from features.view import customer, with_damage
@@ -85,6 +86,7 @@ class Store:
         self._spec = spec
         self._config = spec.config
         self._ttl_s = spec.config.retention_days * 86_400
+        self._rewriting = Rewriting(client)
 
     @classmethod
     async def open(cls, url: str, spec: FeatureSpec, *, timeout_s: float) -> Self:
@@ -241,6 +243,14 @@ class Store:
         """Erase a customer; the number of keys that were there. Raises StoreError."""
         with self._guard():
             return int(await self._client.execute_command("DEL", *customer_keys(customer_id), pins_key(customer_id)))
+
+    async def rewrite_file(self) -> None:
+        """Have the engine's own Redis write its append-only file anew, without what was erased; waits. Raises StoreError.
+
+        Never for a Redis of somebody else's: when its file is rewritten is theirs to say.
+        """
+        with self._guard():
+            await self._rewriting.rewrite()
 
     async def pin(self, customer_id: str, interaction_id: str, arm: str) -> str:
         """Keep the arm of an interaction, the first one for good; the one that stands. Raises StoreError."""

@@ -10,6 +10,11 @@ from nba.errors import StoreError
 
 FAILURES = (failed.RedisError, failed.RedisClusterException, OSError)
 
+
+class ForeignValueError(StoreError):
+    """Another program's value sits under a key of one customer: others' keys may be in order."""
+
+
 # From the particular to the general: the first one that fits speaks.
 _CURES: tuple[tuple[type[BaseException], str], ...] = (
     (
@@ -49,12 +54,13 @@ def store_error(error: BaseException, url: str) -> StoreError:
     text = str(error)
     words = text.replace("-", " ").split()  # inside a script's error the code stands as -READONLY
     cure = next((cure for word, cure in _WORDS if word in words), None)
+    kind = ForeignValueError if "WRONGTYPE" in words else StoreError
     if cure is None:
         cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), None)
     if cure is None:
         cure = f"answers {text or type(error).__name__!r}: look at its log"
         return StoreError(f"Redis at {without_secret(url)} {cure}")
-    return StoreError(f"Redis at {without_secret(url)} {cure} ({text or type(error).__name__})")
+    return kind(f"Redis at {without_secret(url)} {cure} ({text or type(error).__name__})")
 
 
 def without_secret(url: str) -> str:

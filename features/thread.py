@@ -15,26 +15,28 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from features.packing import TYPE, event_hash
+from features.packing import LAST_MS, TYPE, event_hash
 from features.spec import FeatureSpec
+from nba.clock import YEAR_2000_MS
 from nba.config import ActivityType
 from nba.domain import Activity, OpenIssue, ThreadEntry
 
+_LARGEST_HASH = (1 << 64) - 1
 BYTES_AN_ENTRY = 256  # the room a thread has for each of `thread_events` before it is shortened
 
 
 class Line(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """An event as the thread keeps it. `event`: the hash of its id."""
 
-    at_ms: int
-    event: int
+    at_ms: Annotated[int, msgspec.Meta(ge=YEAR_2000_MS, lt=LAST_MS)]
+    event: Annotated[int, msgspec.Meta(ge=0)]
     type: str
     channel: str
     subject: str | None = None
@@ -98,7 +100,10 @@ def settled(raw: bytes) -> tuple[list[Line], bool]:
         lines, damaged = _LINES.decode_lines(raw), False
     except (msgspec.MsgspecError, UnicodeDecodeError):
         lines, damaged = _readable(raw), True
-    if len({entry.event for entry in lines}) < len(lines):
+    events = {entry.event for entry in lines}
+    if events and max(events) > _LARGEST_HASH:  # a bound that msgspec does not know
+        lines, damaged = [entry for entry in lines if entry.event <= _LARGEST_HASH], True
+    if len(events) < len(lines) or damaged:
         return _once(lines), damaged
     lines.sort(key=_BY_TIME)
     return lines, damaged

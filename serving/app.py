@@ -229,9 +229,13 @@ def _add_customers(app: FastAPI) -> None:
 
         service = _service(request)
         identifier(customer_id, "/customer_id")
-        return _json(
-            await forget(customer_id, service.settings.state_dir, service.recommender.engine.store, service.clock())
-        )
+        settings, store = service.settings, service.recommender.engine.store
+        own = settings.redis_url is None
+        file = "being rewritten" if own else "not ours"
+        receipt = await forget(customer_id, settings.state_dir, store, service.clock(), redis_file=file)
+        if own:
+            service.rewrite_file(store)
+        return _json(receipt)
 
 
 def _add_operations(app: FastAPI, metrics: Metrics) -> None:

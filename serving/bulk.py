@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
-from features.files import expand, read_batches
+from features import refused as refusals
+from features.files import Unreadable, expand, read_batches
 from features.store import Store
 from nba.clock import format_at
 from nba.errors import InputError, NotFoundError, RefusedError
@@ -30,6 +30,7 @@ async def ingest_outcomes(
     """Keep every row as POST /v1/outcomes would. A row of a decision needs decision_id, offer_id and outcome; a delayed one
     customer_id, outcome and at. Repeating a file changes nothing. Raises DataError and JournalError.
     """
+    refusals.make_room(rejected_file)
     journal = Journal(settings.state_dir, clock())
     spool = Spool(Folders(settings.state_dir).spool, clock())
     outcomes = Outcomes(journal, spool, Metrics(), clock=clock, timeout_s=_TIMEOUT_S)
@@ -50,7 +51,7 @@ async def ingest_outcomes(
                 else:
                     report["rejected"] += 1
                     report["rejected_file"] = str(rejected_file)
-                    _refuse(rejected_file, file, line, reason)
+                    refusals.append(rejected_file, file, [Unreadable(line, reason)])
         await spool.deliver(store)
     finally:
         journal.close()
@@ -84,9 +85,3 @@ async def _keep(row: dict[str, Any], outcomes: Outcomes, store: Store) -> str | 
 def _plain(value: Any) -> Any:
     """A timestamp column as the text that the HTTP body carries."""
     return format_at(round(value.timestamp() * 1000)) if hasattr(value, "timestamp") else value
-
-
-def _refuse(rejected_file: Path, file: Path, line: int, reason: str) -> None:
-    rejected_file.parent.mkdir(parents=True, exist_ok=True)
-    with rejected_file.open("ab") as out:
-        out.write(orjson.dumps({"file": str(file), "line": line, "reason": reason}, option=orjson.OPT_APPEND_NEWLINE))

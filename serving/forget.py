@@ -1,7 +1,8 @@
 """Erase a customer everywhere: store, decision log (written and rolled), outcomes, spool, and so from what is learnt.
 
 Lines of living segments are overwritten in place with blanks of the same length, so that the places of other decisions
-stay; rolled parts are written anew without the customer's rows. Models keep what they learnt until the next training.
+stay; rolled parts are written anew without the customer's rows. The engine's own Redis
+writes its append-only file anew. Models keep what they learnt until the next training.
 """
 
 from __future__ import annotations
@@ -16,18 +17,27 @@ import orjson
 
 from features.store import Store
 from nba.clock import format_at
+from serving.aside import KIND as ASIDE
 from serving.journal import Folders
 from serving.segment import exclusive, read_lines, segments
 
+SPOOLED = ("s", ASIDE)
 TABLES = ("decisions", "records", "outcomes", "outcomes_delayed")
 
 
-async def forget(customer_id: str, state_dir: Path, store: Store, now_ms: int) -> dict[str, Any]:
-    """Erase, and give the receipt. Raises StoreError: then repeat it; nothing is erased twice."""
+async def forget(
+    customer_id: str, state_dir: Path, store: Store, now_ms: int, *, redis_file: str = "not ours"
+) -> dict[str, Any]:
+    """Erase, and give the receipt. Raises StoreError: then repeat it; nothing is erased twice.
+
+    `redis_file`: what becomes of the append-only file; `rewritten` has it done before this returns.
+    """
     removed = {"spool": await asyncio.to_thread(forget_spooled, customer_id, state_dir)}
     removed["store"] = await store.forget(customer_id)
     removed |= await asyncio.to_thread(forget_logged, customer_id, state_dir)
-    return {"customer_id": customer_id, "at": format_at(now_ms), "removed": removed}
+    if redis_file == "rewritten":
+        await store.rewrite_file()
+    return {"customer_id": customer_id, "at": format_at(now_ms), "removed": removed, "redis_file": redis_file}
 
 
 def forget_spooled(customer_id: str, state_dir: Path) -> int:
@@ -39,7 +49,8 @@ def forget_spooled(customer_id: str, state_dir: Path) -> int:
         others = [event for event in entry["events"] if event["customer_id"] != customer_id]
         return None if len(others) == len(entry["events"]) else orjson.dumps({"events": others})
 
-    return sum(_overwrite(path, rest) for path in segments(Folders(state_dir).spool, "s"))
+    folder = Folders(state_dir).spool
+    return sum(_overwrite(path, rest) for kind in SPOOLED for path in segments(folder, kind))
 
 
 def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:

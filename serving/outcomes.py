@@ -96,11 +96,15 @@ class Outcomes:
         return at_ms
 
     async def _contact(self, row: dict[str, Any], store: Store) -> None:
-        """Into the contact history; while Redis is away into the spool. An offer that was skipped met nobody."""
+        """Into the contact history; while Redis is away into the spool. An offer that was skipped met nobody.
+
+        A clock that runs ahead is not believed there: a rest begins when it is reported, not in some hours.
+        """
         if row["outcome"] == "skipped":
             return
-        names = ("at_ms", "offer_id", "outcome", "channel", "decision_id", "interaction_id", "reason")
-        contact = Contact(**{name: row[name] for name in names})
+        names = ("offer_id", "outcome", "channel", "decision_id", "interaction_id", "reason")
+        at_ms = min(row["at_ms"], row["received_ms"])
+        contact = Contact(at_ms, **{name: row[name] for name in names})
         try:
             async with asyncio.timeout(self._timeout_s):
                 await store.append_contacts(row["customer_id"], [contact])

@@ -258,11 +258,15 @@ class ProfileOut(BaseModel):
 
 
 class ErasedOut(BaseModel):
-    """The receipt of an erasure: how much was removed from where."""
+    """The receipt of an erasure: how much was removed from where.
+
+    `redis_file`: the append-only file of the engine's own Redis, which keeps erased values until it is rewritten.
+    """
 
     customer_id: str
     at: str
     removed: dict[str, int]
+    redis_file: Literal["rewritten", "being rewritten", "not ours"]
 
 
 class ReadyOut(BaseModel):

@@ -82,6 +82,12 @@ class Service:
             found["model"] = "none promoted: base rates stand in; run `nba train` and `nba models promote`"
         return found
 
+    def rewrite_file(self, store: Store) -> None:
+        """Have the engine's own Redis rewrite its append-only file, beside the calls."""
+        task = asyncio.create_task(_rewrite_file(store))
+        self.retired.add(task)
+        task.add_done_callback(self.retired.discard)
+
     async def reload(self) -> dict[str, object]:
         """Load, check and warm what is promoted and configured now, switch between two requests, here and in all workers.
 
@@ -227,6 +233,14 @@ async def _follow(service: Service) -> None:
         except NbaError as error:
             refused = name
             log.error("a reload that another worker did was refused here", extra={"error": str(error)})
+
+
+async def _rewrite_file(store: Store) -> None:
+    try:
+        await store.rewrite_file()
+    except StoreError as error:
+        log.error("erased values stay in Redis's append-only file until it is rewritten: send BGREWRITEAOF",
+                  extra={"error": str(error)})  # fmt: skip
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -7,7 +7,6 @@ that harmless.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -19,10 +18,11 @@ import orjson
 
 from features.store import Store
 from nba.domain import Activity, Contact
-from nba.errors import InputError
+from serving.aside import KIND as ASIDE
+from serving.aside import Aside, customers_of, send
 from serving.segment import DurableLog, abandoned, parse_line, segments
 
-log = logging.getLogger("nba.serving")
+_KINDS = ("s", ASIDE)
 
 
 class Spool:
@@ -31,24 +31,26 @@ class Spool:
     def __init__(self, folder: Path, now_ms: int) -> None:
         self._folder = folder
         self._log = DurableLog(folder, "s", now_ms)
+        self.aside = Aside(folder, now_ms)
         self._sent = 0
         self._waiting: Counter[str] = Counter()
         self._elsewhere: dict[Path, _Seen] = {}
         self._delivering = asyncio.Lock()
 
     def __len__(self) -> int:
-        """Bytes that wait."""
-        return self._log.segment.size - self._sent
+        """Bytes that wait, what is set aside among them."""
+        return self._log.segment.size - self._sent + len(self.aside)
 
     def holds(self, customer_id: str) -> bool:
         """Whether something of this customer waits here, or waited in another worker's spool at the last look around."""
-        if customer_id in self._waiting:
+        if customer_id in self._waiting or self.aside.holds(customer_id):
             return True
         return bool(self._elsewhere) and any(customer_id in seen.customers for seen in self._elsewhere.values())
 
     def look_around(self) -> None:
         """Learn whose things wait in the spools of the other workers. Reads what is new there: for a thread."""
-        others = (path for path in segments(self._folder, "s") if path != self._log.segment.path)
+        own = (self._log.segment.path, self.aside.path)
+        others = (path for kind in _KINDS for path in segments(self._folder, kind) if path not in own)
         looked = ((path, _look(path, self._elsewhere.get(path, _NOTHING_SEEN))) for path in others)
         self._elsewhere = {path: seen for path, seen in looked if seen.customers}
 
@@ -65,22 +67,27 @@ class Spool:
         await self._log.append(orjson.dumps(entry))
 
     async def deliver(self, store: Store) -> None:
-        """Send what waits here and what killed workers left. Raises StoreError when Redis is (still) away."""
+        """Send what waits here and what killed workers left. What the keys of one customer refuse is set aside.
+
+        Raises StoreError when Redis is (still) away, and JournalError.
+        """
         async with self._delivering:
             await self._deliver_own(store)
-            for path in segments(self._folder, "s"):
+            await self.aside.retry(store)
+            for path in [path for kind in _KINDS for path in segments(self._folder, kind)]:
                 with abandoned(path) as handle:
                     if handle is not None:
-                        await _deliver_file(handle, store)
+                        await _deliver_file(handle, store, self.aside)
                         path.unlink()
 
     async def _deliver_own(self, store: Store) -> None:
         segment = self._log.segment
-        while len(self):
+        while self._sent < segment.size:
             line = segment.line_at(self._sent)
             entry = parse_line(line)
             if entry is not None:
-                await _send(entry, store)
+                for refused in await send(entry, store):
+                    await self.aside.keep(refused)
                 self._forget(entry)
             self._sent += len(line)
         if self._sent:
@@ -89,7 +96,7 @@ class Spool:
             self._waiting.clear()
 
     def _forget(self, entry: dict[str, Any]) -> None:
-        customers = _customers(entry)
+        customers = customers_of(entry)
         self._waiting.subtract(customers)
         for customer_id in customers:
             if self._waiting[customer_id] <= 0:
@@ -97,7 +104,8 @@ class Spool:
 
     def close(self) -> None:
         """Give the file up; what waits in it is delivered by the next process."""
-        self._log.segment.close(remove=not len(self))
+        self._log.segment.close(remove=self._sent == self._log.segment.size)
+        self.aside.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,27 +131,13 @@ def _look(path: Path, before: _Seen) -> _Seen:
         return _NOTHING_SEEN
     whole = text[: text.rfind(b"\n") + 1]
     entries = (parse_line(line) for line in whole.splitlines(keepends=True))
-    found = frozenset().union(*(_customers(entry) for entry in entries if entry is not None))
+    found = frozenset().union(*(customers_of(entry) for entry in entries if entry is not None))
     return _Seen(before.end + len(whole), before.customers | found)
 
 
-def _customers(entry: dict[str, Any]) -> set[str]:
-    return {event["customer_id"] for event in entry["events"]} if "events" in entry else {entry["customer_id"]}
-
-
-async def _deliver_file(handle: BinaryIO, store: Store) -> None:
+async def _deliver_file(handle: BinaryIO, store: Store, aside: Aside) -> None:
     for line in handle:
         entry = parse_line(line)
         if entry is not None:
-            await _send(entry, store)
-
-
-async def _send(entry: dict[str, Any], store: Store) -> None:
-    try:
-        if "events" in entry:
-            await store.append([Activity(**event) for event in entry["events"]])
-        else:
-            await store.append_contacts(entry["customer_id"], [Contact(**contact) for contact in entry["contacts"]])
-    except (InputError, TypeError) as error:
-        # A type that the config no longer knows: nobody will ever take it, and it must not block what follows.
-        log.error("a spooled entry cannot be delivered and is dropped", extra={"error": str(error)})
+            for refused in await send(entry, store):
+                await aside.keep(refused)

@@ -14,7 +14,8 @@ from nba.errors import NotFoundError
 
 def unified_view(config: Config, customer: Customer, now_ms: int) -> dict[str, Any]:
     """Profile, features, thread, open issues, contact history. Raises NotFoundError for one of whom nothing is known."""
-    if customer.profile_at_ms is None and customer.activity_at_ms is None and not customer.contacts:
+    nothing = customer.profile_at_ms is None and customer.activity_at_ms is None and not customer.contacts
+    if nothing and not customer.degraded:
         raise NotFoundError("nothing is known of this customer: PUT a profile or POST activity first")
     locale = str(customer.profile.get("locale") or config.policy.locales[0])
     return {

@@ -133,6 +133,7 @@ def forget(
     out.print(f"{customer_id} is forgotten since {receipt['at']}")
     for place, count in receipt["removed"].items():
         out.print(f"  {place}: {count} removed")
+    out.print(f"  append-only file of Redis: {receipt['redis_file']}")
 
 
 async def _forget(settings: Settings, customer_id: str) -> dict[str, Any]:
@@ -141,4 +142,5 @@ async def _forget(settings: Settings, customer_id: str) -> dict[str, Any]:
 
     identifier(customer_id, "customer_id")
     async with connected(settings) as (store, _):
-        return await erase(customer_id, settings.state_dir, store, system_now_ms())
+        file = "rewritten" if settings.redis_url is None else "not ours"
+        return await erase(customer_id, settings.state_dir, store, system_now_ms(), redis_file=file)

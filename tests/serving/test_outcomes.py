@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+from nba.clock import HOUR_MS, format_at, system_now_ms
 
 
 def test_a_declined_offer_is_not_suggested_again(nba):
@@ -109,3 +113,15 @@ def test_a_delayed_outcome_is_taken(nba):
     body = {"customer_id": "c-late", "outcome": "churned", "at": "2026-11-22T10:00:00Z"}
     assert nba.http.post("/v1/outcomes", json=body).json()["duplicate"] is False
     assert nba.http.post("/v1/outcomes", json=body).json()["duplicate"] is True
+
+
+def test_a_decline_from_a_clock_that_runs_ahead_rests_the_offer_at_once(nba):
+    """It met the customer when it was reported at the latest; the log keeps the moment that was given."""
+    customer = nba.customer()
+    decision = nba.recommend(customer)
+    offer, ahead = decision["suggestions"][0]["offer_id"], format_at(system_now_ms() + 20 * HOUR_MS)
+    assert nba.outcome(decision, "declined", at=ahead).status_code == 200
+    assert offer not in {s["offer_id"] for s in nba.recommend(customer)["suggestions"]}
+    folder = nba.state_dir
+    kept = [line for path in folder.rglob("o*.jsonl") for line in path.read_text().splitlines() if customer in line]
+    assert [format_at(json.loads(line)["at_ms"]) for line in kept] == [ahead]

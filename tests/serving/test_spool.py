@@ -1,0 +1,113 @@
+"""What waits for Redis, where the keys of one customer take nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from redis import Redis
+
+from features.keys import customer_keys
+from features.spec import FeatureSpec
+from features.store import Store
+from nba.domain import Activity, Contact
+from nba.load import find_config, load_config
+from serving.aside import RETRY_DELIVERIES
+from serving.forget import forget_spooled
+from serving.segment import segments
+from serving.spool import Spool
+
+NOW_MS = 1_790_000_000_000
+SPEC = FeatureSpec(load_config(find_config("telco")).features)
+CONTACT = Contact(NOW_MS, "music", "declined", "call", "d-1")
+
+
+@asynccontextmanager
+async def store_of(redis):
+    """A store on this Redis."""
+    store = await Store.open(redis.url, SPEC, timeout_s=5.0)
+    yield store
+    await store.close()
+
+
+def complaint(customer_id: str) -> Activity:
+    return Activity(f"e-{customer_id}", customer_id, NOW_MS, "web", "complaint", subject="bill")
+
+
+@pytest.fixture
+def poisoned(redis):
+    """A list sits on the contacts and on the thread of `bad`."""
+    with Redis.from_url(redis.url) as client:
+        for key in customer_keys("bad")[2:]:
+            client.rpush(key, "x")
+        yield client
+
+
+def test_a_poisoned_customer_holds_nobody_up(redis, poisoned, tmp_path):
+    """The others get theirs, from the same batch too; the refused waits, is tried again and arrives when it can."""
+
+    async def told() -> None:
+        spool = Spool(tmp_path / "spool", NOW_MS)
+        async with store_of(redis) as store:
+            await spool.add_contacts("bad", [CONTACT])
+            await spool.add_events([complaint("bad"), complaint("good")])
+            await spool.add_contacts("good", [CONTACT])
+            await spool.deliver(store)
+            good = await store.read("good", NOW_MS)
+            assert (len(good.contacts), len(good.open_issues)) == (1, 1)
+            assert (spool.holds("bad"), spool.holds("good"), len(spool) > 0) == (True, False, True)
+            poisoned.delete(*customer_keys("bad"))
+            for _ in range(RETRY_DELIVERIES):
+                await spool.deliver(store)
+            bad = await store.read("bad", NOW_MS)
+            assert (len(bad.contacts), len(bad.open_issues), bad.degraded) == (1, 1, ())
+            assert (spool.holds("bad"), len(spool)) == (False, 0)
+        spool.close()
+        assert not [path for kind in "sx" for path in segments(tmp_path / "spool", kind)]
+
+    asyncio.run(told())
+
+
+def test_what_was_set_aside_outlives_its_worker_and_is_seen_by_others(redis, poisoned, tmp_path, caplog):
+    """The next process takes it over; another worker knows whose it is; the log names nobody."""
+
+    async def told() -> None:
+        first, second = Spool(tmp_path / "spool", NOW_MS), Spool(tmp_path / "spool", NOW_MS + 1)
+        async with store_of(redis) as store:
+            await first.add_contacts("bad", [CONTACT])
+            await first.deliver(store)
+            second.look_around()
+            assert second.holds("bad")
+            first.close()
+            await second.deliver(store)
+            second.look_around()
+            assert second.holds("bad")
+            poisoned.delete(*customer_keys("bad"))
+            for _ in range(RETRY_DELIVERIES):
+                await second.deliver(store)
+            assert (await store.read("bad", NOW_MS)).contacts == (CONTACT,)
+        second.close()
+
+    asyncio.run(told())
+    assert "set aside" in caplog.text
+    assert "bad" not in caplog.text
+
+
+def test_forgetting_reaches_what_was_set_aside(redis, poisoned, tmp_path):
+    """An erased customer does not come back when the key is mended."""
+
+    async def told() -> None:
+        spool = Spool(tmp_path / "spool", NOW_MS)
+        async with store_of(redis) as store:
+            await spool.add_contacts("bad", [CONTACT])
+            await spool.deliver(store)
+            assert forget_spooled("bad", tmp_path) >= 1
+            poisoned.delete(*customer_keys("bad"))
+            for _ in range(RETRY_DELIVERIES):
+                await spool.deliver(store)
+            assert (await store.read("bad", NOW_MS)).contacts == ()
+            assert len(spool) == 0
+        spool.close()
+
+    asyncio.run(told())
