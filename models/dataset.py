@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.sources import Rows, Source, cast_column, moments, open_sources, place
-from nba.clock import HOUR_MS
+from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Catalog
 from nba.domain import OUTCOMES
 from nba.errors import DataError
@@ -25,6 +25,8 @@ OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest", "arm")
 DEFAULT_WINDOW_MS = HOUR_MS
 _SETTLED_AT_ONCE = {"accepted": 1.0, "declined": 0.0}
 _SETTLED_BY_TIME = ("shown", "spoken", "later")
+STRENGTH = ("accepted", "declined", "later", "spoken", "shown", "skipped")  # of repeated rows the first of these stands
+_STRENGTHS = np.array([len(STRENGTH) - STRENGTH.index(word) for word in OUTCOMES] + [0])  # the last: no outcome
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,26 @@ class Decisions:
         return place(self.sources, row)
 
 
-def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog) -> Decisions:
+def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | None = None) -> Decisions:
     """Read files, folders (also `day=` partitions) and tables of decision rows.
 
     Raises DataError naming row and column: a required column missing, null or of a wrong type, a propensity outside
-    (0, 1], an offer that the catalog does not have, an outcome that is none or lies before its decision.
+    (0, 1], a rank below 1, an infinite reward, an offer that the catalog does not have, an outcome that is none or lies
+    before its decision, and, where `now_ms` is given, a moment more than a day after it.
     """
     sources = open_sources(rows, REQUIRED, "decision")
     narrow = [_narrow(source) for source in sources]
     table = pa.concat_tables(narrow, promote_options="default").combine_chunks()
     offers = _offers(table, catalog, sources)
     at_ms = table["at"].to_numpy()
+    rank = _whole(table, "rank", 1)
+    reward = table["reward"].to_numpy(zero_copy_only=False) if "reward" in table.column_names else None
     _check_propensity(table["propensity"].to_numpy(), sources)
-    _check_outcome_at(table, at_ms, sources)
+    _check_rank(rank, sources)
+    _check_reward(reward, sources)
+    _check_outcome_at(table, at_ms, sources, now_ms)
+    if now_ms is not None:
+        check_not_ahead(at_ms, now_ms, "at", sources)
     customers = _codes(table["customer_id"])
     return Decisions(
         sources=sources,
@@ -79,8 +88,8 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog) -> Decisions:
         offer=offers,
         propensity=table["propensity"].to_numpy(),
         outcome=_outcomes(table, sources),
-        rank=_whole(table, "rank", 1),
-        reward=table["reward"].to_numpy(zero_copy_only=False) if "reward" in table.column_names else None,
+        rank=rank,
+        reward=reward,
         decision=_codes(table["decision_id"]).indices.to_numpy().astype(np.int64),
         customer=customers.indices.to_numpy().astype(np.int32),
         customer_ids=customers.dictionary,
@@ -99,10 +108,12 @@ class Settled:
 
 
 def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS) -> Settled:
-    """The stated rule: accepted is 1 and declined 0 at once; shown, spoken and later are 0 once the window has passed.
+    """The stated rule: accepted is 1, declined 0; shown, spoken and later are 0; all of them once the window has passed.
 
-    Left out, first reason wins: rows made for a back-test; repeated rows of one decision and offer (the last is kept);
-    skipped (the agent did not say it: no evidence); no outcome (nobody knows that it was said); younger than the window.
+    Accepted waits too: it is known at once, silence is not, so the newest days would hold acceptances only.
+    Left out, first reason wins: rows made for a back-test; repeated rows of one decision and offer (of these the one
+    with the strongest outcome stands); skipped (the agent did not say it: no evidence); no outcome (nobody knows that it
+    was said); younger than the window.
     """
     label = np.full(len(decisions), np.nan, dtype=np.float32)
     words = np.array([*OUTCOMES, "none"])[decisions.outcome]
@@ -111,7 +122,7 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
         "repeated": _repeated(decisions),
         "skipped": words == "skipped",
         "no outcome": words == "none",
-        "too young": np.isin(words, _SETTLED_BY_TIME) & (decisions.at_ms > now_ms - window_ms),
+        "too young": decisions.at_ms > now_ms - window_ms,
     }
     for word, value in _SETTLED_AT_ONCE.items():
         label[words == word] = value
@@ -126,10 +137,11 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
 
 
 def _repeated(decisions: Decisions) -> NDArray[np.bool_]:
+    """All but one of the rows of a decision and offer: the strongest outcome of a real call stands, then the last row."""
     key = decisions.decision * (int(decisions.offer.max(initial=0)) + 1) + decisions.offer
-    _, last = np.unique(key[::-1], return_index=True)
-    repeated = np.ones(len(key), dtype=bool)
-    repeated[len(key) - 1 - last] = False
+    order = np.lexsort((_STRENGTHS[decisions.outcome], ~decisions.backtest, key))
+    repeated = np.zeros(len(key), dtype=bool)
+    repeated[order[:-1]] = key[order[1:]] == key[order[:-1]]
     return repeated
 
 
@@ -175,16 +187,49 @@ def _check_propensity(propensity: NDArray[np.float64], sources: tuple[Source, ..
         )
 
 
-def _check_outcome_at(table: pa.Table, at_ms: NDArray[np.int64], sources: tuple[Source, ...]) -> None:
+def _check_rank(rank: NDArray[np.int32], sources: tuple[Source, ...]) -> None:
+    bad = np.flatnonzero(rank < 1)
+    if len(bad):
+        row = int(bad[0])
+        raise DataError(
+            f"{place(sources, row)}: column 'rank': {rank[row]} is below 1: count from 1, what was said first"
+        )
+
+
+def _check_reward(reward: NDArray[np.float64] | None, sources: tuple[Source, ...]) -> None:
+    """Infinite rewards are refused: one of them makes every mean useless. NaN is a reward that nobody knows."""
+    bad = [] if reward is None else np.flatnonzero(np.isinf(reward)).tolist()
+    if bad:
+        raise DataError(
+            f"{place(sources, bad[0])}: column 'reward': infinite (inf), no amount of money: leave it empty where unknown"
+        )
+
+
+def check_not_ahead(at_ms: NDArray[np.int64], now_ms: int, column: str, sources: tuple[Source, ...]) -> None:
+    """Raises DataError for a moment (n,) more than a day after `now_ms`: some clock was wrong."""
+    ahead = np.flatnonzero(at_ms > now_ms + DAY_MS)
+    if len(ahead):
+        raise DataError(
+            f"{place(sources, int(ahead[0]))}: column {column!r} is in the future ({len(ahead):,} rows): bring the clock of "
+            "the machine that logged to UTC, and mend its rows"
+        )
+
+
+def _check_outcome_at(
+    table: pa.Table, at_ms: NDArray[np.int64], sources: tuple[Source, ...], now_ms: int | None
+) -> None:
     if "outcome_at" not in table.column_names:
         return
-    outcome_ms = pc.fill_null(table["outcome_at"], np.iinfo(np.int64).max).to_numpy()
+    known = pc.if_else(table["outcome_at"].is_valid(), table["outcome_at"], pa.chunked_array([pa.array(at_ms)]))
+    outcome_ms = known.to_numpy()
     early = np.flatnonzero(outcome_ms < at_ms)
     if len(early):
         raise DataError(
             f"{place(sources, int(early[0]))}: column 'outcome_at': the outcome lies before its decision: "
             "bring both clocks to UTC"
         )
+    if now_ms is not None:
+        check_not_ahead(outcome_ms, now_ms, "outcome_at", sources)
 
 
 def _outcomes(table: pa.Table, sources: tuple[Source, ...]) -> NDArray[np.int8]:

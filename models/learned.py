@@ -25,7 +25,7 @@ class Options:
     """How to train.
 
     `valid_share` or `valid_from_ms`: the split in time; `calibrate_share` of the later rows calibrate, the rest judges.
-    `window_ms`: how long a silent outcome may still turn. `monotone`: full column name to +1 or -1, such as
+    `window_ms`: how long an outcome may still turn; younger rows wait. `monotone`: full column name to +1 or -1, such as
     `pair.saving_month: 1`. `weights`: "propensity" weighs each row with 1 / propensity. `stay_after_days`: the horizon
     of the stay head. `tune_minutes`: search parameters first. `parameters`: of LightGBM, over the defaults. `threads`
     0: all that this process may use (it changes no byte of the result).

@@ -64,7 +64,7 @@ def train(
     """
     clock = _Clock(progress)
     clock.step(0.0, "reading decisions")
-    decisions = rows if isinstance(rows, Decisions) else read_decisions(rows, config.catalog)
+    decisions = rows if isinstance(rows, Decisions) else read_decisions(rows, config.catalog, now_ms)
     settled = settle(decisions, now_ms, options.window_ms)
     ready = prepare(decisions, settled, config, options.split, clock.within(0.05, 0.25))
     clock.step(0.25, "training")
@@ -73,7 +73,7 @@ def train(
     options = _tuned(lesson, options, clock)
     accept = learn(lesson, options, clock.within(0.25, 0.6))
     clock.step(0.6, "training the stay head")
-    stay, why_not = _stay(ready, delayed, options)
+    stay, why_not = _stay(ready, delayed, options, now_ms)
     clock.step(0.75, "proving parity")
     files = _files(ready, accept, stay)
     scorer = Scorer(_version(now_ms, files), ready.schema, files["model.onnx"], config.catalog)
@@ -184,12 +184,14 @@ def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, 
     }
 
 
-def _stay(ready: Prepared, delayed: Rows | Sequence[Rows] | None, options: Options) -> tuple[Stay | None, str]:
+def _stay(
+    ready: Prepared, delayed: Rows | Sequence[Rows] | None, options: Options, now_ms: int
+) -> tuple[Stay | None, str]:
     """The second head, or why there is none: a first head without it is still worth serving."""
     if delayed is None:
         return None, "no stay head: no churn outcomes were given"
     try:
-        rows = stay_rows(ready, read_delayed(delayed), horizon(options.stay_after_days), options.split)
+        rows = stay_rows(ready, read_delayed(delayed, now_ms), horizon(options.stay_after_days), options.split)
     except RefusedError as error:
         return None, f"no stay head: {error}"
     names = (*ready.schema.names, ACCEPTED)

@@ -44,7 +44,7 @@ def train(
         str | None, typer.Option(metavar="DATE", help="Keep everything from this day on, instead.")
     ] = None,
     window_days: Annotated[
-        float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")
+        float, typer.Option(min=0, help="Days an answer is waited for: younger rows, answered or not, wait too.")
     ] = 7,
     weights: Annotated[str, typer.Option(help="none, or propensity: weigh each row with 1 / propensity.")] = "none",
     monotone: Annotated[

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.dataset import read_decisions, settle
-from nba.clock import HOUR_MS
+from models.dataset import STRENGTH, read_decisions, settle
+from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Config
 from nba.errors import DataError
+from serving.parts import STRENGTH as SERVED
 
 Make = Callable[..., pa.Table]
 NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
@@ -77,6 +78,8 @@ def test_text_may_come_in_every_arrow_form(rows: Make, config: Config, wrap: Cal
         ({"offer_id": pa.array(["s", None, "s", "s", "s", "s"])}, ["row 2", "'offer_id'", "empty"]),
         ({"outcome": ["accepted"] * 5 + ["bought"]}, ["row 6", "'outcome'", "'bought'"]),
         ({"at": ["2026-01-01"] * 6}, ["'at'", "timestamp"]),
+        ({"reward": [0.0, float("inf"), 0.0, 0.0, 0.0, 0.0]}, ["row 2", "'reward'", "inf"]),
+        ({"rank": [1, 1, 0, 1, 1, 1]}, ["row 3", "'rank'", "0"]),
         ({"outcome_at": pa.array([1] * 6, pa.timestamp("ms"))}, ["row 1", "'outcome_at'", "before its decision"]),
     ],
 )
@@ -113,14 +116,22 @@ def test_outcomes_settle_by_the_stated_rule(rows: Make, config: Config) -> None:
     at = pa.array([old] * 7 + [young] * 7, pa.timestamp("ms"))
     table = rows(14, at=at, outcome=pa.array(outcomes * 2))
     settled = settle(read_decisions(table, config.catalog), NOW_MS, HOUR_MS)
-    nan = np.nan
-    wanted = [1, 0, 0, 0, 0, nan, nan, 1, 0, nan, nan, nan, nan, nan]
+    wanted = [1, 0, 0, 0, 0] + [np.nan] * 9
     np.testing.assert_array_equal(settled.label, np.array(wanted, dtype=np.float32))
-    assert settled.left_out == {"skipped": 2, "no outcome": 2, "too young": 3}
+    assert settled.left_out == {"skipped": 2, "no outcome": 2, "too young": 5}
+
+
+def test_the_newest_days_are_no_richer_in_acceptances(rows: Make, config: Config) -> None:
+    """Acceptances that came at once do not count before the silence of the same days does."""
+    young = NOW_MS - HOUR_MS // 2
+    words = ["accepted", "shown", "shown", "shown"] * 50
+    at = pa.array([NOW_MS - 2 * HOUR_MS] * 100 + [young] * 100, pa.timestamp("ms"))
+    label = settle(read_decisions(rows(200, at=at, outcome=words), config.catalog), NOW_MS, HOUR_MS).label
+    assert np.nanmean(label) == 0.25
 
 
 def test_back_tests_and_repeated_rows_are_left_out(rows: Make, config: Config) -> None:
-    """A row made with `at` teaches nothing; of a row that comes twice the last one counts."""
+    """A row made with `at` teaches nothing; a row that comes twice counts once."""
     ids, offers = ["a", "a", "b", "c", "d", "e"], ["s", "s", "s", "s", "s", "s"]
     outcome = ["declined", "accepted", "accepted", "accepted", "accepted", "accepted"]
     backtest = pa.array([False, False, True, None, False, False])
@@ -128,3 +139,40 @@ def test_back_tests_and_repeated_rows_are_left_out(rows: Make, config: Config) -
     settled = settle(read_decisions(table, config.catalog), NOW_MS)
     np.testing.assert_array_equal(np.isnan(settled.label), [True, False, True, False, False, False])
     assert settled.left_out == {"back-test": 1, "repeated": 1}
+
+
+@pytest.mark.parametrize("weaker", ["shown", "later", "declined", "skipped", None])
+def test_of_repeated_rows_the_strongest_outcome_stands(rows: Make, config: Config, weaker: str | None) -> None:
+    """Accepted wins whichever comes last, and a row without an outcome hides nothing that is known."""
+    outcome = pa.array(["accepted", weaker, weaker, "accepted", "declined", None])
+    table = small(rows, decision_id=["a", "a", "b", "b", "c", "c"], offer_id=["s"] * 6, outcome=outcome)
+    settled = settle(read_decisions(table, config.catalog), NOW_MS)
+    nan = np.nan
+    np.testing.assert_array_equal(settled.label, np.array([1, nan, nan, 1, 0, nan], dtype=np.float32))
+    assert settled.left_out == {"repeated": 3}
+
+
+def test_a_back_test_hides_no_real_row(rows: Make, config: Config) -> None:
+    """A repeat that was made with `at` does not stand for the call that took place."""
+    backtest = [False, True, False, False, False, False]
+    table = small(rows, decision_id=list("aabcde"), offer_id=["s"] * 6, outcome=["declined"] + ["accepted"] * 5)
+    settled = settle(read_decisions(table.append_column("backtest", pa.array(backtest)), config.catalog), NOW_MS)
+    assert settled.label[0] == 0.0
+    assert settled.left_out == {"back-test": 1}
+
+
+def test_the_order_of_outcomes_is_that_of_the_decision_log() -> None:
+    """The service settles repeated reports in the same order."""
+    assert STRENGTH == SERVED
+
+
+@pytest.mark.parametrize("column", ["at", "outcome_at"])
+def test_a_moment_that_has_not_come_is_refused(rows: Make, config: Config, column: str) -> None:
+    """More than a day ahead is a wrong clock, named by row with the cure; a few hours are not."""
+    usual = [NOW_MS - DAY_MS] * 5
+    far = pa.array([*usual, NOW_MS + 2 * DAY_MS], pa.timestamp("ms"))
+    near = pa.array([*usual, NOW_MS + HOUR_MS], pa.timestamp("ms"))
+    table = {"at": pa.array([NOW_MS - 2 * DAY_MS] * 6, pa.timestamp("ms"))}
+    with pytest.raises(DataError, match=rf"row 6: column '{column}'.*future.*UTC"):
+        read_decisions(small(rows, **{**table, column: far}), config.catalog, now_ms=NOW_MS)
+    assert len(read_decisions(small(rows, **{**table, column: near}), config.catalog, now_ms=NOW_MS)) == 6

@@ -67,6 +67,12 @@ def test_a_wrong_delayed_row_is_named(column: str, value: list[object], words: s
         read_delayed(table.set_column(table.schema.get_field_index(column), column, typed))
 
 
+def test_a_churn_that_has_not_come_is_refused() -> None:
+    """One wrong clock would make the whole record look known until then: named by row, with the cure."""
+    with pytest.raises(DataError, match=r"row 2: column 'at'.*future.*UTC"):
+        read_delayed(delayed(("a", 1, "churned"), ("b", 900, "stayed")), now_ms=NOW_MS)
+
+
 def churn_of(table: pa.Table) -> pa.Table:
     """Those who declined leave within days at 40 %, those who accepted at 5 %; the record reaches to day 60."""
     rng = np.random.default_rng(4)
