@@ -28,7 +28,8 @@ class Question:
     `customer`, `at_ms`, `offer` int64 (n,): `offer` is a place in `offers`. `propensity` in (0, 1], `reward` (n,).
     `target` (n, offers): the target's probability of putting each offer first; a row may sum to less than 1 where it
     would say nothing, which earns 0. `columns` (n, k) describe the logged offers, `pairs` those that the target may say.
-    `foretold` (n,): what the target's model expected of the logged offer; None where there is none.
+    `foretold` (n,): how likely the target's model found it that the logged offer is accepted; None where there is none.
+    `accepted` (n,): 1, 0 or NaN where it is not known; None where the reward says it.
     """
 
     customer: Numbers
@@ -41,6 +42,7 @@ class Question:
     columns: Array
     pairs: Pairs
     foretold: Array | None = None
+    accepted: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,18 @@ def answer(
 
 def refuse_reversed(asked: Question) -> None:
     """Raises RefusedError when what the model finds likely is what fails: a reversed label, or the wrong model."""
-    if asked.foretold is None or asked.foretold.std() == 0 or asked.reward.std() == 0:
+    if asked.foretold is None:
         return
-    standard = (asked.foretold - asked.foretold.mean()) / asked.foretold.std()
-    slope, error = clustered(standard * (asked.reward - asked.reward.mean()), asked.customer)
+    yes = asked.reward if asked.accepted is None else asked.accepted  # money may rightly run against what is likely
+    known = ~np.isnan(yes)
+    likely, yes = asked.foretold[known], yes[known]
+    if not len(yes) or likely.std() == 0 or yes.std() == 0:
+        return
+    standard = (likely - likely.mean()) / likely.std()
+    slope, error = clustered(standard * (yes - yes.mean()), asked.customer[known])
     if error > 0 and slope / error < AGAINST:
         raise RefusedError(
-            "the outcomes run against the model: what it finds likely earns least "
+            "the outcomes run against the model: what it finds likely is accepted least "
             f"({-slope / error:.0f} standard errors): see whether accepted and declined were exchanged in the log"
         )
 
