@@ -12,13 +12,14 @@ from nba.errors import RefusedError
 from nba.evaluate.estimators import Logged, all_values, switch_threshold
 from nba.evaluate.interval import DRAWS, Estimate, estimates
 from nba.evaluate.overlap import Overlap, clustered, overlap, refusals, refuse, warnings_of, worst_offer
-from nba.evaluate.reward import Fit, Pairs, cross_fit, fit
+from nba.evaluate.reward import Fit, Foretold, Pairs, cross_fit, fit
 from nba.evaluate.sequence import PLANNED
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 TOO_GOOD = 0.97
 AGAINST = -4.0
+FEWEST_APART = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +83,32 @@ def answer(
     found = overlap(weight, full, asked.propensity, asked.target.sum(axis=1), asked.customer, worst)
     refuse(refusals(found, clipped=clip is not None))
     refuse_reversed(asked)
-    q_logged, q_target = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
-    refuse_leak(asked.reward, q_logged)
-    log = Logged(weight, asked.reward, q_logged, q_target)
+    q = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
+    refuse_leak(asked.reward, q.q_logged)
+    log = Logged(weight, asked.reward, q.q_logged, q.q_target)
     threshold = switch_threshold(log)
     values = all_values(log, threshold)
     everything = {**values, "logged": asked.reward, "gain": values["dr"] - asked.reward}
     found_of = estimates(everything, asked.customer, seed=seed, draws=draws, planned=planned)
     said = warnings_of(found, clip, int((full > weight).sum()), 1.0 - float(weight.sum() / max(full.sum(), 1e-300)))
+    said += model_warnings(q)
     logged, gain = found_of.pop("logged"), found_of.pop("gain")
     return Answer(found_of, logged, gain, found, threshold, tuple(said))
+
+
+def model_warnings(q: Foretold) -> list[str]:
+    """What a reader has to know of the reward model: where it had little to learn from, dr is hardly more than ips."""
+    said = []
+    if q.apart < FEWEST_APART:
+        said.append(
+            f"the reward model learnt a part of the calls from {q.rows:,} rows with {q.apart:,} that earned something else "
+            f"than most, fewer than {FEWEST_APART}: dm says little there, and dr and switch-dr lean on ips: log more calls"
+        )
+    if q.late:
+        said.append(
+            f"{q.late:,} calls have no past of other customers to learn from: the reward model learnt them from later calls"
+        )
+    return said
 
 
 def refuse_reversed(asked: Question) -> None:
