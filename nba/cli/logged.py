@@ -20,7 +20,7 @@ from nba.clock import format_at
 from nba.domain import OUTCOMES
 from nba.errors import InputError, RefusedError
 from nba.evaluate.ope import Question
-from nba.evaluate.rows import check_clock, check_first_ranks, check_settled
+from nba.evaluate.rows import check_clock, check_finite, check_first_ranks, check_ranks, check_settled, last_of_each
 from nba.settings import Settings
 
 Array = NDArray[np.float64]
@@ -58,7 +58,11 @@ def read_question(
     Raises DataError, InputError and RefusedError: rows that are wrong, or of which none is left.
     """
     catalog = target.config.catalog
+    if options.reward not in REWARDS:
+        raise InputError(f"--reward {options.reward}: use one of {', '.join(REWARDS)}")
     decisions = read_decisions(decision_rows(settings, path), catalog)
+    if decisions.reward is not None:
+        check_finite("reward", decisions.reward, decisions.place)
     rows, label, counts = settled_rows(decisions, now_ms, options)
     gathered, cases = _gather(settings, path, target, decisions, rows, tell)
     offer = decisions.offer[rows].astype(np.int64)
@@ -75,6 +79,7 @@ def read_question(
         columns=columns,
         pairs=pairs,
         foretold=np.array([one.foretold[place] for one, place in zip(gathered.seen, offer, strict=True)]),
+        accepted=label,
     )
     return Read(question, counts, cases, name)
 
@@ -94,29 +99,28 @@ def learnt_rows(folder: Path, at_ms: Numbers) -> list[str]:
 
 
 def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[Numbers, Array, dict[str, int]]:
-    """Rows of the first rank in order of time, their label (0 or 1), and what was left out or repaired.
+    """Rows of the first rank in order of time, their label (0, 1, or NaN where only a reward is known), and what was left out.
 
-    What the agent skipped earned nothing, so it counts as 0: the policy is valued as it is lived.
+    What the agent skipped earned nothing, so it counts as 0: the policy is valued as it is lived. A decision younger than
+    the window is left out whatever its outcome: a yes comes at once and a no by silence, so the young lean towards yes.
     """
-    counts = check_clock(
-        decisions.at_ms, now_ms, decisions.place, starts=[source.first for source in decisions.sources]
-    )
+    starts = [source.first for source in decisions.sources]
+    counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=starts)
+    check_ranks(decisions.rank, decisions.place)
     found = settle(decisions, now_ms, options.window_ms)
-    label = found.label.astype(np.float64)
-    early = decisions.at_ms < options.since_ms
-    usable = (decisions.rank == 1) & ~decisions.backtest & ~early
-    counts |= {"before --since, left out": int(early.sum())} if early.any() else {}
-    skipped = usable & (decisions.outcome == _SKIPPED)
-    label[skipped] = 0.0
-    old = usable & (decisions.at_ms <= now_ms - options.window_ms)
-    silent = old & (decisions.outcome == _NONE)
-    counts |= check_settled(int(silent.sum()), int(old.sum()), open_means_no=options.open_means_no)
-    if options.open_means_no:
-        label[silent] = 0.0
-    counts |= {f"left out: {why}": n for why, n in found.left_out.items() if why not in ("skipped", "no outcome")}
-    counts |= {"skipped by the agent, earned nothing": int(skipped.sum())} if skipped.any() else {}
-    counts |= {"left out: ranks below the first": int((decisions.rank > 1).sum())} if (decisions.rank > 1).any() else {}
-    rows = np.flatnonzero(usable & ~np.isnan(label))
+    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
+    early, first = decisions.at_ms < options.since_ms, (decisions.rank == 1) & ~decisions.backtest & last
+    young = first & ~early & (decisions.at_ms > now_ms - options.window_ms)
+    usable = first & ~early & ~young
+    label, told = _labels(decisions, found.label.astype(np.float64), usable, options, counts)
+    why = {
+        "before --since, left out": early,
+        "left out: younger than the window": young,
+        "left out: ranks below the first": decisions.rank > 1,
+    }
+    counts |= {f"left out: {reason}": n for reason, n in found.left_out.items() if reason in ("back-test", "repeated")}
+    counts |= {words: int(hit.sum()) for words, hit in why.items() if hit.any()}
+    rows = np.flatnonzero(usable & (told | ~np.isnan(label)))
     if not len(rows):
         raise RefusedError("no decision is settled: report outcomes (POST /v1/outcomes), or wait for --window-days")
     check_first_ranks(
@@ -127,6 +131,23 @@ def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[N
         counts["older than the newest that --limit allows, left out"] = len(rows) - options.limit
         rows = rows[-options.limit :]
     return rows, label[rows], counts
+
+
+def _labels(
+    decisions: Decisions, label: Array, usable: NDArray[np.bool_], options: Options, counts: dict[str, int]
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Labels with what was skipped at 0, and which rows a logged reward settles; tells `counts` what was made of silence."""
+    told = np.zeros(len(label), dtype=bool)
+    if options.reward == "auto" and decisions.reward is not None:
+        told = ~np.isnan(decisions.reward)
+    skipped = usable & (decisions.outcome == _SKIPPED)
+    label[skipped] = 0.0
+    silent = usable & (decisions.outcome == _NONE) & ~told
+    counts |= check_settled(int(silent.sum()), int(usable.sum()), open_means_no=options.open_means_no)
+    if options.open_means_no:
+        label[silent] = 0.0
+    counts |= {"skipped by the agent, earned nothing": int(skipped.sum())} if skipped.any() else {}
+    return label, told
 
 
 def _gather(
@@ -168,8 +189,6 @@ def ids_of(decisions: Decisions, wanted: set[int]) -> dict[int, str]:
 def _reward(
     decisions: Decisions, rows: Numbers, label: Array, offer: Numbers, gathered: Gathered, wanted: str
 ) -> tuple[Array, str]:
-    if wanted not in REWARDS:
-        raise InputError(f"--reward {wanted}: use one of {', '.join(REWARDS)}")
     logged = None if decisions.reward is None else decisions.reward[rows]
     if wanted == "auto" and logged is not None and not np.isnan(logged).all():
         return np.where(np.isnan(logged), label, logged), "the reward column, acceptance where it is empty"

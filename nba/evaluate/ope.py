@@ -12,13 +12,14 @@ from nba.errors import RefusedError
 from nba.evaluate.estimators import Logged, all_values, switch_threshold
 from nba.evaluate.interval import DRAWS, Estimate, estimates
 from nba.evaluate.overlap import Overlap, clustered, overlap, refusals, refuse, warnings_of, worst_offer
-from nba.evaluate.reward import Fit, Pairs, cross_fit, fit
+from nba.evaluate.reward import Fit, Foretold, Pairs, cross_fit, fit
 from nba.evaluate.sequence import PLANNED
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 TOO_GOOD = 0.97
 AGAINST = -4.0
+FEWEST_APART = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Question:
     `customer`, `at_ms`, `offer` int64 (n,): `offer` is a place in `offers`. `propensity` in (0, 1], `reward` (n,).
     `target` (n, offers): the target's probability of putting each offer first; a row may sum to less than 1 where it
     would say nothing, which earns 0. `columns` (n, k) describe the logged offers, `pairs` those that the target may say.
-    `foretold` (n,): what the target's model expected of the logged offer; None where there is none.
+    `foretold` (n,): how likely the target's model found it that the logged offer is accepted; None where there is none.
+    `accepted` (n,): 1, 0 or NaN where it is not known; None where the reward says it.
     """
 
     customer: Numbers
@@ -41,6 +43,7 @@ class Question:
     columns: Array
     pairs: Pairs
     foretold: Array | None = None
+    accepted: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +83,48 @@ def answer(
     found = overlap(weight, full, asked.propensity, asked.target.sum(axis=1), asked.customer, worst)
     refuse(refusals(found, clipped=clip is not None))
     refuse_reversed(asked)
-    q_logged, q_target = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
-    refuse_leak(asked.reward, q_logged)
-    log = Logged(weight, asked.reward, q_logged, q_target)
+    q = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
+    refuse_leak(asked.reward, q.q_logged)
+    log = Logged(weight, asked.reward, q.q_logged, q.q_target)
     threshold = switch_threshold(log)
     values = all_values(log, threshold)
     everything = {**values, "logged": asked.reward, "gain": values["dr"] - asked.reward}
     found_of = estimates(everything, asked.customer, seed=seed, draws=draws, planned=planned)
     said = warnings_of(found, clip, int((full > weight).sum()), 1.0 - float(weight.sum() / max(full.sum(), 1e-300)))
+    said += model_warnings(q)
     logged, gain = found_of.pop("logged"), found_of.pop("gain")
     return Answer(found_of, logged, gain, found, threshold, tuple(said))
 
 
+def model_warnings(q: Foretold) -> list[str]:
+    """What a reader has to know of the reward model: where it had little to learn from, dr is hardly more than ips."""
+    said = []
+    if q.apart < FEWEST_APART:
+        said.append(
+            f"the reward model learnt a part of the calls from {q.rows:,} rows with {q.apart:,} that earned something else "
+            f"than most, fewer than {FEWEST_APART}: dm says little there, and dr and switch-dr lean on ips: log more calls"
+        )
+    if q.late:
+        said.append(
+            f"{q.late:,} calls have no past of other customers to learn from: the reward model learnt them from later calls"
+        )
+    return said
+
+
 def refuse_reversed(asked: Question) -> None:
     """Raises RefusedError when what the model finds likely is what fails: a reversed label, or the wrong model."""
-    if asked.foretold is None or asked.foretold.std() == 0 or asked.reward.std() == 0:
+    if asked.foretold is None:
         return
-    standard = (asked.foretold - asked.foretold.mean()) / asked.foretold.std()
-    slope, error = clustered(standard * (asked.reward - asked.reward.mean()), asked.customer)
+    yes = asked.reward if asked.accepted is None else asked.accepted  # money may rightly run against what is likely
+    known = ~np.isnan(yes)
+    likely, yes = asked.foretold[known], yes[known]
+    if not len(yes) or likely.std() == 0 or yes.std() == 0:
+        return
+    standard = (likely - likely.mean()) / likely.std()
+    slope, error = clustered(standard * (yes - yes.mean()), asked.customer[known])
     if error > 0 and slope / error < AGAINST:
         raise RefusedError(
-            "the outcomes run against the model: what it finds likely earns least "
+            "the outcomes run against the model: what it finds likely is accepted least "
             f"({-slope / error:.0f} standard errors): see whether accepted and declined were exchanged in the log"
         )
 

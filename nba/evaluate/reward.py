@@ -4,12 +4,12 @@ Logistic where all rewards are 0 or 1, ridge otherwise; the intercept is free, a
 their number: before any data, all columns together move the log-odds by about 1, however many there are.
 Newton's method: Hastie, Tibshirani and Friedman, "The Elements of Statistical Learning" (2nd ed. 2009), sections 4.4.1
 and 3.4.1. Cross-fitting: Chernozhukov et al., "Double/debiased machine learning" (2018); here the folds are blocks of
-time, and a block is predicted from the blocks before it.
+time, and a block is predicted from the blocks before it, without the customers who are predicted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ Numbers = NDArray[np.int64]
 Predict = Callable[[Array], Array]
 Fit = Callable[[Array, Array], Predict]
 BLOCKS = 5
+FOLDS = 5
 PORTION = 50_000
 _STEPS = 60
 
@@ -81,6 +82,19 @@ class Pairs:
     columns: Callable[[Numbers], Array]
 
 
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """q of the logged offers (n,), q_target (n,), and what the poorest model had: `rows`, and `apart`, those that differ from
+    the most frequent reward; `late`: rows foretold by a model that had to learn from later calls as well.
+    """
+
+    q_logged: Array
+    q_target: Array
+    rows: int
+    apart: int
+    late: int
+
+
 def cross_fit(
     at_ms: Numbers,
     customer: Numbers,
@@ -89,30 +103,51 @@ def cross_fit(
     pairs: Pairs,
     learn: Fit = fit,
     blocks: int = BLOCKS,
-) -> tuple[Array, Array]:
-    """q of the logged offers (n,) and q_target (n,), each block of time predicted from earlier blocks.
+) -> Foretold:
+    """Each block of time predicted from earlier blocks, and no row from rows of its own customer.
 
-    `columns` (n, k): of the logged offers. The first block has no past and is predicted from the second; customers of the
-    block that is predicted are left out of the learning.
+    `columns` (n, k): of the logged offers. The first block has no past and is predicted from the second. Where customers of
+    a block called before, it is predicted fold by fold of its customers, so that leaving a fold's own rows out leaves most
+    of the past. A past without two different rewards teaches nothing: then later calls of other customers teach as well.
     """
     block = time_blocks(at_ms, blocks)
     q_logged, q_pair = np.zeros(len(reward)), np.zeros(len(pairs.row))
+    rows, apart, late = len(reward), len(reward), 0
     for number in range(int(block.max()) + 1):
-        here = block == number
-        past = (block < number) if number else (block == 1)
-        known = past & ~np.isin(customer, customer[here])
-        if not known.any():  # every customer of the past is here too
-            known = past
-        if not known.any():
-            continue
-        predict = learn(columns[known], reward[known])
-        q_logged[here] = predict(columns[here])
-        asked = np.flatnonzero(here[pairs.row])
-        for some in np.array_split(asked, len(asked) // PORTION + 1):
-            q_pair[some] = predict(pairs.columns(some))
+        past = (block < number) if number else (block == min(1, int(block.max())))
+        for here in _folds(block == number, past, customer):
+            known = past & ~np.isin(customer, customer[here])
+            if not _apart(reward[known]):
+                known = ~np.isin(customer, customer[here])
+                late += int(here.sum()) if (block[known] > max(number, 1)).any() else 0
+            rows, apart = min(rows, int(known.sum())), min(apart, _apart(reward[known]))
+            if not known.any():
+                continue
+            predict = learn(columns[known], reward[known])
+            q_logged[here] = predict(columns[here])
+            asked = np.flatnonzero(here[pairs.row])
+            for some in np.array_split(asked, len(asked) // PORTION + 1):
+                q_pair[some] = predict(pairs.columns(some))
     q_target = np.zeros(len(reward))
     np.add.at(q_target, pairs.row, pairs.probability * q_pair)
-    return q_logged, q_target
+    return Foretold(q_logged, q_target, rows, apart, late)
+
+
+def _folds(here: NDArray[np.bool_], past: NDArray[np.bool_], customer: Numbers) -> Iterator[NDArray[np.bool_]]:
+    """The block whole where none of its customers is in the past, else in parts by customer."""
+    if not np.isin(customer[here], customer[past]).any():
+        yield here
+        return
+    _, code = np.unique(customer, return_inverse=True)
+    for fold in range(FOLDS):
+        part = here & (code % FOLDS == fold)
+        if part.any():
+            yield part
+
+
+def _apart(reward: Array) -> int:
+    """How many rewards (n,) differ from the most frequent one."""
+    return len(reward) - int(np.unique(reward, return_counts=True)[1].max(initial=0))
 
 
 def time_blocks(at_ms: Numbers, blocks: int) -> Numbers:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nba.clock import DAY_MS, format_at
 from nba.errors import DataError, RefusedError
 
+Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_UNSETTLED = 0.2
 
@@ -36,6 +37,28 @@ def check_clock(
     backwards[[start - 1 for start in starts if 0 < start < len(at_ms)]] = False
     back = int(np.count_nonzero(backwards))
     return {"rows after which the clock ran backwards (sorted by time)": back} if back else {}
+
+
+def check_ranks(rank: NDArray[np.int32], place: Callable[[int], str]) -> None:
+    """Raises DataError: a rank (n,) below 1."""
+    wrong = np.flatnonzero(rank < 1)
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{place(row)}: column 'rank': {rank[row]} is below 1 ({len(wrong):,} rows): what is said first has rank 1; "
+            "count from 1, or leave the column out where one offer a decision is logged"
+        )
+
+
+def check_finite(name: str, values: Array, place: Callable[[int], str]) -> None:
+    """Raises DataError: an infinite value (n,); NaN is an empty one."""
+    wrong = np.flatnonzero(np.isinf(values))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{place(row)}: column {name!r}: {values[row]} is no number to average ({len(wrong):,} rows): log what was "
+            "measured, or leave the field empty"
+        )
 
 
 def check_settled(open_rows: int, old_rows: int, *, open_means_no: bool) -> dict[str, int]:

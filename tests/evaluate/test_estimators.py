@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nba.evaluate.estimators import Logged, all_values, snips, switch, switch_threshold
 from nba.evaluate.interval import drawn_means, estimates
-from nba.evaluate.ope import Question, answer
+from nba.evaluate.ope import Question, answer, model_warnings
 from nba.evaluate.reward import Pairs, cross_fit, fit, time_blocks
 from nba.evaluate.sequence import bounded, radius
 
@@ -53,7 +54,8 @@ def test_the_whole_way_finds_the_truth(world: World) -> None:
     for name in ("ips", "snips", "dr", "switch-dr"):
         assert abs(found.estimates[name].value - TRUTH) < 4 * found.estimates[name].error, name
         assert found.estimates[name].always_low < TRUTH < found.estimates[name].always_high, name
-    assert found.estimates["dm"].value == pytest.approx(TRUTH, abs=0.015)
+    # over twelve such worlds dm itself scatters by 0.0105: its early blocks learn from 4,000 rows
+    assert found.estimates["dm"].value == pytest.approx(TRUTH, abs=0.03)
     assert found.gain.low > 0 and found.logged.value < found.estimates["dr"].low
 
 
@@ -131,25 +133,51 @@ def test_the_exact_sequence_holds_from_the_first_value() -> None:
 
 
 def test_the_reward_model_never_saw_the_row_its_customer_or_its_future() -> None:
-    """Each block is predicted by a model of earlier rows of other customers; the first one by the second."""
+    """Each block is predicted by models of earlier rows of other customers; the first one by the second."""
     n = 100
     customer, at_ms = np.arange(n) % 10, np.arange(n) // 2
     block = time_blocks(at_ms, 5)
-    seen: list[np.ndarray] = []
+    asked: list[tuple[np.ndarray, np.ndarray]] = []
 
     def spy(x: np.ndarray, y: np.ndarray):
-        seen.append(y.astype(int))
-        return lambda rows: np.zeros(len(rows))
+        def predict(rows: np.ndarray) -> np.ndarray:
+            asked.append((y.astype(int), rows[:, 0].astype(int)))
+            return np.zeros(len(rows))
+
+        return predict
 
     row = np.arange(n)
     customer = np.where(block == 4, 10 + row % 3, customer)
-    cross_fit(
-        at_ms, customer, row.astype(float), np.zeros((n, 1)), Pairs(row, np.ones(n), np.zeros((n, 1)).__getitem__), spy
-    )
-    assert set(block[seen[0]]) == {1}
-    for number in range(1, 5):
-        assert set(block[seen[number]]) <= set(range(number))
-    assert not set(customer[seen[4]]) & set(customer[block == 4])
+    number = row[:, None].astype(float)
+    cross_fit(at_ms, customer, row.astype(float), number, Pairs(row, np.ones(n), number.__getitem__), spy)
+    assert {r for _, wanted in asked for r in wanted} == set(row)
+    for known, wanted in asked:
+        (here,) = set(block[wanted])
+        assert set(block[known]) <= (set(range(here)) if here else {1})
+        assert not set(customer[known]) & set(customer[wanted])
+
+
+def test_returning_customers_leave_the_reward_model_its_past(world: World) -> None:
+    """400 customers who call all the time: dm still finds the truth, and dr is more than ips."""
+    question = world(8000, 6)
+    question = replace(question, customer=question.customer % 400)
+    found = answer(question)
+    assert found.estimates["dm"].value == pytest.approx(TRUTH, abs=0.02)
+    assert found.estimates["dr"].error < 0.97 * found.estimates["ips"].error
+    assert not any("reward model" in warning for warning in found.warnings)
+
+
+def test_a_reward_model_with_little_to_learn_from_is_said() -> None:
+    """No yes in the past: later calls teach, said so; one customer only: nothing to learn from, said as well."""
+    n = 400
+    row, none = np.arange(n), np.zeros((n, 1))
+    pairs, reward = Pairs(row, np.ones(n), none.__getitem__), (row % 4 == 0) * (row >= 240.0)
+    late = cross_fit(row, row % 50, reward, none, pairs)
+    assert late.late > 0 and late.q_logged.min() > 0 and len(model_warnings(late)) >= 1
+    alone = cross_fit(row, row * 0, reward, none, pairs)
+    assert alone.rows == 0 and "from 0 rows" in model_warnings(alone)[0]
+    at_once = cross_fit(row * 0, row, (row % 4 == 0) * 1.0, none, pairs)
+    assert at_once.q_target.mean() == pytest.approx(0.25, abs=0.01) and not model_warnings(at_once)
 
 
 def test_the_regressions_find_their_weights() -> None:

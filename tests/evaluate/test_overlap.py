@@ -98,3 +98,11 @@ def test_few_rows_that_all_count_alike_are_no_heavy_tail() -> None:
     found = overlap(weight, weight, np.full(10_000, 1 / 80), np.ones(10_000), np.arange(10_000))
     assert found.effective == pytest.approx(125) and found.tail == pytest.approx(0.008)
     assert refusals(found) == []
+
+
+def test_dear_offers_that_are_seldom_taken_are_no_reversed_label(asked: Question, changed: Changed) -> None:
+    """Money runs against what is likely, for the dear is taken less often; the label itself agrees with the model."""
+    money = asked.reward * (0.01 / (asked.foretold**3))
+    assert answer(changed(reward=money, accepted=asked.reward)).estimates["ips"].value > 0
+    with pytest.raises(RefusedError, match="exchanged"):
+        answer(changed(reward=money, accepted=1.0 - asked.reward))
