@@ -180,10 +180,9 @@ def page_of(document: Mapping[str, Any]) -> str:
 
 
 def _says(document: Mapping[str, Any]) -> str:
-    return (
-        f"Simulated, seed {document['seed']}: {document['customers']:,} customers, {document['days']} days, "
-        f"rounds: {document['rounds']}. Value: margin of the run less the cost of calls, and of three more years for who stayed."
-    )
+    lived = f"seed {document['seed']}: {document['customers']:,} customers, {document['days']} days, rounds: {document['rounds']}"
+    value = "Value: margin of the run less the cost of calls, and of three more years for who stayed."
+    return f"Simulated, {document.get('lived', lived)}. {value}"
 
 
 def _print(document: Mapping[str, Any], html: Path | None) -> None:

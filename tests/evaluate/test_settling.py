@@ -87,7 +87,7 @@ def test_a_reward_settles_a_decision_without_an_outcome() -> None:
 
 def test_ranks_below_the_first_of_all_are_refused_by_row() -> None:
     """Counting from 0 would call the second suggestion the first."""
-    with pytest.raises(DataError, match=r"row 2: column 'rank': 0 is below 1 \(1 rows\)"):
+    with pytest.raises(DataError, match=r"row 2: column 'rank': 0 is below 1"):
         settled_rows(log(["accepted"] * 2, rank=[1, 0]), NOW_MS, Options())
 
 
