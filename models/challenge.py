@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from models.metrics import Array
 from models.offpolicy import explored_log, off_policy_gate
 from models.parity import Certificate
 from models.prepare import Prepared
-from models.registry import Registry
+from models.registry import Registry, certified, verified
 from models.scorer import Scorer
 from nba.config import Config
 from nba.errors import ModelError, NotFoundError
@@ -24,17 +25,28 @@ PRIOR_ROWS = 20.0
 
 
 @dataclass(frozen=True)
+class Incumbent:
+    """Whom to beat: `champion` as the registry names it; `scorer` and its answers `p` (judged rows,), None where none can.
+
+    `note` says where that is not the champion itself.
+    """
+
+    champion: str | None
+    scorer: Scorer | None = None
+    p: Array | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Challenge:
-    """The challenger's answers `p` float64 (judged rows,) with labels `y`, and the champion's, None without one."""
+    """The challenger's answers `p` float64 (judged rows,) with labels `y`, and whom it has to beat."""
 
     ready: Prepared
     config: Config
     scorer: Scorer
     p: Array
     y: Array
-    champion: Scorer | None
-    champion_p: Array | None
-    why_no_champion: str | None
+    incumbent: Incumbent
     seed: int
 
     @property
@@ -51,12 +63,13 @@ class Challenge:
         """Every gate, in the order in which they are explained."""
         customers = self.ready.assembler.decisions.customer[self.rows].astype(np.int64)
         found = [_parity(certificate), self._schema()]
-        if self.champion_p is None:
+        champion = self.incumbent
+        if champion.p is None:
             found += against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
         else:
-            found += against_champion(self.p, self.champion_p, self.y, customers, self.seed)
+            found += against_champion(self.p, champion.p, self.y, customers, self.seed)
         log = explored_log(self.ready.assembler, self.rows, self.y)
-        return [*found, off_policy_gate(log, self.scorer, self.champion, self.seed)]
+        return [*found, off_policy_gate(log, self.scorer, champion.scorer, self.seed)]
 
     def _schema(self) -> Gate:
         declared = {f"x.{column.name}" for column in self.config.features.columns}
@@ -85,23 +98,35 @@ class Challenge:
 
 def challenge(ready: Prepared, scorer: Scorer, registry: Registry, config: Config, seed: int) -> Challenge:
     """Ask the challenger and the champion on the judged rows, each with its own schema."""
-    champion, why = load_champion(registry, config)
-    rows = ready.rows[ready.slices.judging]
-    theirs = None if champion is None else accept_on(champion, ready.assembler, rows)
     p = accept_of(scorer, ready.matrix[ready.slices.judging])
     y = ready.label[ready.slices.judging].astype(np.float64)
-    return Challenge(ready, config, scorer, p, y, champion, theirs, why, seed)
+    return Challenge(ready, config, scorer, p, y, find_incumbent(ready, registry, config), seed)
 
 
-def load_champion(registry: Registry, config: Config) -> tuple[Scorer | None, str | None]:
-    """The champion, or why there is none to compare with: nothing promoted yet, or it cannot answer for this config."""
-    try:
-        version = registry.champion()
-        if version is None:
-            return None, "no champion yet: compared with the base rate"
-        return Scorer.load(registry.path(version), config.catalog, config.features.columns), None
-    except (ModelError, NotFoundError) as error:
-        return None, f"the champion cannot answer, so this is judged as a first model: {error}"
+def find_incumbent(ready: Prepared, registry: Registry, config: Config) -> Incumbent:
+    """The newest champion of the history that answers on the judged rows. Raises ModelError for a broken pointer."""
+    history = registry.history()
+    if not history:
+        return Incumbent(None, note="no champion yet: compared with the base rate")
+    rows, why = ready.rows[ready.slices.judging], ""
+    for version in dict.fromkeys(reversed(history)):
+        try:
+            scorer = _intact(registry.path(version), config)
+            p = accept_on(scorer, ready.assembler, rows)
+        except (ModelError, NotFoundError) as error:
+            why = why or f"the champion cannot answer ({error})"
+            continue
+        return Incumbent(
+            history[-1], scorer, p, why and f"{why}: compared with {version}, the newest before it that can"
+        )
+    return Incumbent(history[-1], note=f"{why}, nor can any before it, so this is judged as a first model")
+
+
+def _intact(folder: Path, config: Config) -> Scorer:
+    """Raises ModelError also for a file that loads and is not the one that was certified."""
+    if not certified(verified(folder)):
+        raise ModelError(f"{folder.name} has no passed parity certificate")
+    return Scorer.load(folder, config.catalog, config.features.columns)
 
 
 def accept_of(scorer: Scorer, matrix: Matrix) -> Array:

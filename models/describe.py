@@ -34,13 +34,13 @@ def describe(
     if stay is not None:
         columns, accepted, y = stay.rows.judged
         p = stay_answers(found.scorer, columns, accepted)
-        gates += stay_gates(ready, stay.rows, p, found.champion, options.seed)
+        gates += stay_gates(ready, stay.rows, p, found.incumbent.scorer, options.seed)
         summary = _summary(stay.learned, p, y, stay.rows.base_rate, options.seed)
     return TrainReport(
         version=found.scorer.version,
         folder=registry.root / found.scorer.version,
         promoted=False,
-        champion=None if found.champion is None else found.champion.version,
+        champion=found.incumbent.champion,
         counts=_counts(ready, settled),
         accept=_summary(accept, found.p, found.y, found.base_rate, options.seed),
         stay=summary,
@@ -51,7 +51,7 @@ def describe(
         by_kind=tuple(found.by_kind()),
         drift=tuple(drift(ready.schema, ready.matrix[ready.slices.training], ready.matrix[ready.slices.judging])),
         drivers=tuple(_drivers(ready, accept, stay)),
-        notes=(*ready.notes, *([found.why_no_champion] if found.why_no_champion else [])),
+        notes=(*ready.notes, *filter(None, [found.incumbent.note])),
         facts=_facts(ready, options),
         seconds={},
     )

@@ -111,7 +111,9 @@ def _in_bins(places: NDArray[np.int64], values: Array) -> Array:
 
 
 def _resampled(values: Array, rng: np.random.Generator) -> Array:
-    """Sums over rows (n, k) as the Poisson bootstrap would draw them, in its normal limit: (DRAWS, k)."""
+    """Sums over rows (n, k) as the Poisson bootstrap would draw them, in its normal limit: (DRAWS, k); NaN for NaN."""
+    if not np.isfinite(values).all():  # the eigenvalues would not converge
+        return np.full((DRAWS, values.shape[1]), np.nan)
     drawn: Array = rng.multivariate_normal(values.sum(axis=0), values.T @ values, DRAWS, method="eigh")
     return drawn
 

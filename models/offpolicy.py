@@ -67,6 +67,13 @@ class Value:
     effective: float
     draws: Array
 
+    @property
+    def finite(self) -> bool:
+        """Whether it can be compared with anything."""
+        return bool(
+            np.isfinite([self.mean, self.low, self.high, self.effective]).all() and np.isfinite(self.draws).all()
+        )
+
     def __str__(self) -> str:
         return f"{self.mean:.4f} (95 % {self.low:.4f} to {self.high:.4f}, {self.effective:.0f} effective rows)"
 
@@ -75,27 +82,36 @@ def value_of(log: Log, picks: NDArray[np.int64], seed: int) -> Value:
     """The value of a policy that would have said `picks`; the same seed draws the same customers for every policy."""
     weight = (picks == log.offer) / log.propensity
     group = by_appearance(log.customer)
-    weights, rewards = np.bincount(group, weights=weight), np.bincount(group, weights=weight * log.reward)
-    counts = np.random.default_rng(seed).poisson(1.0, (DRAWS, len(weights))).astype(np.float64)
-    draws = (counts @ rewards) / np.maximum(counts @ weights, 1e-9)
-    mean = float(rewards.sum() / max(weights.sum(), 1e-9))
-    low, high = np.quantile(draws, (0.025, 0.975))
+    with np.errstate(over="ignore", invalid="ignore"):  # rewards too large to add up: the gate sees no number
+        weights, rewards = np.bincount(group, weights=weight), np.bincount(group, weights=weight * log.reward)
+        counts = np.random.default_rng(seed).poisson(1.0, (DRAWS, len(weights))).astype(np.float64)
+        draws = (counts @ rewards) / np.maximum(counts @ weights, 1e-9)
+        mean = float(rewards.sum() / max(weights.sum(), 1e-9))
+        low, high = np.quantile(draws, (0.025, 0.975))
     effective = float(weight.sum() ** 2 / max((weight**2).sum(), 1e-9))
     return Value(mean, float(low), float(high), effective, draws)
 
 
 def off_policy_gate(log: Log | None, challenger: Scorer, champion: Scorer | None, seed: int) -> Gate:
-    """Stops a challenger whose value is below the champion's beyond noise; passes where the log cannot tell."""
+    """Stops a challenger whose value is below the champion's beyond noise, or no number; passes where the log cannot tell."""
     if log is None:
         return Gate("off_policy", True, "not judged: every propensity is 1, so the log says nothing of other choices")
     one = value_of(log, best_offers(log, challenger), seed)
     if one.effective < FEWEST_EFFECTIVE:
         return Gate("off_policy", True, f"not judged: only {one.effective:.0f} effective rows agree with the policy")
+    if not one.finite:
+        return _no_number(one)
     if champion is None:
         return Gate("off_policy", True, f"value a call {one}; no champion to compare with")
     two = value_of(log, best_offers(log, champion), seed)
     says = f"value a call {one} against the champion's {two}"
     if two.effective < FEWEST_EFFECTIVE:
         return Gate("off_policy", True, f"not judged, too few rows agree with the champion: {says}")
+    if not two.finite:
+        return _no_number(two)
     worse = float(np.quantile(one.draws - two.draws, 0.975)) < 0.0
     return Gate("off_policy", not (worse and one.low < two.low), says)
+
+
+def _no_number(value: Value) -> Gate:
+    return Gate("off_policy", False, f"value a call is no number ({value}): mend the column 'reward' of the log")

@@ -12,16 +12,18 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from nba.errors import ModelError, NotFoundError, RefusedError, UnavailableError
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{6}$")
 _POINTER = "champion.json"
+_STAGING = re.compile(r"^\.(\d{8}T\d{6}-[0-9a-f]{6}|champion\.json)\.\d+$")
+Prove: TypeAlias = Callable[[Mapping[str, bytes]], None]
 
 
 class Registry:
@@ -51,14 +53,13 @@ class Registry:
     def history(self) -> list[str]:
         """Every promotion, the champion last. Raises ModelError when the pointer cannot be read."""
         try:
-            history = json.loads((self.root / _POINTER).read_bytes())["history"]
+            return _history(json.loads((self.root / _POINTER).read_bytes()))
         except FileNotFoundError:
             return []
-        except (ValueError, KeyError, TypeError, OSError) as error:
+        except (ValueError, OSError) as error:
             raise ModelError(
                 f"{self.root / _POINTER} cannot be read ({error}): `nba models promote VERSION`"
             ) from error
-        return [str(version) for version in history]
 
     def write(self, version: str, files: Mapping[str, bytes]) -> Path:
         """Keep a version: all of its files are on disk under its name, or nothing is.
@@ -82,25 +83,56 @@ class Registry:
                 shutil.rmtree(staging, ignore_errors=True)
             return target
 
-    def promote(self, version: str) -> None:
-        """Make a version the champion. Raises NotFoundError, ModelError (altered), RefusedError (no passed certificate)."""
-        with self._lock():
-            files = verified(self.path(version))
-            if not certified(files):
-                raise RefusedError(f"{version} has no passed parity certificate: train again")
-            history = self._readable_history()
-            if history[-1:] != [version]:
-                self._point([*history, version])
+    def promote(self, version: str, prove: Prove = lambda files: None) -> None:
+        """Make a version the champion. `prove` gets its files first, and raises where they do not run.
 
-    def rollback(self) -> str:
-        """Go back to the champion before this one and name it. Raises RefusedError when there is none."""
+        Raises NotFoundError, ModelError (altered, does not run), RefusedError (no passed certificate).
+        """
+        with self._lock():
+            self._promoted(version, self._readable_history(), prove)
+
+    def promote_over(self, version: str, judged_against: str | None) -> bool:
+        """Make a version the champion while the champion is the one it was judged against; whether it was. Raises too."""
         with self._lock():
             history = self.history()
-            if len(history) < 2:
-                raise RefusedError("there is no earlier champion to go back to: promote a version by its name")
-            verified(self.path(history[-2]))
-            self._point(history[:-1])
-            return history[-2]
+            unchanged = (history[-1] if history else None) == judged_against
+            if unchanged:
+                self._promoted(version, history)
+            return unchanged
+
+    def rollback(self) -> tuple[str, list[str]]:
+        """Go back to the newest earlier champion that is whole: its name, and why each one between was passed over.
+
+        Raises RefusedError when there is none.
+        """
+        with self._lock():
+            history, passed_over = self.history()[:-1], []
+            while history:
+                if why := self._why_not(history[-1]):
+                    passed_over.append(why)
+                    history.pop()
+                else:
+                    self._point(history)
+                    return history[-1], passed_over
+            without = "; ".join(["there is no earlier champion to go back to", *passed_over])
+            raise RefusedError(f"{without}: promote a version by its name")
+
+    def _why_not(self, version: str) -> str:
+        try:
+            verified(self.path(version))
+        except ModelError as error:
+            return str(error)
+        except NotFoundError:
+            return f"{version}: deleted"
+        return ""
+
+    def _promoted(self, version: str, history: list[str], prove: Prove = lambda files: None) -> None:
+        files = verified(self.path(version))
+        if not certified(files):
+            raise RefusedError(f"{version} has no passed parity certificate: train again")
+        prove(files)
+        if history[-1:] != [version]:
+            self._point([*history, version])
 
     def _readable_history(self) -> list[str]:
         try:
@@ -129,7 +161,14 @@ class Registry:
             raise UnavailableError(f"{self.root} cannot be written ({error}): set NBA_STATE_DIR") from error
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            self._clear()
             yield
+
+    def _clear(self) -> None:
+        """Remove what killed writers left: whoever holds the lock is the only one that writes."""
+        for path in self.root.iterdir():
+            if _STAGING.match(path.name):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def verified(folder: Path) -> dict[str, bytes]:
@@ -137,7 +176,7 @@ def verified(folder: Path) -> dict[str, bytes]:
     try:
         manifest: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())["sha256"]
         files = {name: (folder / name).read_bytes() for name in sorted(manifest)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder.name}: not a whole model ({error}): roll back, or train again") from error
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != manifest[name]:
@@ -150,9 +189,21 @@ def verified(folder: Path) -> dict[str, bytes]:
 
 def certified(files: Mapping[str, bytes]) -> bool:
     """Whether the parity certificate passed, for exactly this ONNX file."""
-    certificate: dict[str, Any] = json.loads(files["certificate.json"])
+    try:
+        certificate = json.loads(files["certificate.json"])
+    except ValueError:
+        return False
+    if not isinstance(certificate, dict):
+        return False
     same = certificate.get("onnx_sha256") == hashlib.sha256(files["model.onnx"]).hexdigest()
     return same and certificate.get("passed") is True
+
+
+def _history(document: Any) -> list[str]:
+    history = document.get("history") if isinstance(document, dict) else None
+    if not isinstance(history, list) or not all(isinstance(version, str) for version in history):
+        raise ValueError('it has to hold {"history": [VERSION, …]}')
+    return history
 
 
 def _manifest(files: Mapping[str, bytes]) -> bytes:

@@ -89,21 +89,22 @@ def _stay(report: TrainReport) -> str:
 
 
 def _against_champion(report: TrainReport, found: Challenge) -> str:
-    if found.champion is None or found.champion_p is None:
+    champion = found.incumbent
+    if champion.scorer is None or champion.p is None:
         return "<h2>Against the champion</h2><p>There is none to compare with.</p>"
-    new, old, y = found.p, found.champion_p, found.y
+    new, old, y = found.p, champion.p, found.y
     rows = [
         ("log loss", f"{log_losses(new, y).mean():.5f}", f"{log_losses(old, y).mean():.5f}"),
         ("AUC", _number(auc(new, y)), _number(auc(old, y))),
         ("calibration error", f"{calibration_error(new, y):.4f}", f"{calibration_error(old, y):.4f}"),
         ("mean probability", f"{new.mean():.4f}", f"{old.mean():.4f}"),
     ]
-    now, then = set(found.scorer.schema.names), set(found.champion.schema.names)
+    now, then = set(found.scorer.schema.names), set(champion.scorer.schema.names)
     changes = [f"new columns: {', '.join(sorted(now - then))}"] if now - then else []
     changes += [f"columns gone: {', '.join(sorted(then - now))}"] if then - now else []
     moved = abs(new - old).mean()
     text = "; ".join([*changes, f"probabilities moved by {moved:.4f} on average"])
-    return f"<h2>Against the champion {_e(found.champion.version)}</h2>{_table(('', 'this', 'champion'), rows)}<p>{_e(text)}</p>"
+    return f"<h2>Against the champion {_e(champion.scorer.version)}</h2>{_table(('', 'this', 'champion'), rows)}<p>{_e(text)}</p>"
 
 
 def _drivers(report: TrainReport) -> str:

@@ -128,6 +128,19 @@ class Scorer:
         return as_float32(np.where(np.isnan(values), self._number_defaults, values))
 
 
+def check_runs(files: Mapping[str, bytes]) -> None:
+    """Load a version's ONNX file and ask it once. Raises ModelError: foreign, or its answer is no probability."""
+    schema, session = Schema.from_json(files["schema.json"]), _session(files["model.onnx"])
+    outputs = _checked_outputs(session, schema)
+    nobody = np.full((1, len(schema.columns)), np.nan, dtype=np.float32)
+    try:
+        answers = np.concatenate([np.ravel(output) for output in session.run(outputs, {_INPUT: nobody})])
+    except Exception as error:  # the runtime has its own tree of errors, which does not start at one class
+        raise ModelError(f"the model does not run ({_first_line(error)}): roll back, or train again") from error
+    if not ((answers >= 0.0) & (answers <= 1.0)).all():
+        raise ModelError("the model's answers are no probabilities: roll back, or train again")
+
+
 def _read(x: Mapping[str, Value], keys: Sequence[str]) -> list[Value]:
     try:
         return list(map(x.__getitem__, keys))

@@ -24,6 +24,7 @@ from models.delayed import horizon, read_delayed
 from models.describe import describe
 from models.export import Head, to_onnx
 from models.forest import parse_forest
+from models.judge import Gate
 from models.learned import Learned, Lesson, Options, Stay
 from models.metrics import Array, log_losses
 from models.parity import Certificate, Pair, certify
@@ -60,9 +61,10 @@ def train(
 
     `delayed`: Parquet of delayed outcomes, for the stay head. Raises DataError (rows or options that are wrong),
     RefusedError (nothing can be learnt from them: one class, too few rows, no split), UnavailableError (the disk does
-    not take it); the champion is then untouched.
+    not take it), ModelError (the champion's pointer is broken); the champion is then untouched.
     """
     clock = _Clock(progress)
+    registry.history()  # where nobody knows whom to beat, hours of training would be for nothing
     clock.step(0.0, "reading decisions")
     decisions = rows if isinstance(rows, Decisions) else read_decisions(rows, config.catalog, now_ms)
     settled = settle(decisions, now_ms, options.window_ms)
@@ -83,9 +85,9 @@ def train(
     report = describe(registry, settled, found, accept, stay, certificate, options)
     report = replace(report, stay_says=why_not or report.stay_says)
     clock.step(0.95, "writing")
-    promoted = _kept(found, report, files, registry, options.promote)
+    report = _kept(found, report, files, registry, options.promote)
     clock.step(1.0, "done")
-    return replace(report, promoted=promoted, seconds=clock.seconds)
+    return replace(report, seconds=clock.seconds)
 
 
 def learn(lesson: Lesson, options: Options, tick: Callable[[float], None] = lambda share: None) -> Learned:
@@ -234,15 +236,20 @@ def _output(scorer: Scorer, name: str, matrix: Matrix) -> Array:
     return found
 
 
-def _kept(found: Challenge, report: TrainReport, files: dict[str, bytes], registry: Registry, promote: bool) -> bool:
+def _kept(
+    found: Challenge, report: TrainReport, files: dict[str, bytes], registry: Registry, promote: bool
+) -> TrainReport:
+    """The report, with what came of the promotion: no gate said anything of a champion that is new since then."""
     files["certificate.json"] = _json(report.certificate.as_json())
     files["metrics.json"] = _json(kept_json(report))
     files["report.html"] = page(report, found).encode()
     registry.write(report.version, files)
-    if promote and not report.stopped_by:
-        registry.promote(report.version)
-        return True
-    return False
+    if not promote or report.stopped_by:
+        return report
+    if registry.promote_over(report.version, found.incumbent.champion):
+        return replace(report, promoted=True)
+    changed = Gate("champion", False, "the champion changed while this model was judged: run it again")
+    return replace(report, champion=registry.champion(), gates=(*report.gates, changed))
 
 
 def _json(data: Any) -> bytes:

@@ -71,7 +71,7 @@ BAD = {
     "a file that is not there": (["ingest", "gone.parquet"], 2, "gone.parquet"),
     "a kind that is not known": (["ingest", "x.csv", "--kind", "people"], 2, "activity, customers, outcomes"),
     "decisions that are not there": (["train", "--decisions", "gone"], 2, "gone"),
-    "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 1, "none yet"),
+    "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 2, "none yet"),
     "a rollback without history": (["models", "rollback"], 1, "no earlier champion"),
     "a host without keys": (["serve", "--host", "0.0.0.0", "--port", "0"], 1, "NBA_API_KEYS"),  # noqa: S104
     "a scope that is not known": (["key", "recomend"], 2, "unknown scope"),

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
 from nba.clock import parse_at, system_now_ms
-from nba.errors import InputError
+from nba.errors import InputError, ModelError, NotFoundError
 from nba.load import find_config, load_config
 from nba.settings import Settings
 
@@ -151,17 +151,30 @@ def figures_line(figures: Any) -> str:
 
 @models.command("list", epilog="Example: nba models list --json")
 def list_models(state_dir: StateDir = None, as_json: Json = False) -> None:
-    """Every version, the champion marked."""
+    """Every version, the champion marked; also where the champion is broken, for that is when one looks."""
     registry = _registry(state_dir)
-    champion = registry.champion()
+    champion, problem = _champion(registry)
     versions = [{"version": v, "champion": v == champion} for v in registry.versions()]
+    if problem:
+        err.print(problem, style="yellow", markup=False)
     if as_json:
-        print_json({"champion": champion, "versions": versions})
+        print_json({"champion": champion, "versions": versions, **({"problem": problem} if problem else {})})
         return
     table = Table("version", "champion")
     for row in versions:
         table.add_row(str(row["version"]), "yes" if row["champion"] else "")
     out.print(table if versions else f"no models in {registry.root}: run `nba train`")
+
+
+def _champion(registry: Registry) -> tuple[str | None, str]:
+    """The champion, and what is wrong with it."""
+    try:
+        champion = registry.champion()
+    except ModelError as error:
+        return None, str(error)
+    if champion is None or champion in registry.versions():
+        return champion, ""
+    return champion, f"the champion {champion} is not there: `nba models rollback`, or promote another"
 
 
 @models.command("show", epilog="Example: nba models show 20261123T101500-ab12cd")
@@ -171,7 +184,7 @@ def show(version: Version, state_dir: StateDir = None, as_json: Json = False) ->
 
     from models.registry import verified
 
-    files = verified(_registry(state_dir).path(version))
+    files = verified(_known(_registry(state_dir), version))
     documents = {name.removesuffix(".json"): json.loads(raw) for name, raw in files.items() if name.endswith(".json")}
     if as_json:
         print_json({"version": version, "files": sorted(files), **documents})
@@ -183,24 +196,37 @@ def show(version: Version, state_dir: StateDir = None, as_json: Json = False) ->
 @models.command("promote", epilog="Example: nba models promote 20261123T101500-ab12cd")
 def promote(version: Version, state_dir: StateDir = None, as_json: Json = False) -> None:
     """Make a version the champion; a running service takes it at POST /v1/admin/reload."""
+    from models.scorer import check_runs
+
     registry = _registry(state_dir)
-    registry.promote(version)
+    _known(registry, version)
+    registry.promote(version, check_runs)
     _tell_champion(registry, as_json)
 
 
 @models.command("rollback", epilog="Example: nba models rollback")
 def rollback(state_dir: StateDir = None, as_json: Json = False) -> None:
-    """Go back to the champion before this one."""
+    """Go back to the champion before this one, past those that are deleted or broken."""
     registry = _registry(state_dir)
-    registry.rollback()
-    _tell_champion(registry, as_json)
+    _, passed_over = registry.rollback()
+    for why in passed_over:
+        err.print(f"passed over: {why}", style="yellow", markup=False)
+    _tell_champion(registry, as_json, passed_over=passed_over)
 
 
-def _tell_champion(registry: Registry, as_json: bool) -> None:
+def _tell_champion(registry: Registry, as_json: bool, **more: Any) -> None:
     if as_json:
-        print_json({"champion": registry.champion()})
+        print_json({"champion": registry.champion(), **more})
     else:
         out.print(f"champion: {registry.champion()}")
+
+
+def _known(registry: Registry, version: str) -> Path:
+    """The folder of a version that somebody typed."""
+    try:
+        return registry.path(version)
+    except NotFoundError as error:
+        raise InputError(str(error)) from error
 
 
 def _registry(state_dir: Path | None) -> Registry:

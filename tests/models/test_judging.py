@@ -14,7 +14,7 @@ from models.drift import drift
 from models.judge import against_base_rate, against_champion
 from models.matrix import Assembler
 from models.metrics import auc, calibration_error_with_interval, log_losses, paired_difference, reliability, wilson
-from models.offpolicy import Log, explored_log, value_of
+from models.offpolicy import Log, explored_log, off_policy_gate, value_of
 from models.schema import Schema, SchemaColumn
 from models.slices import Split, split_in_time
 from nba.config import Config
@@ -141,3 +141,53 @@ def test_reliability_bins_hold_every_row_once() -> None:
     assert all(b.low <= b.seen <= b.high for b in curve)
     assert wilson(0.0, 10)[0] == 0.0
     assert log_losses(np.array([0.0, 1.0]), np.array([0.0, 1.0])).max() < 1e-9
+
+
+@pytest.mark.parametrize("champion", [False, True])
+def test_a_value_that_is_no_number_stops(monkeypatch: pytest.MonkeyPatch, champion: bool) -> None:
+    """What cannot be computed has not been passed: rewards too large to add up leave no value to compare."""
+    n = 400
+    log = Log(
+        None,  # type: ignore[arg-type]  # no rows are read
+        np.zeros(n, dtype=np.int32),
+        np.full(n, 0.5),
+        np.where(np.arange(n) % 2, 1e308, -1e308),
+        np.arange(n),
+    )
+    monkeypatch.setattr("models.offpolicy.best_offers", lambda log, scorer: np.zeros(n, dtype=np.int64))
+    scorer = object()
+    gate = off_policy_gate(log, scorer, scorer if champion else None, 0)  # type: ignore[arg-type]  # not asked
+    assert not gate.passed
+    assert "no number" in gate.says
+
+
+def test_a_drifting_model_that_is_better_than_the_base_rate_is_a_first_champion() -> None:
+    """Acceptance fell to a third: saying the old base rate is further off, so the model may be the first one."""
+    rng = np.random.default_rng(1)
+    then = sigmoid(rng.normal(0.0, 1.5, 6000))
+    y = (rng.random(6000) < then * 0.5).astype(np.float64)
+    p = then * 0.75
+    customers = np.arange(6000)
+    log_loss, calibration = against_base_rate(p, y, 0.5, customers, 0)
+    assert log_loss.passed
+    assert calibration.passed, calibration.says
+    loud = np.clip(then * 0.75 + 0.3, 0.0, 1.0)
+    assert not against_base_rate(loud, y, 0.5, customers, 0)[1].passed  # further off than the base rate
+
+
+def test_where_the_base_rate_is_right_a_gross_error_stops() -> None:
+    """Without a drift nothing excuses probabilities that are far off."""
+    p, y = world(6000)
+    loud = sigmoid(np.log(p / (1 - p)) + 1.0)
+    assert not against_base_rate(loud, y, float(y.mean()), np.arange(len(p)), 0)[1].passed
+
+
+def test_answers_that_are_no_numbers_stop() -> None:
+    """A model with one NaN is stopped by both gates instead of ending in a traceback."""
+    p, y = world(500)
+    broken = np.where(np.arange(500) == 7, np.nan, p)
+    for gates in (
+        against_base_rate(broken, y, 0.2, np.arange(500), 0),
+        against_champion(broken, p, y, np.arange(500), 0),
+    ):
+        assert [gate.passed for gate in gates] == [False, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from models.registry import Registry, verified
+from models.schema import Schema
+from models.scorer import check_runs
 from nba.errors import ModelError, NotFoundError, RefusedError, UnavailableError
 
 NAMES = [f"2026010{i}T000000-00000{i}" for i in range(1, 6)]
@@ -42,7 +45,7 @@ def test_promotion_and_rollback_go_through_the_history(registry: Registry) -> No
         registry.write(name, files())
         registry.promote(name)
     assert registry.champion() == NAMES[1]
-    assert registry.rollback() == NAMES[0]
+    assert registry.rollback() == (NAMES[0], [])
     assert registry.champion() == NAMES[0]
     with pytest.raises(RefusedError):
         registry.rollback()
@@ -115,6 +118,79 @@ def test_a_broken_pointer_is_told_and_promoting_mends_it(registry: Registry) -> 
         registry.champion()
     registry.promote(NAMES[0])
     assert registry.champion() == NAMES[0]
+
+
+@pytest.mark.parametrize("text", ['{"history": 5}', "null", '"abc"', '{"history": "abc"}', '{"history": [1]}', "[]"])
+def test_a_pointer_of_another_shape_is_told(registry: Registry, text: str) -> None:
+    """JSON that is no history is as broken as no JSON."""
+    registry.write(NAMES[0], files())
+    (registry.root / "champion.json").write_text(text)
+    with pytest.raises(ModelError, match="nba models promote"):
+        registry.history()
+
+
+@pytest.mark.parametrize("text", [b"[]", b"null", b"{", b'{"passed": true}'])
+def test_a_certificate_of_another_shape_promotes_nothing(registry: Registry, text: bytes) -> None:
+    """Whatever the file holds, without a passed certificate the answer is no and not a traceback."""
+    registry.write(NAMES[0], files() | {"certificate.json": text})
+    with pytest.raises(RefusedError, match="certificate"):
+        registry.promote(NAMES[0])
+
+
+def test_a_promotion_counts_only_against_the_champion_it_was_judged_by(registry: Registry) -> None:
+    """Of two versions judged against the same champion the second is not promoted over the first."""
+    for name in NAMES[:3]:
+        registry.write(name, files())
+    assert registry.promote_over(NAMES[0], None)
+    assert not registry.promote_over(NAMES[1], None)
+    assert registry.promote_over(NAMES[1], NAMES[0])
+    assert not registry.promote_over(NAMES[2], NAMES[0])
+    assert registry.history() == NAMES[:2]
+
+
+def test_what_does_not_run_is_not_promoted(registry: Registry) -> None:
+    """Foreign bytes with a manifest and a certificate that fit them still have to load and answer."""
+    registry.write(NAMES[0], files() | {"schema.json": json.dumps(Schema(()).as_json()).encode()})
+    with pytest.raises(ModelError, match="ONNX"):
+        registry.promote(NAMES[0], prove=check_runs)
+    assert registry.champion() is None
+
+
+@pytest.mark.parametrize("damage", ["gone", "altered"])
+def test_rollback_passes_over_what_cannot_serve(registry: Registry, damage: str) -> None:
+    """A predecessor that was deleted or altered is named and left out; the one before it serves."""
+    for name in NAMES[:3]:
+        registry.write(name, files())
+        registry.promote(name)
+    if damage == "gone":
+        shutil.rmtree(registry.root / NAMES[1])
+    else:
+        (registry.root / NAMES[1] / "model.onnx").write_bytes(b"rot")
+    version, passed_over = registry.rollback()
+    assert version == registry.champion() == NAMES[0]
+    assert len(passed_over) == 1
+    assert NAMES[1] in passed_over[0]
+
+
+def test_rollback_without_a_whole_predecessor_changes_nothing(registry: Registry) -> None:
+    """Where every earlier champion is gone the one that serves stays."""
+    for name in NAMES[:2]:
+        registry.write(name, files())
+        registry.promote(name)
+    shutil.rmtree(registry.root / NAMES[0])
+    with pytest.raises(RefusedError, match=NAMES[0]):
+        registry.rollback()
+    assert registry.champion() == NAMES[1]
+
+
+def test_the_next_write_clears_what_a_killed_one_left(registry: Registry) -> None:
+    """Half a version and half a pointer of a dead process do not stay on the disk for ever."""
+    registry.write(NAMES[0], files())
+    (registry.root / f".{NAMES[1]}.4194000").mkdir()
+    (registry.root / f".{NAMES[1]}.4194000" / "model.onnx").write_bytes(b"half")
+    (registry.root / ".champion.json.4194000").write_text("half")
+    registry.write(NAMES[2], files())
+    assert {path.name for path in registry.root.iterdir()} == {NAMES[0], NAMES[2], ".lock"}
 
 
 def test_many_writers_do_no_harm(registry: Registry) -> None:

@@ -22,7 +22,7 @@ from models.scorer import Scorer
 from models.summary import TrainReport
 from models.train import train
 from nba.config import Config
-from nba.errors import DataError, InputError, RefusedError, UnavailableError
+from nba.errors import DataError, InputError, ModelError, RefusedError, UnavailableError
 
 Make = Callable[..., pa.Table]
 NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
@@ -280,12 +280,61 @@ def test_every_gate_stops_a_promotion(
 
 
 def test_a_champion_that_cannot_answer_is_replaced(rows: Make, config: Config, registry: Registry) -> None:
-    """A corrupt champion is no reason to serve without a model for ever: the challenger is judged as a first one."""
+    """A corrupt champion is no reason to serve without a model for ever: without a whole one before it, it is said."""
     champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK)
     (champion.folder / "model.onnx").write_bytes(b"rot")
     report = train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
     assert report.promoted
-    assert any("cannot answer" in note for note in report.notes)
+    assert any("cannot answer" in note and "judged as a first model" in note for note in report.notes)
+
+
+def spoilt_rows(rows: Make, n: int) -> pa.Table:
+    """A history whose training part has its outcomes exchanged at random: the judged rows are as ever."""
+    table = rows(n)
+    outcome = table["outcome"].to_numpy(zero_copy_only=False)[: int(n * 0.9)]
+    return with_outcomes(table, slice(0, len(outcome)), np.random.default_rng(5).permutation(outcome).tolist())
+
+
+def test_behind_a_corrupt_champion_the_one_before_it_is_to_beat(rows: Make, config: Config, registry: Registry) -> None:
+    """Rot on the disk opens no door: the newest whole champion of the history is compared with."""
+    good = train(rows(4000), config, registry, now_ms=NOW_MS, options=QUICK)
+    newer = train(rows(4000), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert registry.history() == [good.version, newer.version]
+    (newer.folder / "model.onnx").write_bytes(b"rot")
+    worse = train(spoilt_rows(rows, 4000), config, registry, now_ms=NOW_MS + 2000, options=QUICK)
+    assert "log_loss" in worse.stopped_by
+    assert any(f"compared with {good.version}" in note for note in worse.notes)
+
+
+def test_a_champion_that_came_meanwhile_is_not_overrun(
+    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worse model judged while there was no champion is not promoted over the good one that came meanwhile."""
+    others: list[TrainReport] = []
+    write = Registry.write
+
+    def meanwhile(self: Registry, version: str, files: Any) -> Path:
+        if not others:
+            monkeypatch.setattr(Registry, "write", write)
+            others.append(train(rows(3000), config, registry, now_ms=NOW_MS, options=QUICK))
+        return write(self, version, files)
+
+    monkeypatch.setattr(Registry, "write", meanwhile)
+    late = train(rows(600), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert not late.promoted
+    assert late.stopped_by == ("champion",)
+    assert "run it again" in late.gates[-1].says
+    assert registry.history() == [others[0].version]
+    assert late.version in registry.versions()
+
+
+def test_a_broken_pointer_stops_before_anything_is_learnt(rows: Make, config: Config, registry: Registry) -> None:
+    """Nobody knows what there is to beat, so nothing is promoted and the message says how to mend it."""
+    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
+    (registry.root / "champion.json").write_text('{"history": 5}')
+    with pytest.raises(ModelError, match="nba models promote"):
+        train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    assert registry.versions() == [champion]
 
 
 def test_promotion_may_be_left_to_a_person(rows: Make, config: Config, registry: Registry) -> None:

@@ -1,0 +1,95 @@
+"""`nba train` and `nba models` at the command line: wrong values and broken registries get a sentence and an exit status."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.registry import Registry
+from nba.cli import main
+
+NAMES = [f"2026010{i}T000000-00000{i}" for i in range(1, 4)]
+Run = Callable[..., tuple[int, Any, str]]
+
+
+def files(model: bytes = b"onnx") -> dict[str, bytes]:
+    certificate = {"passed": True, "onnx_sha256": hashlib.sha256(model).hexdigest()}
+    return {"model.onnx": model, "schema.json": b"{}", "certificate.json": json.dumps(certificate).encode()}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Exit status, JSON document and what was said on stderr of one verb."""
+
+    def ask(*arguments: object) -> tuple[int, Any, str]:
+        monkeypatch.setattr(sys, "argv", ["nba", *map(str, arguments), "--state-dir", str(tmp_path), "--json"])
+        status = 0
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        said = capsys.readouterr()
+        return status, json.loads(said.out) if said.out else None, said.err
+
+    return ask
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    registry = Registry(tmp_path / "models")
+    for name in NAMES:
+        registry.write(name, files())
+        registry.promote(name)
+    return registry
+
+
+@pytest.mark.parametrize("verb", ["show", "promote"])
+def test_an_unknown_version_is_wrong_input(run: Run, registry: Registry, verb: str) -> None:
+    """Exit status 2, and which versions there are."""
+    status, document, _ = run("models", verb, "20990101T000000-ffffff")
+    assert status == 2
+    assert NAMES[0] in document["problems"][0]
+
+
+def test_foreign_bytes_are_not_promoted(run: Run, registry: Registry) -> None:
+    """The command loads the file before it switches: a running service would only find out at its reload."""
+    status, document, _ = run("models", "promote", NAMES[0])
+    assert status == 1
+    assert document["error"] == "ModelError"
+    assert registry.champion() == NAMES[2]
+
+
+def test_list_works_without_a_readable_pointer(run: Run, registry: Registry) -> None:
+    """The versions are what one needs to mend it."""
+    (registry.root / "champion.json").write_text("null")
+    status, document, said = run("models", "list")
+    assert status == 0
+    assert [row["version"] for row in document["versions"]] == NAMES
+    assert document["champion"] is None
+    assert "cannot be read" in document["problem"]
+    assert "cannot be read" in said
+
+
+def test_list_says_that_the_champion_is_gone(run: Run, registry: Registry) -> None:
+    """A champion whose folder was deleted is named with the way out."""
+    shutil.rmtree(registry.root / NAMES[2])
+    status, document, _ = run("models", "list")
+    assert status == 0
+    assert document["champion"] == NAMES[2]
+    assert "nba models rollback" in document["problem"]
+
+
+def test_rollback_says_what_it_passed_over(run: Run, registry: Registry) -> None:
+    """The deleted one is named beside the one that serves now."""
+    shutil.rmtree(registry.root / NAMES[1])
+    status, document, said = run("models", "rollback")
+    assert (status, document["champion"]) == (0, NAMES[0])
+    assert NAMES[1] in document["passed_over"][0]
+    assert NAMES[1] in said
