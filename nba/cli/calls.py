@@ -24,8 +24,8 @@ from nba.cli.records import read_records
 from nba.cli.target import x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES
-from nba.errors import DataError, InputError
-from nba.evaluate.rows import check_clock, check_settled, last_of_each
+from nba.errors import InputError
+from nba.evaluate.rows import check_clock, check_finite, check_ranks, check_settled, last_of_each
 from nba.rules import Value
 from nba.settings import Settings
 
@@ -51,6 +51,7 @@ class Shown:
 class Calls:
     """n decisions in order of time. `words`: customer_id, experiment, arm, channel, agent_id, agent_group, each (n,) of
     text or None. `x`: customer and context columns as served. `numbers`: numeric columns of the log asked for, (n,).
+    `unsettled`: the words of decisions that are left out, for nobody knows what came of them.
     """
 
     ids: list[str]
@@ -61,6 +62,7 @@ class Calls:
     numbers: dict[str, Array]
     counts: dict[str, int]
     recorded: int
+    unsettled: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,9 +95,10 @@ def read_calls(
     """
     decisions = read_decisions(decision_rows(settings, path), config.catalog)
     counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=[s.first for s in decisions.sources])
-    rows = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
-    heads = _heads(decisions, rows, config, with_x=with_x)
-    recorded = _add_records(heads, settings, path, now_ms - window_ms, tell)
+    check_ranks(decisions.rank, decisions.place)
+    rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
+    heads, unsettled = _heads(decisions, rows, config, with_x=with_x), _heads(decisions, silent, config, with_x=False)
+    recorded = _add_records(heads, unsettled, settings, path, now_ms - window_ms, tell)
     order = sorted(heads, key=lambda key: (heads[key]["at_ms"], key))
     place = {identifier: k for k, identifier in enumerate(order)}
     ids = ids_of(decisions, set(rows.tolist()))
@@ -109,12 +112,14 @@ def read_calls(
         numbers={name: _by_call(number_column(decisions, name)[rows], call, len(order)) for name in numbers},
         counts=counts,
         recorded=recorded,
+        unsettled=tuple(unsettled.values()),
     )
 
 
 def _usable_rows(
     decisions: Decisions, now_ms: int, window_ms: int, counts: dict[str, int], *, open_means_no: bool
-) -> Numbers:
+) -> tuple[Numbers, Numbers]:
+    """Rows that are used, and first ranks that are left out because they have no outcome at all."""
     last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
     young = decisions.at_ms > now_ms - window_ms
     used = last & ~decisions.backtest & ~young
@@ -123,9 +128,12 @@ def _usable_rows(
     counts |= check_settled(int(silent.sum()), int(first.sum()), open_means_no=open_means_no)
     left_out = {"repeated": ~last, "back-test": decisions.backtest, "younger than the window": young}
     counts |= {f"left out: {why}": int(hit.sum()) for why, hit in left_out.items() if hit.any()}
-    if not open_means_no:  # the whole decision: nobody knows what happened in that call
-        used &= ~np.isin(decisions.decision, decisions.decision[silent])
-    return np.flatnonzero(used)
+    if open_means_no:
+        silent &= False
+    used &= ~np.isin(
+        decisions.decision, decisions.decision[silent]
+    )  # the whole: nobody knows what happened in that call
+    return np.flatnonzero(used), np.flatnonzero(silent)
 
 
 def _heads(decisions: Decisions, rows: Numbers, config: Config, *, with_x: bool) -> dict[str, dict[str, Any]]:
@@ -146,7 +154,12 @@ def _heads(decisions: Decisions, rows: Numbers, config: Config, *, with_x: bool)
 
 
 def _add_records(
-    heads: dict[str, dict[str, Any]], settings: Settings, path: Path, until_ms: int, tell: Callable[[int], None]
+    heads: dict[str, dict[str, Any]],
+    unsettled: dict[str, dict[str, Any]],
+    settings: Settings,
+    path: Path,
+    until_ms: int,
+    tell: Callable[[int], None],
 ) -> int:
     """Agents of the known decisions, and the decisions in which nothing was said; how many records there were."""
     count = 0
@@ -154,7 +167,7 @@ def _add_records(
         tell(count)
         request, said = record["request"], record["answer"]["suggestions"]
         agent = {"agent_id": request["agent_id"], "agent_group": request["agent_group"]}
-        head = heads.get(record["decision_id"])
+        head = heads.get(record["decision_id"], unsettled.get(record["decision_id"]))
         if head is not None:
             head |= agent
         elif not said and not record["backtest"] and record["at_ms"] <= until_ms:
@@ -190,7 +203,11 @@ def number_column(decisions: Decisions, name: str, *, listed: bool = False) -> A
     found = _column(decisions, name, pa.float64(), np.nan)
     if found is None and not listed:
         raise InputError(f"the decisions have no column {name!r}: log it, or leave it out")
-    return None if found is None else found.astype(np.float64)
+    if found is None:
+        return None
+    values = found.astype(np.float64)
+    check_finite(name, values, decisions.place)
+    return values
 
 
 def _column(decisions: Decisions, name: str, wanted: pa.DataType, empty: Any) -> NDArray[np.object_] | None:
@@ -216,18 +233,14 @@ def _by_call(values: Array, call: Numbers, n: int) -> Array:
 
 
 def read_churn(path: Path, given: Path | None) -> Churn | None:
-    """The delayed outcomes given, else those beside the decisions; None where there are none."""
+    """The delayed outcomes given, else those beside the decisions; None where there are none.
+
+    Raises DataError naming row and column: a guardrail that cannot be read must not look like one that was never set.
+    """
     beside = given or path.resolve().parent / "outcomes_delayed"
     if given is not None and not given.exists():
         raise InputError(f"{given}: not there: give the Parquet of delayed outcomes, or leave --delayed out")
-    if not (beside.is_file() or any(beside.rglob("*.parquet"))):
-        return None
-    try:
-        return read_delayed(beside)
-    except DataError:
-        if given is not None:
-            raise
-        return None
+    return read_delayed(beside) if beside.is_file() or any(beside.rglob("*.parquet")) else None
 
 
 def leaving(calls: Calls, churn: Churn, customers: list[str], code: Numbers, horizon_ms: int) -> tuple[Array, Array]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from nba.cli.calls import Calls, leaving
 from nba.config import Config
 from nba.errors import InputError, RefusedError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
-from nba.evaluate.experiment import Assignment, Ratio, assignment, ratio, refuse_mismatch
+from nba.evaluate.experiment import Assignment, Ratio, assignment, ratio, refuse_mismatch, refuse_uneven
 from nba.experiments import HOLDOUT
 
 Array = NDArray[np.float64]
@@ -75,6 +76,7 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     arm[unit[found.arm >= 0]] = found.arm[found.arm >= 0]
     counts = {name: int((arm == k).sum()) for k, name in enumerate(found.arms)}
     checked = _checked_ratio(counts, planned)
+    _check_outcomes(calls, ask.experiment, unit_name, found.arms, inside, names)
     metrics = _metrics(calls, ask, churn, inside, unit, len(units))
     names_before, before = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
     effects = [
@@ -100,6 +102,26 @@ def experiment_arms(calls: Calls, experiment: str) -> tuple[Numbers, list[str]]:
         return np.arange(len(calls)), [str(a) if i else POLICY for i, a in zip(in_it, calls.words["arm"], strict=True)]
     inside = np.flatnonzero(in_it & (calls.words["arm"] != None))  # noqa: E711 - element by element
     return inside, [str(name) for name in calls.words["arm"][inside]]
+
+
+def _check_outcomes(
+    calls: Calls, experiment: str, unit: str, arms: tuple[str, ...], inside: Numbers, names: list[str]
+) -> None:
+    """Raises RefusedError as refuse_uneven says; only calls in which something was said can lack an outcome."""
+    spoken = np.isin(inside, calls.shown.call)
+    word = "customer_id" if unit == "customer" else unit
+    lacking = [
+        (arm, str(head[word])) for head in calls.unsettled if (arm := _arm_of(head, experiment)) in arms and head[word]
+    ]
+    told = [(name, _word(calls, unit, k)) for name, k, said in zip(names, inside, spoken, strict=True) if said]
+    everyone, some = Counter(arm for arm, _ in {*told, *lacking}), Counter(arm for arm, _ in set(lacking))
+    refuse_uneven(some, everyone)
+
+
+def _arm_of(head: Mapping[str, Any], experiment: str) -> str | None:
+    if head["experiment"] == experiment:
+        return None if head["arm"] is None else str(head["arm"])
+    return POLICY if experiment == HOLDOUT else None
 
 
 def _planned(config: Config, experiment: str) -> dict[str, float] | None:

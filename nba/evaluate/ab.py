@@ -171,6 +171,8 @@ def _every_day(difference: float, error: float, control: _Side, side: _Side, pla
 
 def _advice(effect: Effect, tolerance: float) -> str:
     """What a reader may do today, whatever day it is."""
+    if math.isnan(effect.difference):
+        return "cannot be judged: too few units in an arm have a value"
     if not effect.harm:
         if effect.always_low > 0:
             return "sure: more"

@@ -21,6 +21,7 @@ Numbers = NDArray[np.int64]
 MOST_IN_TWO_ARMS = 0.01
 MISMATCH = 0.001
 _CERTAINTY = 100.0
+_GROSS = 2.0  # outcomes are lost by a whole arm, not by a hundredth of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,13 @@ def _usual_control(arms: Sequence[str]) -> str:
     return next((name for name in ("control", "holdout", "nothing", "random", "off", "old") if name in arms), arms[0])
 
 
-def ratio(counts: Mapping[str, int], shares: Mapping[str, float] | None) -> Ratio:
-    """Units by arm against planned shares (None: equal ones)."""
+def ratio(counts: Mapping[str, int], shares: Mapping[str, float] | None, certainty: float = _CERTAINTY) -> Ratio:
+    """Units by arm against planned shares (None: equal ones). `certainty`: how near to them a mismatch is thought to be."""
     given = {name: 1.0 if shares is None else float(shares[name]) for name in counts}
     planned = {name: share / sum(given.values()) for name, share in given.items()}
     total = sum(counts.values())
     chi2 = sum((counts[name] - total * planned[name]) ** 2 / (total * planned[name]) for name in counts)
-    return Ratio(dict(counts), planned, chi2_p(chi2, len(counts) - 1), _always_p(counts, planned))
+    return Ratio(dict(counts), planned, chi2_p(chi2, len(counts) - 1), _always_p(counts, planned, certainty))
 
 
 def refuse_mismatch(found: Ratio) -> None:
@@ -99,10 +100,29 @@ def refuse_mismatch(found: Ratio) -> None:
         )
 
 
-def _always_p(counts: Mapping[str, int], planned: Mapping[str, float]) -> float:
+def refuse_uneven(open_units: Mapping[str, int], units: Mapping[str, int]) -> None:
+    """`open_units`: units with a suggestion without any outcome, of all `units` with a suggestion, by arm.
+
+    Raises RefusedError when they do not spread over the arms as the units do: what is left out then differs by arm.
+    """
+    shares = {name: float(count) for name, count in units.items() if count}
+    counts = {name: open_units.get(name, 0) for name in shares}
+    if len(counts) < 2 or not sum(counts.values()):
+        return
+    found = ratio(counts, shares, _GROSS)
+    if found.always_p < MISMATCH:
+        seen = ", ".join(f"{name} {count / units[name]:.1%}" for name, count in counts.items())
+        raise RefusedError(
+            f"outcomes are missing in one arm more than in another: units with a suggestion without any outcome: {seen} (p "
+            f"{found.always_p:.1g}): what is left out differs, so the arms are not alike; find why and report them (POST "
+            "/v1/outcomes), or say that silence means no (--open-means-no)"
+        )
+
+
+def _always_p(counts: Mapping[str, int], planned: Mapping[str, float], certainty: float) -> float:
     """1 / the Bayes factor of a Dirichlet around the planned shares against the planned shares themselves."""
-    log_factor = math.lgamma(_CERTAINTY) - math.lgamma(_CERTAINTY + sum(counts.values()))
+    log_factor = math.lgamma(certainty) - math.lgamma(certainty + sum(counts.values()))
     for name, count in counts.items():
-        prior = _CERTAINTY * planned[name]
+        prior = certainty * planned[name]
         log_factor += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(planned[name])
     return math.exp(-max(log_factor, 0.0))

@@ -7,7 +7,7 @@ import pytest
 
 from nba.errors import DataError, InputError, RefusedError
 from nba.evaluate.ab import Metric, check_before, compare, holm, holm_adjusted
-from nba.evaluate.experiment import assignment, ratio, refuse_mismatch
+from nba.evaluate.experiment import assignment, ratio, refuse_mismatch, refuse_uneven
 from nba.evaluate.power import Plan, lift_for, power_of, units_for
 
 ARMS = ("control", "new")
@@ -218,3 +218,20 @@ def test_what_costs_customers_is_counted() -> None:
         units_for(Plan(0.2, 0.4), 0.0)
     with pytest.raises(InputError, match="--icc 2"):
         Plan(0.2, 0.4, icc=2.0)
+
+
+def test_a_guardrail_without_a_figure_is_not_called_harmless() -> None:
+    """One unit of the new arm has a value: nothing can be said of harm, and nothing is."""
+    arm = np.arange(40) % 2
+    few = Metric("handle_s", np.full(40, 300.0), np.where((arm == 0) | (np.arange(40) == 1), 1.0, 0.0), harm=True)
+    assert compare(few, arm, ARMS)[0].says.startswith("cannot be judged")
+
+
+def test_missing_outcomes_are_compared_as_the_arms_are() -> None:
+    """60 of 1,000 against none is no chance, 60 against 50 is; nothing missing and one arm alone are no question."""
+    units = {"control": 1000, "new": 1000}
+    refuse_uneven({"control": 50, "new": 60}, units)
+    refuse_uneven({}, units)
+    refuse_uneven({"new": 60}, {"new": 1000, "nothing": 0})
+    with pytest.raises(RefusedError, match=r"control 0\.0%, new 6\.0%"):
+        refuse_uneven({"new": 60}, units)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -131,3 +132,42 @@ def test_power_before_the_start(journal: Any) -> None:
     assert found["customers"] == pytest.approx(12_559, abs=5) and found["days"] == 26
     assert found["detectable_lift"] == pytest.approx(0.177, abs=0.001) and 0.2 < found["power"] < 0.5
     assert "--mean with --deviation" in journal.nba("power", "--lift", 0.1, status=2)["problems"][0]
+
+
+def lacking(journal: Any, lost: Any) -> Any:
+    """Outcomes of the journal's rows, None for every customer of those arms for whom `lost` says so."""
+    table = pq.read_table(journal.state / "decisions", partitioning=None).select(["arm", "customer_id"]).to_pylist()
+    gone = [lost(row["arm"], crc32(row["customer_id"].encode())) for row in table]
+    return lambda outcomes: [None if hit else word for hit, word in zip(gone, outcomes, strict=True)]
+
+
+def test_outcomes_that_one_arm_lacks_are_refused(journal: Any, tmp_path: Path) -> None:
+    """Every fourth customer of one arm without outcomes, less than a fifth of all: refused; the same in both arms: counted."""
+    one = rows(journal, tmp_path, outcome=lacking(journal, lambda arm, n: arm == "kinder" and n % 4 == 0))
+    said = journal.nba("ab", "--decisions", one, "--experiment", "tone", status=1)
+    assert "missing in one arm" in said["problems"][0] and "kinder 2" in said["problems"][0]
+    journal.nba("ab", "--decisions", one, "--experiment", "tone", "--open-means-no")
+    both = rows(journal, tmp_path, outcome=lacking(journal, lambda arm, n: n % 8 == 0))
+    found = journal.nba("ab", "--decisions", both, "--experiment", "tone")
+    assert found["counts"]["without any outcome, left out"] > 25
+
+
+def test_a_guardrail_that_cannot_be_read_is_refused(journal: Any, tmp_path: Path) -> None:
+    """A misspelt delayed outcome beside the log: named by file and row, not passed over in silence."""
+    (tmp_path / "decisions").mkdir()
+    path = rows(journal, tmp_path / "decisions")
+    delayed = pq.read_table(journal.state / "outcomes_delayed", partitioning=None)
+    words = ["churnd", *delayed["outcome"].to_pylist()[1:]]
+    wrong = delayed.set_column(delayed.schema.get_field_index("outcome"), "outcome", pa.array(words))
+    (tmp_path / "outcomes_delayed").mkdir()
+    pq.write_table(wrong, tmp_path / "outcomes_delayed" / "part-0.parquet")
+    for verb in (("ab", "--experiment", "tone"), ("report", "--out", tmp_path / "r.html")):
+        said = journal.nba(*verb, "--decisions", path.parent, status=2)
+        assert "row 1" in said["problems"][0] and "churnd is none of" in said["problems"][0]
+
+
+def test_an_infinite_handle_time_is_refused(journal: Any, tmp_path: Path) -> None:
+    """One infinite value is named by its row; it does not turn the guardrail into "no harm"."""
+    path = rows(journal, tmp_path, handle_s=lambda arms: [float("inf") if i == 4 else 300.0 for i in range(len(arms))])
+    said = journal.nba("ab", "--decisions", path, "--experiment", "tone", "--guardrail", "handle_s", status=2)
+    assert "row 5: column 'handle_s': inf" in said["problems"][0]
