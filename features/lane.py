@@ -3,11 +3,18 @@
 The client library opens it (addresses, TLS, passwords, database) and then hands over the transport. Its own way of
 reading costs 58 µs for the MGET of a customer, this one 20 µs: no connection to borrow and return, no stream to wait
 on, one timer. Only for commands that may be repeated: one that dies with its connection is sent once more.
+
+Who waits in the event loop goes to sleep, and wakes up to cold caches: a read that is ready after 45 µs costs 100 µs, and
+what is computed from it half as much again as it would have. So the first 100 µs are waited for awake, as long as answers
+do come that soon (`_Patience`): with a Redis on this machine or near it, and no TLS, whose bytes are the library's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +22,8 @@ from typing import Any
 import hiredis
 
 _CLOSED = "the connection was closed"
+_AWAKE_S = 100e-6
+_READ_BYTES = 1 << 18
 Command = tuple[str | bytes | int, ...]
 
 
@@ -36,6 +45,26 @@ class _Before:
         """The one that is waited for gets the same error."""
 
 
+class _Patience:
+    """Whether it pays to wait awake: not for the next thousand commands once three answers in a row took longer."""
+
+    __slots__ = ("_asleep", "_missed")
+
+    def __init__(self) -> None:
+        self._missed = self._asleep = 0
+
+    def pays(self) -> bool:
+        """Ask before each command."""
+        self._asleep -= self._asleep > 0
+        return not self._asleep
+
+    def waited(self, in_time: bool) -> None:
+        """Tell it how a wait ended."""
+        self._missed = 0 if in_time else self._missed + 1
+        if self._missed == 3:
+            self._missed, self._asleep = 0, 1000
+
+
 class Lane(asyncio.Protocol):
     """A line to one Redis. `connect` gives an open connection of the client library; `timeout_s` is for each answer."""
 
@@ -48,6 +77,9 @@ class Lane(asyncio.Protocol):
         self._transport: Any = None
         self._origin: Any = None
         self._reader: Any = None
+        self._socket: socket.socket | None = None
+        self._buffer = bytearray(_READ_BYTES)
+        self._patience = _Patience()
         self._waiting: deque[asyncio.Future[Any] | _Before] = deque()
 
     async def call(self, *command: str | bytes | int) -> Any:
@@ -81,15 +113,52 @@ class Lane(asyncio.Protocol):
         if before is not None:
             self._waiting.append(before)
         self._waiting.append(answer)
-        self._transport.write(packed)
+        self._send(packed, answer)
+        if answer.done():
+            return _good(answer.result())
         timer = loop.call_later(self._timeout_s, self._expire, answer)
         try:
             found = await answer
         finally:
             timer.cancel()
-        if isinstance(found, Exception):
-            raise found
-        return found
+        return _good(found)
+
+    def _send(self, packed: bytes, answer: asyncio.Future[Any]) -> None:
+        """Send, and wait awake for a moment where that pays; `answer` may be there afterwards."""
+        near, transport = self._socket, self._transport
+        if near is None or not self._patience.pays() or transport.get_write_buffer_size():
+            transport.write(packed)
+            return
+        try:
+            sent = near.send(packed)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            transport.abort()
+            return
+        if sent < len(packed):
+            transport.write(packed[sent:])
+        else:
+            self._patience.waited(self._wait_awake(near, answer))
+
+    def _wait_awake(self, near: socket.socket, answer: asyncio.Future[Any]) -> bool:
+        """Whether the answer came. An end of the connection is left to the transport, which meets it too."""
+        until = time.perf_counter() + _AWAKE_S
+        while time.perf_counter() < until:
+            try:
+                size = near.recv_into(self._buffer)
+            except BlockingIOError:
+                os.sched_yield()  # on a machine with one core Redis needs this one
+                continue
+            except OSError:
+                return False
+            if not size:
+                return False
+            self._reader.feed(self._buffer, 0, size)
+            self._hand_out()
+            if answer.done():
+                return True
+        return False
 
     async def _open(self) -> None:
         async with self._opening:
@@ -102,6 +171,7 @@ class Lane(asyncio.Protocol):
             self._origin = transport.get_protocol()
             transport.set_protocol(self)
             self._transport = transport
+            self._socket = None if transport.get_extra_info("ssl_object") else _same_socket(transport)
 
     def _expire(self, answer: asyncio.Future[Any]) -> None:
         """A line that is silent for so long is not waited on any more: what is left of it would come out of turn."""
@@ -111,8 +181,12 @@ class Lane(asyncio.Protocol):
                 self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Hand the answers to those who wait, in their order; who has given up gets nothing."""
+        """What came while who waits was asleep."""
         self._reader.feed(data)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """The answers to those who wait, in their order; who has given up gets nothing."""
         while (found := self._reader.gets()) is not False:
             answer = self._waiting.popleft()
             if not answer.done():
@@ -121,11 +195,17 @@ class Lane(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever waits learns it now, and not when the time is over."""
         self._transport = None
+        self._let_go_of_socket()
         waiting, self._waiting = self._waiting, deque()
         for answer in waiting:
             if not answer.done():
                 answer.set_exception(ConnectionError(str(exc) if exc else _CLOSED))
         self._origin.connection_lost(exc)
+
+    def _let_go_of_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -136,3 +216,16 @@ class Lane(asyncio.Protocol):
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.disconnect()
+
+
+def _good(found: Any) -> Any:
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _same_socket(transport: Any) -> socket.socket:
+    """The transport's connection under a descriptor of our own: its own socket object refuses to be read from."""
+    near = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+    near.setblocking(False)
+    return near

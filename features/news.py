@@ -22,6 +22,8 @@ from redis.backoff import NoBackoff
 from features.keys import NEWS, customer_keys
 
 _FAILURES = (failed.RedisError, OSError)
+# What the library makes of answers that are no Redis's.
+_NONSENSE = (AttributeError, IndexError, TypeError, ValueError)
 _QUIET_S = 10.0
 _REST_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 _LOG = logging.getLogger(__name__)
@@ -78,14 +80,15 @@ class News:
 
     async def run(self) -> None:
         """Listen, and again after every failure, until cancelled."""
-        failures = 0
-        while True:
+        failures, task = 0, asyncio.current_task()
+        # An error while it is being cancelled would stand in the cancellation's place.
+        while task is None or not task.cancelling():
             try:
                 async with self._client.pubsub() as line:
                     await self._join(line)
                     failures = 0
                     await self._listen(line)
-            except _FAILURES as error:
+            except (*_FAILURES, *_NONSENSE) as error:
                 failures += 1
                 if failures == 1:
                     _LOG.warning("no news from Redis, so streams look every few seconds (allow PUB/SUB): %s", error)

@@ -27,6 +27,7 @@ from nba.clock import YEAR_2000_MS
 from nba.domain import Activity
 
 EVENT_BYTES = 32
+TYPE = 14  # of the 16 two-byte words of a record
 HAS_VALUE = 1
 SMALL = 2
 SMALL_BELOW = 1 << 40  # times a million events this is 2**60

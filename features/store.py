@@ -58,6 +58,12 @@ return found
 """
 
 
+def _is_read(values: Any, there: Any) -> bool:
+    """Whether this is what a Redis answers to a read; a server of another kind may answer anything."""
+    whole = isinstance(values, list) and len(values) == 4 and isinstance(there, int)
+    return whole and all(value is None or isinstance(value, bytes) for value in values)
+
+
 class Packed(NamedTuple):
     """What is to be appended for one customer: packed events and lines of the thread."""
 
@@ -129,6 +135,8 @@ class Store:
                 *values, there = await self._client.execute_command("EVAL", _READ, 4, *keys)
             else:
                 values, there = await self._lane.both(("MGET", *keys), ("EXISTS", *keys))
+            if not _is_read(values, there):
+                raise failed.ResponseError("something else than the values of four keys")
             # MGET says nothing of a key that holds another type, EXISTS counts it.
             foreign = () if there == 4 - values.count(None) else await self._foreign(keys)
         except FAILURES as error:
@@ -185,7 +193,11 @@ class Store:
         pipeline = self._client.pipeline(transaction=False)
         for customer_id, *parts in batch:
             pipeline.execute_command("EVAL", _APPEND, 4, *customer_keys(customer_id), self._ttl_s, *parts)
-        return await self._run(pipeline)
+        lengths = await self._run(pipeline)
+        with self._guard():
+            if not all(isinstance(each, list) and len(each) == 4 for each in lengths):
+                raise failed.ResponseError("something else than the lengths of four values")
+        return lengths
 
     async def _run(self, pipeline: Any) -> list[Any]:
         with self._guard():
@@ -238,7 +250,10 @@ class Store:
         pipeline.execute_command("HGET", key, interaction_id)
         pipeline.execute_command("EXPIRE", key, PINS_TTL_S)
         _, standing, _ = await self._run(pipeline)
-        return bytes(standing).decode()
+        with self._guard():
+            if not isinstance(standing, bytes):
+                raise failed.ResponseError("something else than an arm")
+        return standing.decode()
 
     async def ingest_mark(self, fingerprint: str) -> bytes | None:
         """How far the ingestion of a file had come; None: not begun, or finished. Raises StoreError."""

@@ -6,28 +6,44 @@ The rest of the story (`data_used` with a text in the config, say) is told from 
 as the log is: one for each event id, the earliest and then the smallest, in order of time.
 
 A line is a list: at_ms, event hash, type, channel, subject, text, interaction; what is missing at its end is left out.
+msgspec reads and checks all lines in one call; only a thread with a damaged line is read line by line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from features.packing import event_hash
+from features.packing import TYPE, event_hash
 from features.spec import FeatureSpec
 from nba.config import ActivityType
 from nba.domain import Activity, OpenIssue, ThreadEntry
 
 BYTES_AN_ENTRY = 256  # the room a thread has for each of `thread_events` before it is shortened
-_Line = list[Any]
-_BY_TIME = itemgetter(0, 1)
-_WIDTH = 7
+
+
+class Line(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """An event as the thread keeps it. `event`: the hash of its id."""
+
+    at_ms: int
+    event: int
+    type: str
+    channel: str
+    subject: str | None = None
+    text: str | None = None
+    interaction_id: str | None = None
+
+
+_LINES = msgspec.json.Decoder(Line)
+_BY_TIME = attrgetter("at_ms", "event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,54 +77,45 @@ def weighty(kind: ActivityType) -> bool:
 
 def line(event: Activity) -> bytes:
     """An event as one line."""
-    fields: _Line = [event.at_ms, event_hash(event.event_id), event.type, event.channel]
-    fields += [event.subject, event.text, event.interaction_id]
+    subject, text, interaction_id = event.subject, event.text, event.interaction_id
+    return _written(
+        Line(event.at_ms, event_hash(event.event_id), event.type, event.channel, subject, text, interaction_id)
+    )
+
+
+def _written(kept: Line) -> bytes:
+    fields: list[Any] = [*msgspec.structs.astuple(kept)]
     while fields[-1] is None:
         fields.pop()
     return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def read_lines(raw: bytes) -> tuple[list[Any], bool]:
-    """The lines of JSON that can be read, and whether there were others."""
-    lines = raw.split(b"\n")
-    try:
-        return orjson.loads(b"[" + b",".join(part for part in lines if part) + b"]"), False
-    except orjson.JSONDecodeError:
-        return [found for found in map(_loads, lines) if found is not None], True
-
-
-def _loads(text: bytes) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def settled(raw: bytes) -> tuple[list[_Line], bool]:
+def settled(raw: bytes) -> tuple[list[Line], bool]:
     """The lines in order of time, one for each event id, and whether some could not be read."""
     if not raw:
         return [], False
-    found, damaged = read_lines(raw)
-    lines = [entry for entry in found if _whole(entry)]
-    damaged = damaged or len(lines) < len(found)
-    if len({entry[1] for entry in lines}) < len(lines):
+    try:
+        lines, damaged = _LINES.decode_lines(raw), False
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        lines, damaged = _readable(raw), True
+    if len({entry.event for entry in lines}) < len(lines):
         return _once(lines), damaged
     lines.sort(key=_BY_TIME)
     return lines, damaged
 
 
-def _whole(entry: object) -> bool:
-    if type(entry) is not list or not 4 <= len(entry) <= _WIDTH:
-        return False
-    at_ms, event, kind, channel, *rest = entry
-    words = (kind, channel, *rest)
-    return type(at_ms) is int and type(event) is int and all(word is None or type(word) is str for word in words)
+def _readable(raw: bytes) -> list[Line]:
+    found = []
+    for part in raw.split(b"\n"):
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            found.append(_LINES.decode(part))
+    return found
 
 
-def _once(lines: Iterable[_Line]) -> list[_Line]:
-    first: dict[int, _Line] = {}
-    for entry in sorted(lines, key=lambda e: (e[0], orjson.dumps(e))):
-        first.setdefault(entry[1], entry)
+def _once(lines: Iterable[Line]) -> list[Line]:
+    first: dict[int, Line] = {}
+    for entry in sorted(lines, key=lambda e: (e.at_ms, _written(e))):
+        first.setdefault(entry.event, entry)
     return sorted(first.values(), key=_BY_TIME)
 
 
@@ -123,62 +130,67 @@ def read_story(
     if not raw and not spec.told_codes:
         return _NOTHING
     lines, damaged = settled(raw)
-    while lines and lines[-1][0] > now_ms:
+    while lines and lines[-1].at_ms > now_ms:
         lines.pop()
     opened, closed, bad = _issues(lines, spec)
     return Story(
         entries=tuple(map(_entry, _told(lines, log, now_ms, spec, count))),
-        open_issues=tuple(OpenIssue(e[2], e[0], e[3], _word(e, 4)) for e in opened),
+        open_issues=tuple(OpenIssue(e.type, e.at_ms, e.channel, e.subject) for e in opened),
         closed=_when_and_where(closed),
         bad_experience=_when_and_where(bad),
         damaged=damaged,
     )
 
 
-def _told(lines: list[_Line], log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec, count: int) -> list[_Line]:
+def _told(lines: list[Line], log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec, count: int) -> list[Line]:
     """The newest `count` entries, from the lines and from what the log tells without one."""
     newest = lines[-count:]
     if not spec.told_codes:
         return newest
-    past = log[: int(log[:, 0].searchsorted(np.uint64(max(now_ms, 0)), side="right"))]
-    rows = np.flatnonzero(spec.told[(past[:, 3] >> np.uint64(32)) & np.uint64(0xFFFF)])[-count:]
-    known = {entry[1] for entry in lines}
-    quiet = [_from_log(record, spec) for record in past[rows].tolist() if record[1] not in known]
+    rows = _newest_told(log, now_ms, spec, count)
+    known = {entry.event for entry in lines}
+    quiet = [_from_log(record, spec) for record in rows.tolist() if record[1] not in known]
     if not quiet:
         return newest
     return sorted([*newest, *quiet], key=_BY_TIME)[-count:]
 
 
-def _from_log(record: list[int], spec: FeatureSpec) -> _Line:
+def _newest_told(log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec, count: int) -> NDArray[np.uint64]:
+    """The newest `count` records up to `now_ms` whose type is told, the newest part of the log first asked alone."""
+    if len(log) and log[-1, 0] > now_ms:
+        log = log[: int(log[:, 0].searchsorted(np.uint64(max(now_ms, 0)), side="right"))]
+    recent = log[-4 * count :]
+    rows = spec.told.take(recent.view(np.uint16)[:, TYPE]).nonzero()[0]
+    if len(rows) < count and len(recent) < len(log):
+        return log.take(spec.told.take(log.view(np.uint16)[:, TYPE]).nonzero()[0][-count:], axis=0)
+    return recent.take(rows[-count:], axis=0)
+
+
+def _from_log(record: list[int], spec: FeatureSpec) -> Line:
     at_ms, event, _, tail = record
-    return [at_ms, event, spec.told_codes[(tail >> 32) & 0xFFFF], spec.channel_names.get((tail >> 48) & 0xFF, "")]
+    return Line(at_ms, event, spec.told_codes[(tail >> 32) & 0xFFFF], spec.channel_names.get((tail >> 48) & 0xFF, ""))
 
 
-def _entry(fields: _Line) -> ThreadEntry:
-    at_ms, _, kind, channel, *words = fields
-    return ThreadEntry(at_ms, channel, kind, *words)
+def _entry(kept: Line) -> ThreadEntry:
+    return ThreadEntry(kept.at_ms, kept.channel, kept.type, kept.subject, kept.text, kept.interaction_id)
 
 
-def _word(entry: _Line, place: int) -> str | None:
-    return entry[place] if len(entry) > place else None
+def _when_and_where(entry: Line | None) -> tuple[int | None, str | None]:
+    return (None, None) if entry is None else (entry.at_ms, entry.interaction_id)
 
 
-def _when_and_where(entry: _Line | None) -> tuple[int | None, str | None]:
-    return (None, None) if entry is None else (entry[0], _word(entry, 6))
-
-
-def _issues(lines: Iterable[_Line], spec: FeatureSpec) -> tuple[list[_Line], _Line | None, _Line | None]:
+def _issues(lines: Iterable[Line], spec: FeatureSpec) -> tuple[list[Line], Line | None, Line | None]:
     """What is open at the end, the last line that closed something, and the last bad experience (opening one is one).
 
     Of one moment, what opens comes before what closes, for files that know only the day.
     """
     weights = spec.weighty
-    heavy = [entry for entry in lines if entry[2] in weights]
-    heavy.sort(key=lambda e: (e[0], weights[e[2]].closes_issue, e[1]))
-    opened: list[_Line] = []
+    heavy = [entry for entry in lines if entry.type in weights]
+    heavy.sort(key=lambda e: (e.at_ms, weights[e.type].closes_issue, e.event))
+    opened: list[Line] = []
     closed = bad = None
     for entry in heavy:
-        kind = weights[entry[2]]
+        kind = weights[entry.type]
         if kind.closes_issue:
             opened = [issue for issue in opened if not _closes(entry, issue)]
             closed = entry
@@ -189,9 +201,8 @@ def _issues(lines: Iterable[_Line], spec: FeatureSpec) -> tuple[list[_Line], _Li
     return opened, closed, bad
 
 
-def _closes(closing: _Line, issue: _Line) -> bool:
-    subject = _word(closing, 4)
-    return subject is None or _word(issue, 4) in (None, subject)
+def _closes(closing: Line, issue: Line) -> bool:
+    return closing.subject is None or issue.subject in (None, closing.subject)
 
 
 def shortened(raw: bytes, spec: FeatureSpec) -> bytes:
@@ -202,20 +213,20 @@ def shortened(raw: bytes, spec: FeatureSpec) -> bytes:
     with it what an event that arrives later than all this could have opened or closed.
     """
     lines, _ = settled(raw)
-    heavy = [entry for entry in lines if entry[2] in spec.weighty]
+    heavy = [entry for entry in lines if entry.type in spec.weighty]
     kept: set[int] = set()
     room = spec.config.thread_events * BYTES_AN_ENTRY
     for group, share in ((lines, 2), (heavy, 4), (_issues(lines, spec)[0], 8)):
         kept |= _fitting(group[-spec.config.thread_events :], room // share)
-    return b"".join(orjson.dumps(e, option=orjson.OPT_APPEND_NEWLINE) for e in lines if e[1] in kept)
+    return b"".join(_written(entry) for entry in lines if entry.event in kept)
 
 
-def _fitting(entries: Sequence[_Line], room: int) -> set[int]:
+def _fitting(entries: Sequence[Line], room: int) -> set[int]:
     """The event hashes of the newest entries that fit, the newest always."""
     kept: set[int] = set()
     for entry in reversed(entries):
-        room -= len(orjson.dumps(entry)) + 1
+        room -= len(_written(entry))
         if room < 0 and kept:
             break
-        kept.add(entry[1])
+        kept.add(entry.event)
     return kept

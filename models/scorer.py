@@ -46,6 +46,7 @@ class Scorer:
         self._offer_places, self._pair_places = schema.places("offer"), schema.places("pair")
         self._pair_take = [_PAIR_NAMES.index(schema.names[i]) for i in self._pair_places]
         self._row_of = {offer.id: row for row, offer in enumerate(catalog.offers)}
+        self._all = list(self._row_of)
         self._rows = np.full((len(catalog.offers), len(schema.columns)), np.nan, dtype=np.float32)
         self._rows[:, self._offer_places] = schema.offer_table(catalog)
         self._base = np.array([(base or {}).get(offer.id, np.nan) for offer in catalog.offers])
@@ -87,9 +88,12 @@ class Scorer:
         accept, yes, no = (*heads, None, None)[:3]
         return Scores(accept, yes, no, self._base[rows])
 
-    def _places(self, candidates: Sequence[Candidate]) -> list[int]:
+    def _places(self, candidates: Sequence[Candidate]) -> Sequence[int]:
+        ids = [candidate.offer.id for candidate in candidates]
+        if ids == self._all:
+            return range(len(ids))
         try:
-            return [self._row_of[candidate.offer.id] for candidate in candidates]
+            return [self._row_of[offer_id] for offer_id in ids]
         except KeyError as error:
             raise ModelError(f"offer {error} is newer than the loaded model: reload the engine") from error
 
@@ -104,7 +108,7 @@ class Scorer:
             raise ModelError(f"{self.version}: the model does not run ({error}): roll back, or train again") from error
 
     def _matrix(
-        self, x: Mapping[str, Value], candidates: Sequence[Candidate], rows: list[int] | None = None
+        self, x: Mapping[str, Value], candidates: Sequence[Candidate], rows: Sequence[int] | None = None
     ) -> NDArray[np.float32]:
         matrix = self._rows[self._places(candidates) if rows is None else rows]
         matrix[:, self._number_places] = self._numbers(x)

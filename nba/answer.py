@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from nba.clock import format_at
@@ -63,14 +64,23 @@ def thread_line(config: Config, entry: ThreadEntry, locale: str) -> dict[str, An
     """One line of the story so far: the words of the activity type, else what the event said of itself."""
     kind = config.features.activities.get(entry.activity)
     words = kind.text.get(locale) or next(iter(kind.text.values()), None) if kind else None
-    if words and "{" in words:
-        told = {"{subject}": entry.subject or "", "{text}": entry.text or ""}
-        text = re.sub(r"\{subject\}|\{text\}", lambda m: told[m[0]], words)
-    elif words:
-        text = words
-    else:
+    if not words:
         text = entry.text or f"{entry.activity.replace('_', ' ')} {entry.subject or ''}"
+    else:
+        text = "".join(_filled(part, entry) for part in _parts(words))
     return {"at": format_at(entry.at_ms), "channel": entry.channel, "activity": entry.activity, "text": clean(text)}
+
+
+@lru_cache(maxsize=1024)
+def _parts(words: str) -> tuple[str, ...]:
+    """The words of an activity type, split at what an event fills in."""
+    return tuple(part for part in re.split(r"(\{subject\}|\{text\})", words) if part)
+
+
+def _filled(part: str, entry: ThreadEntry) -> str:
+    if part == "{subject}":
+        return entry.subject or ""
+    return entry.text or "" if part == "{text}" else part
 
 
 def plain_numbers(features: Mapping[str, Value]) -> dict[str, Value]:
@@ -106,4 +116,5 @@ def _suggestion(suggestion: Suggestion) -> dict[str, Any]:
         "saving_month": suggestion.saving_month,
         "propensity": suggestion.propensity,
         "explored": suggestion.explored,
+        **({"skill": suggestion.skill} if suggestion.skill else {}),
     }

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nba.candidates import Candidate
 from nba.config import Policy, Worth
 from nba.domain import Kind, Scores
-from nba.errors import RuleError
-from nba.rules import Rule, Value
+from nba.rules import Block, Rule, Values
 
 DEFAULT_BASE_ACCEPT: dict[Kind, float] = {
     "resolve": 0.5, "inform": 0.4, "escalate": 0.3, "optimize": 0.2, "retain": 0.15, "cross_sell": 0.04, "up_sell": 0.04,
@@ -45,31 +44,35 @@ class Arbiter:
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._context = tuple((Rule(weight.when), weight) for weight in policy.worth.context)
-        self.variables = frozenset(name for rule, _ in self._context for name in rule.variables)
+        self._context = policy.worth.context
+        self._whens = Block([Rule(weight.when) for weight in policy.worth.context])
+        self.variables = frozenset(name for rule in self._whens.rules for name in rule.variables)
 
     def rank(
         self,
         candidates: Sequence[Candidate],
         scores: Scores | None,
         places: Mapping[str, int],
-        values: Mapping[str, Value],
+        values: Values,
         own_margin: float,
     ) -> list[Ranked]:
         """Candidates in falling order of expected value; ties by offer id. `places`: offer id to its row in `scores`."""
         weights = self._weights(values)
-        ranked = [self._ranked(c, scores, places[c.offer.id], weights, own_margin) for c in candidates]
+        heads = _whole(scores, [places[c.offer.id] for c in candidates])
+        ranked = [self._ranked(c, heads, places[c.offer.id], weights, own_margin) for c in candidates]
+        if heads is not scores:
+            ranked = [replace(item, scored=False) for item in ranked]
         return sorted(ranked, key=lambda r: (-r.expected_value, r.candidate.offer.id))
 
     def base_accept(self, kind: Kind) -> float:
         """The base rate that stands in for a missing score."""
         return self._policy.base_accept.get(kind, DEFAULT_BASE_ACCEPT[kind])
 
-    def _weights(self, values: Mapping[str, Value]) -> tuple[dict[str, float], dict[str, float]]:
+    def _weights(self, values: Values) -> tuple[dict[str, float], dict[str, float]]:
         by_kind: dict[str, float] = {}
         by_offer: dict[str, float] = {}
-        for rule, weight in self._context:
-            if _holds(rule, values):
+        for answer, weight in zip(self._whens.ask(values), self._context, strict=True):
+            if answer is True:  # a condition that cannot be evaluated does not hold
                 for kind in weight.kinds:
                     by_kind[kind] = by_kind.get(kind, 1.0) * weight.times
                 for offer in weight.offers:
@@ -118,14 +121,17 @@ def _base(scores: Scores | None, place: int, of_kind: float) -> float:
 def _stay(scores: Scores | None, place: int) -> tuple[float, float]:
     if scores is None or scores.stay_if_accepted is None or scores.stay_if_not is None:
         return 1.0, 1.0
-    stay_1, stay_0 = float(scores.stay_if_accepted[place]), float(scores.stay_if_not[place])
-    if 0.0 <= stay_1 <= 1.0 and 0.0 <= stay_0 <= 1.0:
-        return stay_1, stay_0
-    return 1.0, 1.0
+    return float(scores.stay_if_accepted[place]), float(scores.stay_if_not[place])
 
 
-def _holds(rule: Rule, values: Mapping[str, Value]) -> bool:
-    try:
-        return rule.truth(values)
-    except RuleError:
-        return False
+def _whole(scores: Scores | None, places: Sequence[int]) -> Scores | None:
+    """The scores, without their stay head where it gives one of these offers no probability.
+
+    Without it for all: an offer that was taken to keep everybody would outrank those that were not.
+    """
+    if scores is None or scores.stay_if_accepted is None or scores.stay_if_not is None:
+        return scores
+    heads = (scores.stay_if_accepted, scores.stay_if_not)
+    if all(0.0 <= head[place] <= 1.0 for head in heads for place in places):
+        return scores
+    return replace(scores, stay_if_accepted=None, stay_if_not=None)

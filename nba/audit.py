@@ -112,12 +112,13 @@ def _something_to_serve(config: Config, case: Case) -> bool:
         return True
     if any(now - issue.since_ms < rule.issue_valid_days * DAY_MS for issue in customer.open_issues):
         return True
-    if customer.closed_in is not None and customer.closed_in == case.request.interaction_id:
-        return False
+    resolved = customer.closed_in is not None and customer.closed_in == case.request.interaction_id
     intent = case.columns.get(rule.intent_field)
-    if intent is not None and intent in rule.service_intents:
+    if intent is not None and intent in rule.service_intents and not resolved:
         return True
-    bad = customer.bad_experience_ms
+    bad, closed = customer.bad_experience_ms, customer.closed_ms
+    if resolved and bad is not None and closed is not None and bad <= closed:
+        return False
     return bad is not None and now - bad < rule.rest_after_bad_experience_h * 3_600_000
 
 
@@ -125,6 +126,8 @@ def _contacts(config: Config, rules: CatalogRules, case: Case, decision: Decisio
     for suggestion in decision.suggestions:
         offer = _offer(config, suggestion)
         helps = offer.kind in SERVICE_KINDS
+        if not helps and "contacts" in case.customer.degraded:
+            yield f"contact: {offer.id} though nobody knows what was offered before"
         if not helps or offer.contact is not None:
             yield from _own_limits(config, case, offer)
         if not helps:
@@ -143,11 +146,7 @@ def _own_limits(config: Config, case: Case, offer: Offer) -> Iterator[str]:
     for contact in mine:
         if contact.outcome == "declined" and now - contact.at_ms < limit.rest_after_decline_days * DAY_MS:
             yield f"contact: {offer.id} was declined"
-        if (
-            contact.outcome == "accepted"
-            and contact.offer_id == offer.id
-            and now - contact.at_ms < limit.per_days * DAY_MS
-        ):
+        if contact.outcome == "accepted" and now - contact.at_ms < limit.per_days * DAY_MS:
             yield f"contact: {offer.id} was accepted"
     times = _occasions(mine, case, limit.per_days)
     if len(times) >= limit.at_most:
@@ -193,7 +192,8 @@ def _max_cost(config: Config, rules: CatalogRules, case: Case, decision: Decisio
     limit = case.request.max_cost_month
     for suggestion in decision.suggestions:
         candidate = _candidate(case, suggestion.offer_id)
-        priced = candidate.offer.is_plan or bool(candidate.offer.price_month)
+        offer = candidate.offer
+        priced = offer.is_plan or bool(offer.price_month) or offer.cost_month is not None
         if limit is not None and priced and (candidate.cost_month is None or candidate.cost_month > limit):
             yield f"max_cost: {suggestion.offer_id} costs {candidate.cost_month}"
 
@@ -201,7 +201,7 @@ def _max_cost(config: Config, rules: CatalogRules, case: Case, decision: Decisio
 def _dominated(config: Config, rules: CatalogRules, case: Case, decision: Decision) -> Iterator[str]:
     for suggestion in decision.suggestions:
         mine = _candidate(case, suggestion.offer_id)
-        if not mine.offer.is_plan or mine.cost_month is None:
+        if not mine.offer.is_alternative or mine.cost_month is None:
             continue
         for other in case.candidates:
             better = (

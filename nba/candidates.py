@@ -9,10 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from nba.celtext import OF_A_PAIR
 from nba.config import Catalog, Offer
 from nba.domain import Column, Stage
 from nba.errors import RuleError
 from nba.rules import Answer, Block, Names, Rule, Value, Values, flat
+from nba.wording import minor_digits
 
 
 class Candidate(NamedTuple):
@@ -43,20 +45,30 @@ class Withheld(NamedTuple):
 class OfferRules:
     """The compiled rules of one offer, its attributes, price and margin written in as constants.
 
-    `comparable`: it is another way to pay for the same use. `unfit`, `too_small`: what is said when it is not eligible.
+    `pair`: the variables that the rules ask for in the place of saving_month and cost_month, as far as they do; `place`
+    in the catalog makes them the offer's own, so that rules of many offers can be asked together. `comparable`: it is
+    another way to pay for the same use. `digits`: decimals of the currency. `is_service`: it costs nothing and is enough
+    for everybody. `unfit`, `too_small`: what is said when it is not eligible.
     """
 
-    __slots__ = ("comparable", "cost", "covers", "eligible", "is_plan", "offer", "say", "too_small", "unfit")
+    __slots__ = (
+        "comparable", "cost", "covers", "digits", "eligible", "is_plan", "is_service", "offer", "pair", "say", "too_small",
+        "unfit",
+    )  # fmt: skip
 
-    def __init__(self, offer: Offer) -> None:
+    def __init__(self, offer: Offer, place: int, digits: int) -> None:
         constants = offer_constants(offer)
-        self.offer = offer
+        own = {name: f"{name}_{place}" for name in OF_A_PAIR}
+        self.offer, self.digits = offer, digits
         self.is_plan = offer.is_plan
-        self.eligible = Rule(offer.eligible, constants)
+        self.eligible = Rule(offer.eligible, constants, (), own)
         self.cost = None if offer.cost_month is None else Rule(offer.cost_month, constants)
         self.covers = None if offer.covers is None else Rule(offer.covers, constants)
-        self.say = tuple(Rule(say.when, constants) for say in offer.say)
+        self.say = tuple(Rule(say.when, constants, (), own) for say in offer.say)
+        read = {name for rule in (self.eligible, *self.say) for scope, name in rule.reads if not scope}
+        self.pair = tuple((name, own[name]) for name in OF_A_PAIR if name in read)
         self.comparable = self.is_plan or self.cost is not None  # something new to buy saves nothing for the same use
+        self.is_service = not self.comparable and not offer.price_month and (self.covers is None or self.covers.always)
         self.unfit = Withheld(offer.id, "eligibility", offer.eligible)
         self.too_small = Withheld(offer.id, "eligibility", f"not enough for what they use: {offer.covers}")
 
@@ -66,40 +78,45 @@ class OfferRules:
 
 
 class _Together:
-    """One rule of some offers, asked at once. `places`: which offers."""
+    """Rules of some offers, asked at once, and each only once: rows of one rule an offer, None where it has none."""
 
     __slots__ = ("_block", "_places", "_width")
 
-    def __init__(self, rules: Sequence[Rule | None]) -> None:
-        self._places = [place for place, rule in enumerate(rules) if rule is not None]
-        self._block = Block([rule for rule in rules if rule is not None])
-        self._width = len(rules)
+    def __init__(self, *rows: Sequence[Rule | None]) -> None:
+        self._width = len(rows[0])
+        every = [rule for row in rows for rule in row]
+        distinct = {rule.cel: rule for rule in every if rule is not None}
+        self._block = Block(list(distinct.values()))
+        asked = {text: number for number, text in enumerate(distinct)}
+        self._places = [len(asked) if rule is None else asked[rule.cel] for rule in every]
 
-    def ask(self, values: Values) -> list[Answer]:
-        """An answer for each offer; None for those that were not asked."""
-        out: list[Answer] = [None] * self._width
-        for place, answer in zip(self._places, self._block.ask(values), strict=True):
-            out[place] = answer
-        return out
+    def ask(self, values: Values) -> list[list[Answer]]:
+        """For each row an answer an offer; None for those that were not asked."""
+        found = [*self._block.ask(values), None]
+        out = [found[place] for place in self._places]
+        return [out[start : start + self._width] for start in range(0, len(out), self._width)]
 
 
 class CatalogRules:
     """All offers compiled, in the order of the catalog.
 
-    `costs` and `costs_on_top` (those that read `own_cost_month`), `covers` and `eligible` (those that do not read what
-    differs from offer to offer) answer for the whole catalog at once.
+    `costs_and_covers`, `costs_on_top` (those that read `own_cost_month`) and `eligible` answer for the whole catalog at once.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        self.offers = tuple(OfferRules(offer) for offer in catalog.offers)
+        digits = minor_digits(catalog.currency)
+        self.offers = tuple(OfferRules(offer, place, digits) for place, offer in enumerate(catalog.offers))
         self.by_id = {rules.offer.id: rules for rules in self.offers}
         self.place = {rules.offer.id: place for place, rules in enumerate(self.offers)}
         self.variables = frozenset(name for o in self.offers for rule in o.all() for name in rule.variables)
-        self.costs = _Together([_unless(o.cost, _on_top(o.cost)) for o in self.offers])
+        self.costs_and_covers = _Together(
+            [_unless(o.cost, _on_top(o.cost)) for o in self.offers],
+            [_unless(o.covers, o.covers is not None and o.covers.always) for o in self.offers],
+        )
         self.costs_on_top = _Together([_unless(o.cost, not _on_top(o.cost)) for o in self.offers])
-        self.covers = _Together([_unless(o.covers, o.covers is not None and o.covers.always) for o in self.offers])
-        self.eligible = _Together([_unless(o.eligible, o.eligible.per_offer) for o in self.offers])
+        self.eligible = _Together([o.eligible for o in self.offers])
+        self.paired = tuple((place, o.pair) for place, o in enumerate(self.offers) if o.pair)
 
     def own(self, profile: Mapping[str, Value]) -> OfferRules | None:
         """The customer's own plan: the offer whose id is `profile.plan`; None when there is none such."""
@@ -148,14 +165,24 @@ def _all_names(given: Mapping[str, Mapping[str, Value]]) -> list[tuple[str, str,
 
 
 def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, Value]) -> list[Candidate]:
-    """One candidate for each offer of the catalog, in its order. Adds `own_cost_month` to `values` when it is known."""
-    costs = rules.costs.ask(values)
+    """One candidate for each offer of the catalog, in its order.
+
+    Adds to `values` what is known then: `own_cost_month`, and the variables of each offer's own (`OfferRules.pair`).
+    """
+    costs, covers = rules.costs_and_covers.ask(values)
     own = rules.own(profile)
     own_cost = None if own is None else _own_cost(own, costs[rules.place[own.offer.id]])
     if own_cost is not None:
         values.learn("own_cost_month", own_cost)
-    asked = zip(rules.offers, costs, rules.costs_on_top.ask(values), rules.covers.ask(values), strict=True)
-    return [_candidate(offer, a if b is None else b, c, own, own_cost) for offer, a, b, c in asked]
+    [on_top] = rules.costs_on_top.ask(values)
+    asked = zip(rules.offers, costs, on_top, covers, strict=True)
+    made = [_candidate(offer, a if b is None else b, c, own, own_cost) for offer, a, b, c in asked]
+    for place, pair in rules.paired:
+        for name, variable in pair:
+            value = getattr(made[place], name)
+            if value is not None:
+                values.learn(variable, value)
+    return made
 
 
 def make_candidate(rules: CatalogRules, values: Values, profile: Mapping[str, Value], place: int) -> Candidate:
@@ -172,16 +199,6 @@ def _asked(rule: Rule | None, values: Values) -> Answer:
     return None if rule is None else rule.answer(values)
 
 
-def with_pair(values: Values, candidate: Candidate) -> Values:
-    """`values` with this candidate's own variables set in place: cost_month and saving_month."""
-    for name, value in (("cost_month", candidate.cost_month), ("saving_month", candidate.saving_month)):
-        if value is None:
-            values.pop(name, None)
-        else:
-            values[name] = value
-    return values
-
-
 def _own_cost(own: OfferRules, cost: Answer) -> float | None:
     try:
         return _cost(own, cost, None)
@@ -193,26 +210,35 @@ def _candidate(
     rules: OfferRules, cost: Answer, covers: Answer, own: OfferRules | None, own_cost: float | None
 ) -> Candidate:
     offer = rules.offer
+    if rules.is_service:
+        return Candidate(offer, offer.price_month if own_cost is None else own_cost, None, True, offer.margin_month)
     margin = offer.margin_month - (own.offer.margin_month if own is not None and rules.is_plan else 0.0)
     try:
         money = own_cost if rules is own and own_cost is not None else _cost(rules, cost, own_cost)
         enough = rules.covers is None or rules.covers.always or rules.covers.as_truth(covers)
     except RuleError as error:
         return Candidate(offer, None, None, False, margin, str(error))
-    saving = round(own_cost - money, 2) if rules.comparable and own_cost is not None and money is not None else None
+    saving = (
+        round(own_cost - money, rules.digits)
+        if rules.comparable and own_cost is not None and money is not None
+        else None
+    )
     return Candidate(offer, money, saving, enough, margin)
 
 
 def _cost(rules: OfferRules, answer: Answer, own_cost: float | None) -> float | None:
-    """The formula where there is one; a plan's price; for anything else its price on top of what the customer pays."""
+    """The formula where there is one; a plan's price; for anything else its price on top of what the customer pays.
+
+    None: that is not known, and so neither is what they would pay in all.
+    """
     offer = rules.offer
     if rules.cost is not None:
-        return round(rules.cost.as_number(answer), 2)
+        return round(rules.cost.as_number(answer), rules.digits)
     if rules.is_plan:
         return offer.price_month
-    if own_cost is None or not offer.price_month:
+    if not offer.price_month:
         return offer.price_month if own_cost is None else own_cost
-    return round(own_cost + offer.price_month, 2)
+    return None if own_cost is None else round(own_cost + offer.price_month, rules.digits)
 
 
 PAIR_COLUMNS = (

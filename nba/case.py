@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from nba.candidates import Candidate, CatalogRules, Withheld, make_candidates, rule_values, with_pair
+from nba.candidates import Candidate, CatalogRules, Withheld, make_candidates, rule_values
 from nba.config import Config, Offer
 from nba.domain import SERVICE_KINDS, Customer
 from nba.funnel import Call, Passed, run_funnel
@@ -103,7 +103,7 @@ class CaseMaker:
         sayable, withheld = [], list(passed.withheld)
         for candidate in passed.candidates:
             facts = partial(facts_of, of, candidate, of.locale)
-            template = self._phrases.best_template(candidate.offer, with_pair(of.values, candidate), facts)
+            template = self._phrases.best_template(candidate.offer, of.values, facts)
             missing = self._no_evidence(of.customer, candidate.offer, template)
             if missing is None:
                 templates[candidate.offer.id] = template
@@ -127,9 +127,10 @@ class CaseMaker:
         self, customer: Customer, profile: Mapping[str, Value], context: Mapping[str, Value]
     ) -> dict[str, Value]:
         found = {**self._blank, **customer.features, **profile, **context}
-        if len(found) == len(self._blank):
-            return found
-        return {name: found[name] for name in self._blank}  # a profile may hold fields of an older config
+        if len(found) > len(self._blank):  # a profile holds names too, and perhaps fields of an older config
+            for name in found.keys() - self._blank.keys():
+                del found[name]
+        return found
 
     def _locale(self, *wanted: Value) -> str:
         locales = self._config.policy.locales

@@ -22,8 +22,8 @@ from nba.errors import RuleError
 Value = float | str | bool | None
 SCOPES = ("features", "profile", "context", "own", "attributes")
 SCALARS = ("price_month", "margin_month", "saving_month", "cost_month", "own_cost_month")
-# What differs from offer to offer for the same customer.
-SETTABLE = ("saving_month", "cost_month")
+# What differs from offer to offer for the same customer: each offer's rules read variables of their own (`Rule`, renamed).
+OF_A_PAIR = ("saving_month", "cost_month")
 FUNCTIONS = ("min", "max", "ceil", "floor", "abs")
 # Names that the written-out functions bind; no rule can mean them.
 BOUND = "let__"
@@ -75,16 +75,18 @@ def references(text: str, bare: Collection[str] = ()) -> set[tuple[str, str]]:
     return found
 
 
-def rewritten(text: str, constants: Mapping[str, Value], bare: Collection[str]) -> str:
+def rewritten(text: str, constants: Mapping[str, Value], bare: Collection[str], renamed: Mapping[str, str]) -> str:
     """The CEL that is compiled. Raises RuleError when a function is given too many or too few operands."""
-    return _written([(_kind(m), _translate(m, constants, bare)) for m in _TOKEN.finditer(text)])
+    return _written([(_kind(m), _translate(m, constants, bare, renamed)) for m in _TOKEN.finditer(text)])
 
 
 def _kind(match: re.Match[str]) -> str:
     return "has" if match["has"] else "ref" if match["ref"] else str(match.lastgroup)
 
 
-def _translate(match: re.Match[str], constants: Mapping[str, Value], bare: Collection[str]) -> str:
+def _translate(
+    match: re.Match[str], constants: Mapping[str, Value], bare: Collection[str], renamed: Mapping[str, str]
+) -> str:
     text = match[0]
     if match["has"]:
         variable = flat(match["has_scope"], match["has_name"])
@@ -94,8 +96,8 @@ def _translate(match: re.Match[str], constants: Mapping[str, Value], bare: Colle
         return _parenthesised(constants[variable]) if variable in constants else variable
     if match["word"] and text in constants:
         return _parenthesised(constants[text])
-    if match["word"] and text in SETTABLE:
-        return f"{text}()"
+    if match["word"] and text in renamed:
+        return renamed[text]
     if match["word"] in bare:
         return flat("features", text)
     if match["number"]:

@@ -16,7 +16,7 @@ from nba.domain import Column
 from nba.errors import RuleError
 from nba.experiments import HOLDOUT, arm_configs
 from nba.lines import Document, Path_
-from nba.phrase import NAMES, PERSON, parse_template
+from nba.phrase import NAMES, PERSON, parse_template, words_before_name
 from nba.rules import FUNCTIONS, SCALARS, SCOPES, Rule, Value, flat, references
 from nba.wording import known_locale, spec_problem
 
@@ -194,6 +194,13 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
     for path, locale, text in openings:
         for problem in template_problems(text, PERSON, locale):
             yield f"{document.place(path)}: {problem}"
+        if unsaid := words_before_name(text):
+            yield f"{document.place(path)}: a sentence begins with the name, {unsaid!r} would not be said: put it behind"
+    field = policy.service_first.intent_field
+    if policy.service_first.service_intents and field not in config.features.context:
+        place = document.place(("service_first", "intent_field"))
+        known = config.features.context
+        yield f"{place}: service_first reads context.{field}, which no call carries: {suggestion_for(field, known)}"
     for offer_id in policy.worth.levers.keys() - offers.keys():
         place = document.place(("worth", "levers", offer_id))
         yield f"{place}: lever for unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"

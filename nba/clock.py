@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import date, datetime
+from functools import lru_cache
 
 from nba.errors import InputError
 
@@ -11,6 +12,7 @@ SECOND_MS = 1_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 YEAR_2000_MS = 946_684_800_000
+_DAY_0 = date(1970, 1, 1).toordinal()
 
 
 def parse_at(text: str, pointer: str = "") -> int:
@@ -29,13 +31,20 @@ def parse_at(text: str, pointer: str = "") -> int:
 
 def format_at(at_ms: int) -> str:
     """Milliseconds to RFC 3339 in UTC with three decimals: 2026-11-22T10:00:00.000Z."""
-    seconds, milliseconds = divmod(at_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
+    day, of_day = divmod(at_ms, DAY_MS)
+    minutes, milliseconds = divmod(of_day, 60_000)
+    return f"{_written(day)}T{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1000:02}.{milliseconds % 1000:03}Z"
 
 
 def day_of(at_ms: int) -> str:
     """The UTC day of a moment as 2026-11-22."""
-    return f"{datetime.fromtimestamp(at_ms // 1000, UTC):%Y-%m-%d}"
+    return _written(at_ms // DAY_MS)
+
+
+@lru_cache(maxsize=4096)
+def _written(day: int) -> str:
+    """A day since 1970 as 2026-11-22; an answer has a dozen moments, of the same few days."""
+    return date.fromordinal(_DAY_0 + day).isoformat()
 
 
 def system_now_ms() -> int:

@@ -230,6 +230,7 @@ class Offer(_Strict):
     contact: ContactLimit | None = None
     say: tuple[Say, ...] = ()
     plan: bool | None = None
+    competes: bool | None = None
     group: str | None = None
     skill: str | None = None
     discount_month: float = Field(0.0, ge=0)
@@ -247,6 +248,16 @@ class Offer(_Strict):
         if self.plan is not None:
             return self.plan
         return self.price_month is not None and self.kind in ("optimize", "retain", "up_sell")
+
+    @property
+    def is_alternative(self) -> bool:
+        """Whether a plan that covers the same use for less speaks against it: plans, and what is bought beside the own one.
+
+        `competes` says it; left out, it is what declares a price, what the use then costs in all, and when it is enough.
+        """
+        if self.competes is not None:
+            return self.competes
+        return self.is_plan or (bool(self.price_month) and self.cost_month is not None and self.covers is not None)
 
     def title_in(self, locale: str) -> str:
         """The title in this language, else in the first one given."""
@@ -286,7 +297,7 @@ class Worth(_Strict):
     saving: float = Field(1.0, ge=0)
     stay: float = Field(1.0, ge=0)
     of_kind: Annotated[dict[Kind, float], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
-    levers: dict[str, float] = {}
+    levers: dict[str, Annotated[float, Field(ge=0)]] = {}
     context: tuple[ContextWeight, ...] = ()
 
 

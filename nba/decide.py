@@ -8,7 +8,6 @@ Pure: no Redis, no HTTP, no model; the same case, scores and seed give the same 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ class Suggestion:
     covers: bool
     propensity: float
     explored: bool
+    skill: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,7 @@ class Decider:
             covers=candidate.covers,
             propensity=rank_probability(line.probabilities, index, rank),
             explored=explored,
+            skill=offer.skill,
         )
 
 
@@ -231,7 +232,7 @@ def _source(scores: Scores | None, case: Case) -> str:
     """The model, where it spoke of some offer that may be said, or was there and had nothing to speak of."""
     if scores is None or "features" in case.customer.degraded:
         return "fallback"
-    spoke = any(math.isfinite(scores.accept[place]) for place in case.asked)
+    spoke = any(0.0 <= scores.accept[place] <= 1.0 for place in case.asked)
     return "model" if spoke or not case.asked else "fallback"
 
 

@@ -20,13 +20,12 @@ HOLDOUT = "holdout"
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The arm of one interaction. `model`: a version other than the champion. `by_group`: pin it within the interaction."""
+    """The arm of one interaction. `model`: a version other than the champion."""
 
     experiment: str
     arm: str
     mode: Mode = "policy"
     model: str | None = None
-    by_group: bool = False
 
 
 def assign(policy: Policy, customer_id: str, agent_group: str | None) -> Assignment | None:
@@ -51,7 +50,7 @@ def assignment_of(policy: Policy, experiment: str, arm: str) -> Assignment | Non
     for known in policy.experiments:
         for item in known.arms:
             if (known.name, item.name) == (experiment, arm):
-                return Assignment(known.name, item.name, model=item.model, by_group=known.unit == "agent_group")
+                return Assignment(known.name, item.name, model=item.model)
     return None
 
 
@@ -87,5 +86,5 @@ def _arm(experiment: Experiment, point: float) -> Assignment | None:
     for arm in experiment.arms:
         point -= arm.share
         if point < 0:
-            return Assignment(experiment.name, arm.name, model=arm.model, by_group=experiment.unit == "agent_group")
+            return Assignment(experiment.name, arm.name, model=arm.model)
     return None

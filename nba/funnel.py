@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nba.candidates import Candidate, CatalogRules, OfferRules, Withheld, with_pair
+from nba.candidates import Candidate, CatalogRules, OfferRules, Withheld
 from nba.clock import DAY_MS, HOUR_MS, day_of
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
@@ -19,6 +19,7 @@ from nba.errors import RuleError
 from nba.rules import Answer, Value, Values
 
 UNREADABLE = frozenset({"features", "activity", "thread"})
+_USUAL = ContactLimit()
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
 
 
@@ -53,17 +54,24 @@ def run_funnel(
 ) -> Passed:
     """Every candidate ends in exactly one of `candidates` and `withheld`. `values`: the customer's flat CEL variables."""
     withheld: list[Withheld] = []
-    eligible = _eligible(rules, candidates, values, withheld)
+    eligible = _others(rules.own(customer.profile), _eligible(rules, candidates, values, withheld), withheld)
     reason_to_wait = sales_wait(policy, customer, call)
     history = ContactHistory(customer.contacts, rules.catalog.by_id, call)
-    passed = _keep(eligible, "consent", lambda c: no_consent(policy, customer, c.offer), withheld)
+    passed = eligible
+    if restricted(customer):
+        passed = _keep(passed, "consent", lambda c: no_consent(policy, customer, c.offer), withheld)
     overridden = _overridden(policy, reason_to_wait, passed)
-    passed = _keep(passed, "service_first", lambda c: not_before_service(policy, reason_to_wait, c.offer), withheld)
+    if reason_to_wait is not None:
+        passed = _keep(passed, "service_first", lambda c: not_before_service(policy, reason_to_wait, c.offer), withheld)
+    if "contacts" in customer.degraded:
+        passed = _keep(passed, "contact", lambda c: unknown_history(c.offer), withheld)
     passed = _keep(passed, "contact", lambda c: history.too_often(policy.contact, c.offer), withheld)
     passed = _keep(passed, "authority", lambda c: beyond_authority(policy, history, call, c.offer), withheld)
-    passed = _keep(passed, "max_cost", lambda c: too_dear(call.max_cost_month, c), withheld)
+    if call.max_cost_month is not None:
+        passed = _keep(passed, "max_cost", lambda c: too_dear(call.max_cost_month, c), withheld)
     cheaper = cheapest_covering(rules, eligible, values, customer)
-    passed = _keep(passed, "dominated", lambda c: dominated(cheaper, c), withheld)
+    if cheaper is not None:
+        passed = _keep(passed, "dominated", lambda c: dominated(cheaper, c), withheld)
     return Passed(passed, withheld, len(eligible), overridden)
 
 
@@ -87,30 +95,44 @@ def _eligible(
 ) -> list[Candidate]:
     """The first stage sees the whole catalog; the others see what is left of it, so this one is written out."""
     kept = []
-    for offer, candidate, answer in zip(rules.offers, candidates, rules.eligible.ask(values), strict=True):
-        found = not_eligible(offer, answer, candidate, values)
-        if found is None:
+    [answers] = rules.eligible.ask(values)
+    for offer, candidate, answer in zip(rules.offers, candidates, answers, strict=True):
+        if answer is False and candidate.failed is None and candidate.covers:
+            withheld.append(offer.unfit)  # most offers end here
+        elif (found := not_eligible(offer, answer, candidate)) is None:
             kept.append(candidate)
         else:
             withheld.append(found)
     return kept
 
 
-def not_eligible(rules: OfferRules, answer: Answer, candidate: Candidate, values: Values) -> Withheld | None:
+def _others(own: OfferRules | None, eligible: list[Candidate], withheld: list[Withheld]) -> list[Candidate]:
+    """Without the plan that the customer has, whatever its rule says."""
+    if own is None:
+        return eligible
+    return _keep(eligible, "eligibility", lambda c: "the customer has it" if c.offer is own.offer else None, withheld)
+
+
+def not_eligible(rules: OfferRules, answer: Answer, candidate: Candidate) -> Withheld | None:
     """The offer's own CEL rule; a rule that cannot be evaluated for this customer withholds this offer only.
 
-    `answer`: what the rule gave, when it does not depend on the offer's cost.
+    `answer`: what the rule gave.
     """
     if candidate.failed is not None:
         return Withheld(candidate.offer.id, "eligibility", candidate.failed)
-    if rules.is_plan and not candidate.covers:
+    if not candidate.covers:
         return rules.too_small
-    rule = rules.eligible
     try:
-        holds = rule.truth(with_pair(values, candidate)) if rule.per_offer else rule.as_truth(answer)
+        return None if rules.eligible.as_truth(answer) else rules.unfit
     except RuleError as error:
         return Withheld(candidate.offer.id, "eligibility", str(error))
-    return None if holds else rules.unfit
+
+
+def restricted(customer: Customer) -> bool:
+    """Whether consent stops anything at all for this customer."""
+    profile = customer.profile
+    unsure = "profile" in customer.degraded
+    return unsure or profile.get("vulnerable") is True or profile.get("marketing_consent") is False
 
 
 def no_consent(policy: Policy, customer: Customer, offer: Offer) -> str | None:
@@ -137,13 +159,16 @@ def sales_wait(policy: Policy, customer: Customer, call: Call) -> str | None:
     for issue in customer.open_issues:
         if issue.since_ms > oldest:
             return f"open issue: {issue.type} since {day_of(issue.since_ms)}"
-    resolved_here = customer.closed_in is not None and customer.closed_in == call.interaction_id
+    resolved_ms = (
+        customer.closed_ms if customer.closed_in is not None and customer.closed_in == call.interaction_id else None
+    )
     intent = call.context.get(rule.intent_field)
-    if intent in rule.service_intents and not resolved_here:
+    if intent in rule.service_intents and resolved_ms is None:
         return f"service intent: {intent}"
     bad_ms = customer.bad_experience_ms
     rested = bad_ms is None or bad_ms + rule.rest_after_bad_experience_h * HOUR_MS <= call.now_ms
-    if not rested and not resolved_here:
+    made_up_for = bad_ms is not None and resolved_ms is not None and resolved_ms >= bad_ms
+    if not rested and not made_up_for:
         return f"a bad experience less than {rule.rest_after_bad_experience_h:g} hours ago"
     return None
 
@@ -166,6 +191,11 @@ def _overridden(policy: Policy, reason: str | None, candidates: Iterable[Candida
     return tuple(f"service_first_override:{kind}" for kind in sorted(named))
 
 
+def unknown_history(offer: Offer) -> str | None:
+    """What may have been declined or offered too often is not offered while nobody can tell."""
+    return None if offer.kind in SERVICE_KINDS else "the contact history could not be read"
+
+
 class ContactHistory:
     """The contacts of this customer, one an interaction and group of near-identical offers.
 
@@ -186,13 +216,13 @@ class ContactHistory:
 
     def too_often(self, across: ContactLimit, offer: Offer) -> str | None:
         """The limits of the offer and its group, then those across all offers; help is never rationed across offers."""
-        limit = offer.contact or ContactLimit()
+        limit = offer.contact or _USUAL
         if not self._contacts and limit.at_most and across.at_most:
             return None
         own = self._by_group.get(self._group(offer.id), [])
         is_service = offer.kind in SERVICE_KINDS
         if not is_service or offer.contact is not None:
-            reason = self._rests(limit, own, offer) or self._used_up(limit, own, "this offer")
+            reason = self._rests(limit, own) or self._used_up(limit, own, "this offer")
             if reason:
                 return reason
         return None if is_service else self._used_up(across, self._sales_contacts(), "offers in all")
@@ -201,13 +231,13 @@ class ContactHistory:
         offers = self._offers
         return [c for c in self._contacts if c.offer_id in offers and offers[c.offer_id].kind not in SERVICE_KINDS]
 
-    def _rests(self, limit: ContactLimit, contacts: list[Contact], offer: Offer) -> str | None:
+    def _rests(self, limit: ContactLimit, contacts: list[Contact]) -> str | None:
         now = self._call.now_ms
         for contact in contacts:
             age_ms = now - contact.at_ms
             if contact.outcome == "declined" and age_ms < limit.rest_after_decline_days * DAY_MS:
                 return f"declined on {day_of(contact.at_ms)}, rests {limit.rest_after_decline_days} days"
-            if contact.outcome == "accepted" and contact.offer_id == offer.id and age_ms < limit.per_days * DAY_MS:
+            if contact.outcome == "accepted" and age_ms < limit.per_days * DAY_MS:
                 return f"accepted on {day_of(contact.at_ms)}"
         return None
 
@@ -250,7 +280,7 @@ def beyond_authority(policy: Policy, history: ContactHistory, call: Call, offer:
 def too_dear(max_cost_month: float | None, candidate: Candidate) -> str | None:
     """The caller's own monthly limit, for offers that cost something."""
     offer = candidate.offer
-    if max_cost_month is None or (not offer.is_plan and not offer.price_month):
+    if max_cost_month is None or not (offer.is_plan or offer.price_month or offer.cost_month):
         return None
     if candidate.cost_month is None or candidate.cost_month > max_cost_month:
         return f"costs {candidate.cost_month} a month, the limit is {max_cost_month:g}"
@@ -283,8 +313,8 @@ def _covers(truth: Callable[[Values], bool], values: Values) -> bool:
 
 
 def dominated(cheaper: tuple[str, float] | None, candidate: Candidate) -> str | None:
-    """A plan is dominated when another that covers the customer's use costs them less."""
-    if cheaper is None or not candidate.offer.is_plan or candidate.cost_month is None:
+    """A plan, or what competes with plans, is dominated when a plan that covers the customer's use costs less in all."""
+    if cheaper is None or not candidate.offer.is_alternative or candidate.cost_month is None:
         return None
     offer_id, cost = cheaper
     if offer_id != candidate.offer.id and cost < candidate.cost_month:

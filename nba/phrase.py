@@ -7,7 +7,7 @@ never handed to `str.format` (which would reach into attributes of whatever it i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
@@ -112,8 +112,12 @@ class Template:
             return False
 
     def has_data(self, facts: Facts) -> bool:
-        """Whether every name it uses is known."""
-        return all(_known(facts[name]) for name in self.names)
+        """Whether every name it uses is known: neither missing nor NaN nor infinite."""
+        for name in self.names:
+            value = facts[name]
+            if value is None or (type(value) is float and not math.isfinite(value)):
+                return False
+        return True
 
 
 def _named(parts: tuple[Part, ...]) -> tuple[tuple[str, str], ...]:
@@ -125,19 +129,12 @@ def _named(parts: tuple[Part, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(specs.items())
 
 
-def _known(value: Value) -> bool:
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
-
-
 class Phrasebook:
     """All texts of a config, split and ready: openings by kind and locale, templates by offer."""
 
     def __init__(self, config: Config, whens: Mapping[str, tuple[Rule, ...]]) -> None:
         self._config = config
-        self._templates = {
-            offer.id: tuple(Template(say, when) for say, when in zip(offer.say, whens[offer.id], strict=True))
-            for offer in config.catalog.offers
-        }
+        self._templates = {offer.id: _best_first(offer, whens[offer.id]) for offer in config.catalog.offers}
         self._openings = {
             (kind, locale): _split_address(parse_template(text))
             for kind, texts in [(None, config.policy.opening), *config.policy.opening_for.items()]
@@ -150,11 +147,13 @@ class Phrasebook:
 
         `facts` is asked only when the condition of some template holds: most offers fail there.
         """
-        apt = [template for template in self._templates[offer.id] if template.holds(values)]
-        if not apt:
-            return None
-        known = facts()
-        return max((t for t in apt if t.has_data(known)), key=lambda t: len(t.names), default=None)
+        known: Facts | None = None
+        for template in self._templates[offer.id]:
+            if template.holds(values):
+                known = known or facts()
+                if template.has_data(known):
+                    return template
+        return None
 
     def needs_evidence(self, offer: Offer) -> bool:
         """Whether the offer has templates at all; one without is said by its title alone."""
@@ -204,6 +203,12 @@ class Phrasebook:
         return Reason(name, value, f"{label}: {write(value, spec, words)}", window)
 
 
+def _best_first(offer: Offer, whens: Sequence[Rule]) -> tuple[Template, ...]:
+    """An offer's templates, those that stand on most facts first; equals in the order of the catalog."""
+    templates = [Template(say, when) for say, when in zip(offer.say, whens, strict=True)]
+    return tuple(sorted(templates, key=lambda template: -len(template.names)))
+
+
 def _write(part: Part, facts: Facts, words: Wording) -> str:
     if part.name is None:
         return part.literal
@@ -219,6 +224,15 @@ def _split_address(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], tuple[Par
             if names and all(name in PERSON[:3] for name in names):
                 return parts[:index], (Part(part.literal[2:]), *parts[index + 1 :])
     return (), parts
+
+
+def words_before_name(text: str) -> str:
+    """What an opening says before the name; no sentence says it."""
+    try:
+        head, _ = _split_address(parse_template(text))
+    except ValueError:
+        return ""  # template_problems tells it
+    return "".join(part.literal for part in head).strip()
 
 
 def _address(facts: Facts) -> str:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import cel
 
-from nba.celtext import BOUND, FUNCTIONS, SCALARS, SCOPES, SETTABLE, Value, flat, literal, references, rewritten
+from nba.celtext import BOUND, FUNCTIONS, SCALARS, SCOPES, Value, flat, literal, references, rewritten
 from nba.errors import RuleError
 
 __all__ = [
@@ -33,6 +32,7 @@ __all__ = [
 ]
 
 _HAS = "has__"
+_AS_WRITTEN: Mapping[str, str] = MappingProxyType({})
 _STANDARD = (
     "size",
     "contains",
@@ -55,14 +55,12 @@ logging.getLogger("cel").setLevel(logging.CRITICAL)
 class Names:
     """The variables that some rules read: what they need to be handed over.
 
-    `plain`: scope, name and variable; `guarded`: the variable behind `has(...)` and the one it asks for; `per_offer`:
-    whether some read what differs from offer to offer.
+    `plain`: scope, name and variable; `guarded`: the variable behind `has(...)` and the one it asks for.
     """
 
-    __slots__ = ("guarded", "per_offer", "plain")
+    __slots__ = ("guarded", "plain")
 
-    def __init__(self, variables: Iterable[str], *, per_offer: bool = True) -> None:
-        self.per_offer = per_offer
+    def __init__(self, variables: Iterable[str]) -> None:
         names = sorted({variable for variable in variables if "__" in variable})
         self.guarded = tuple((name, name[5:]) for name in names if name.startswith(_HAS))
         asked = {name for _, name in self.guarded} | {name for name in names if not name.startswith(_HAS)}
@@ -74,8 +72,7 @@ class Values(dict[str, Value]):
 
     `names`: the only ones that are read; they are handed over together, when the first rule is evaluated (0.5 µs each), and
     then cost next to nothing; afterwards only `learn` adds to them. Without `names` a rule asks back for each name it
-    gets to (0.7 µs a time). The SETTABLE ones are functions inside CEL, so that they can change from one offer to the
-    next. Not for threads.
+    gets to (0.7 µs a time). Not for threads.
     """
 
     __slots__ = ("_context", "names")
@@ -101,12 +98,9 @@ class Values(dict[str, Value]):
 
     def _made(self) -> cel.Context:
         names = self.names
-        if names is not None and not names.per_offer:
-            return cel.Context(self._handed_over(names))
-        functions: dict[str, Callable[..., Any]] = {name: partial(self.__getitem__, name) for name in SETTABLE}
         if names is not None:
-            return cel.Context(self._handed_over(names), functions)
-        context = cel.Context(None, functions)
+            return cel.Context(self._handed_over(names))
+        context = cel.Context(None)
         context.set_variable_resolver(self._resolve)
         return context
 
@@ -126,44 +120,49 @@ class Rule:
     """One compiled rule or formula.
 
     `text` is what the author wrote, `cel` what is compiled; `reads` the (scope, name) pairs it can touch, constants left
-    out; `variables` the flat variables of the compiled program; `per_offer`: it reads what is SETTABLE;
-    `always`: it is the word true.
+    out; `variables` the flat variables of the compiled program; `always`, `never`: it is the word true, or false.
     """
 
-    __slots__ = ("_execute", "always", "cel", "per_offer", "reads", "text", "variables")
+    __slots__ = ("_execute", "always", "cel", "never", "reads", "text", "variables")
 
-    def __init__(self, text: str, constants: Mapping[str, Value] | None = None, bare: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        text: str,
+        constants: Mapping[str, Value] | None = None,
+        bare: Collection[str] = (),
+        renamed: Mapping[str, str] = _AS_WRITTEN,
+    ) -> None:
         """Compile. `constants`: flat variable name to value, written into the rule as literals.
 
-        `bare`: names of features that may stand without `features.` in front, as they do in a derived feature.
+        `bare`: names of features that may stand without `features.` in front, as they do in a derived feature. `renamed`:
+        scalars, and the variables that are read in their place.
         Raises RuleError with the library's own message (line and column inside the rule) when it is not CEL.
         """
         self.text = text
         constants = constants or {}
         self.reads = {r for r in references(text, bare) if (flat(*r) if r[0] else r[1]) not in constants}
-        self.cel = rewritten(text, constants, bare)
+        self.cel = rewritten(text, constants, bare, renamed)
         try:
             program = cel.compile(self.cel)
         except ValueError as error:
             raise RuleError(f"not a CEL expression: {text!r}: {str(error).splitlines()[0]}") from error
         self._execute = program.execute
-        self.always = text.strip() == "true"
+        self.always, self.never = text.strip() == "true", text.strip() == "false"
         self.variables = frozenset(name for name in program.variables() if not name.startswith(BOUND))
-        self.per_offer = any(name in SETTABLE for scope, name in self.reads if not scope)
-        unknown = self._unknown_names(program.functions())
+        unknown = self._unknown_names(program.functions(), renamed.values())
         if unknown:
             raise RuleError(
                 f"unknown name {unknown[0]!r} in {text!r}: rules see {', '.join(SCOPES)} (as scope.name), "
                 f"{', '.join(SCALARS)} and the functions {', '.join(FUNCTIONS)}"
             )
 
-    def _unknown_names(self, functions: list[str]) -> list[str]:
-        known = {*SCALARS, *(flat(*ref) for ref in self.reads if ref[0])}
+    def _unknown_names(self, functions: list[str], more: Iterable[str]) -> list[str]:
+        known = {*SCALARS, *more, *(flat(*ref) for ref in self.reads if ref[0])}
         known |= {f"{_HAS}{name}" for name in known}
         # Names bound by all, exists, filter and map are listed as variables too; they are single lower-case letters.
         variables = [n for n in sorted(self.variables) if n not in known and not re.fullmatch("[a-z]", n)]
         named = [f for f in functions if re.fullmatch("[A-Za-z]\\w*|__\\w+__", f)]
-        return variables + [f for f in named if f not in (*_STANDARD, *SETTABLE)]
+        return variables + [f for f in named if f not in _STANDARD]
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
         """The rule's value. `values`: flat variable name to value; a missing or NaN one raises RuleError when read."""
@@ -176,7 +175,7 @@ class Rule:
 
     def truth(self, values: Mapping[str, Value]) -> bool:
         """The rule as a condition. Raises RuleError when it does not give true or false."""
-        return True if self.always else self.as_truth(self.evaluate(values))
+        return self.always if self.always or self.never else self.as_truth(self.evaluate(values))
 
     def number(self, values: Mapping[str, Value]) -> float:
         """The rule as a formula. Raises RuleError when it does not give a finite number."""
@@ -237,11 +236,10 @@ class Block:
 
 def _plain(error: Exception) -> str:
     text = str(error).split(". ")[0]
-    missing = re.search(r"Undefined variable or function: '(\w+)'|KeyError: '(\w+)'", text)
-    if missing and missing[2]:
-        return f"{missing[2]} is not known for this customer"
-    if missing and missing[1] in SCALARS:
-        return f"{missing[1]} is not known for this customer"
+    missing = re.search(r"Undefined variable or function: '(\w+)'", text)
+    scalar = missing and re.fullmatch(r"([a-z_]+?)(?:_\d+)?", missing[1])
+    if scalar and scalar[1] in SCALARS:
+        return f"{scalar[1]} is not known for this customer"
     if missing:
         return f"no value for {missing[1].replace('__', '.', 1)}: declare a default or guard it with has(...)"
     return text

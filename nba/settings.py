@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -19,13 +20,16 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(Path(".nba"), description="registry of models, decision log, embedded Redis")
     api_keys: SecretStr | None = Field(
-        None, description="KEY=scope+scope,KEY=scope with scopes recommend, write, admin; unset: loopback only"
+        None,
+        description="KEY=scope+scope,KEY=scope with scopes recommend, write, admin; instead of a KEY its digest sha256:HEX, "
+        "as `nba key` makes it; unset: loopback only",
     )
     budget_ms: float = Field(50.0, gt=0, le=60_000, description="an answer is given within this time, whatever breaks")
     rate_per_s: float | None = Field(None, gt=0, description="requests a second for each API key; unset: no limit")
     widget_origins: str | None = Field(
         None, description="origins whose pages may embed the widget, such as https://crm.example; unset: none"
     )
+    log: Literal["text", "json"] = Field("text", description="lines on stderr for people (text) or machines (json)")
     token_secret: SecretStr | None = Field(
         None,
         description="secret of the widget's tokens, shared by several machines; unset: one kept in the state folder",

@@ -16,7 +16,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from babel import Locale
 from babel.numbers import format_currency, format_decimal
 
-from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values, with_pair
+from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values
 from nba.config import Config, Offer, Say
 from nba.domain import Activity, Customer
 from nba.errors import RuleError
@@ -67,7 +67,6 @@ class Verifier:
             if candidate is None:
                 found.append(f"{claim.offer_id}: no such offer")
                 continue
-            with_pair(values, candidate)
             plain = {**features, **profile, **situation}
             facts = _facts(candidate, plain, fresh, values.get("own_cost_month"))
             own_offer = own.offer if own else None

@@ -29,7 +29,7 @@ class Wording:
 
     def __init__(self, locale: str, currency: str) -> None:
         parsed = Locale.parse(locale, sep="-" if "-" in locale else "_")
-        self.decimals = get_currency_precision(currency)
+        self.decimals = minor_digits(currency)
         self._plural = parsed.plural_form
         self._symbols = {ord(","): get_group_symbol(parsed), ord("."): get_decimal_symbol(parsed)}
         pattern = parsed.currency_formats["standard"]
@@ -39,9 +39,7 @@ class Wording:
 
     def number(self, value: float, decimals: int, rounding: str | None = None) -> str:
         """`value` with so many decimals. `rounding`: up, down (exact, in decimal), or None for the nearest."""
-        if rounding is not None:
-            value = _directed(value, decimals, rounding)
-        return f"{value:,.{decimals}f}".translate(self._symbols)
+        return _digits(value + 0.0, decimals, rounding).translate(self._symbols)
 
     def money(self, value: float) -> str:
         """`value` in the currency's own decimals."""
@@ -61,6 +59,11 @@ def wording(locale: str, currency: str) -> Wording:
         return Wording(locale, currency)
     except (UnknownLocaleError, ValueError):
         return Wording("en", currency)
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimals a currency has: 2 for EUR, 0 for JPY."""
+    return int(get_currency_precision(currency))
 
 
 def known_locale(locale: str) -> bool:
@@ -109,6 +112,11 @@ def clean(text: str) -> str:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(text.split())
+
+
+@lru_cache(maxsize=4096)  # a sentence and its reasons write the same numbers; never -0.0, which equals 0.0
+def _digits(value: float, decimals: int, rounding: str | None) -> str:
+    return f"{value if rounding is None else _directed(value, decimals, rounding):,.{decimals}f}"
 
 
 def _directed(value: float, decimals: int, rounding: str) -> float:

@@ -33,6 +33,7 @@ from serving.problems import MEDIA_TYPE, of_error, of_validation, problem
 from serving.rates import Rates
 from serving.service import Service, running
 from serving.stream import question_of, stream
+from serving.traces import Traces
 from serving.view import unified_view
 
 log = logging.getLogger("nba.serving")
@@ -55,10 +56,11 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
     """The service for these settings; nothing is opened before its lifespan starts."""
     metrics = Metrics()
     keys = Keys(settings.api_keys.get_secret_value() if settings.api_keys else None)
+    traces = Traces.wanted()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running(settings, metrics, clock) as service:
+        async with running(settings, metrics, clock) as service, traces.sent(service.recommender):
             app.state.service = service
             yield
 
@@ -68,6 +70,8 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         description="The next best action for a customer service call.",
         lifespan=lifespan,
         redoc_url=None,
+        # The framework's own traces carry the path, and so the customer's id: ours are in traces.py.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.router.route_class = StrictRoute
     app.add_middleware(
@@ -78,6 +82,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
     _add_customers(app)
     _add_operations(app, metrics)
     add_desk(app, settings, clock)
+    traces.add_to(app)
     return app
 
 
@@ -155,9 +160,8 @@ def _add_calls(app: FastAPI) -> None:
         Give `customer_id` where nobody has asked yet; `context` (JSON) replaces that of the last question.
         """
         service = _service(request)
-        folders = service.journal.folders
         try:
-            asked = await asyncio.to_thread(question_of, folders, interaction_id, customer_id, context)
+            asked = await asyncio.to_thread(question_of, service.questions, interaction_id, customer_id, context)
         except ValidationError as error:
             raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
         typed(asked.context, service.recommender.engine.context_types, "/context")

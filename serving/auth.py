@@ -7,20 +7,22 @@ import hmac
 import ipaddress
 import json
 import re
-from collections.abc import Iterable
+import secrets
+from collections.abc import Iterable, Sequence
 
 from nba.errors import InputError, RefusedError
 
 RECOMMEND, WRITE, ADMIN, ANY = "recommend", "write", "admin", "any"
 SCOPES = frozenset({RECOMMEND, WRITE, ADMIN})
-_DIGEST = re.compile(r"sha256\$([0-9a-fA-F]{64})")
+_DIGEST = re.compile(r"sha256[:$]([0-9a-fA-F]{64})")
+_MARKS = ("sha256:", "sha256$")
 
 
 class Keys:
     """The keys that are let in. `KEY` has every scope, `KEY=recommend+write` those; `admin` may do everything.
 
     Entries are separated by commas or white space, or given as JSON: {"KEY": ["recommend"]}. An entry may be the key's
-    digest, `sha256$HEX=scopes`, so that the key itself stands nowhere.
+    digest, `sha256:HEX=scopes`, so that the key itself stands nowhere (`nba key` makes both); `sha256$HEX` is the same.
     """
 
     def __init__(self, text: str | None) -> None:
@@ -39,6 +41,17 @@ class Keys:
             if hmac.compare_digest(digest, offered):
                 found = scopes
         return found if scheme.lower() == b"bearer" else None
+
+
+def new_key() -> str:
+    """A key that nobody can guess."""
+    return secrets.token_urlsafe(32)
+
+
+def entry(key: str, scopes: Sequence[str] = ()) -> str:
+    """How a key stands in NBA_API_KEYS without standing there. Raises InputError for a scope that does not exist."""
+    names = "+".join(sorted(_scopes([*scopes]))) if scopes else ""
+    return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}" + (f"={names}" if names else "")
 
 
 def allowed(scopes: frozenset[str], needed: str) -> bool:
@@ -76,6 +89,8 @@ def _entries(text: str) -> Iterable[tuple[str, list[str] | None]]:
 
 def _entry(part: str) -> tuple[str, list[str] | None]:
     # The last separator counts only before words that are scopes: a key may hold = and : itself, as base64 does.
+    if _DIGEST.fullmatch(part):
+        return part, None
     key, _, scopes = part.rpartition("=") if "=" in part else part.rpartition(":")
     names = re.split(r"[+|]", scopes)
     if key and set(names) <= SCOPES:
@@ -90,6 +105,8 @@ def _entry(part: str) -> tuple[str, list[str] | None]:
 def _digest(key: str) -> bytes:
     if match := _DIGEST.fullmatch(key):
         return bytes.fromhex(match[1])
+    if key.startswith(_MARKS):
+        raise InputError("NBA_API_KEYS has a digest that is not whole: write sha256: and 64 hexadecimal digits")
     return hashlib.sha256(key.encode()).digest()
 
 

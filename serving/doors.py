@@ -16,6 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import HTTPException
 
+from serving import logs
 from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed
 from serving.lane import NOT_JSON, is_json
 from serving.metrics import Metrics
@@ -97,6 +98,7 @@ class Doors:
             seen.request_id = b"%s-%x" % (self._prefix, next(self._count))
         state = scope.setdefault("state", {})
         state["request_id"], state["scopes"] = seen.request_id.decode(), None
+        logs.request_id.set(state["request_id"])
         fast = scope["path"] == RECOMMEND_PATH and scope["method"] == "POST"
         route, status = (RECOMMEND_PATH, 500) if fast else ("other", 500)
         try:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,26 +35,28 @@ _WARM_PLANS = 6
 
 
 class Pace:
-    """Whether a model keeps up. One that needs more than a whole budget rests, and is tried again after 30 s.
+    """Whether a model keeps up. One that needs more than is left rests, and one call tries it again after 30 s.
 
     What it needs is the fastest of its last five runs, so that one slow run among them changes nothing.
     """
 
-    def __init__(self, budget_s: float) -> None:
-        self._budget_s = budget_s
+    def __init__(self) -> None:
         self._last: deque[float] = deque(maxlen=5)
-        self._resting_until = 0.0
+        self._tried_s = -math.inf
 
     def took(self, seconds: float, now_s: float) -> None:
-        """Remember how long one scoring took."""
+        """Remember how long one scoring took, and that it was tried at `now_s`."""
         self._last.append(seconds)
-        if len(self._last) == self._last.maxlen and min(self._last) > self._budget_s:
-            self._resting_until = now_s + _REST_S
-            self._last.pop()
+        self._tried_s = now_s
 
     def fits(self, left_s: float, now_s: float) -> bool:
-        """Whether a scoring is likely to end within `left_s`."""
-        return now_s >= self._resting_until and (not self._last or min(self._last) <= left_s)
+        """Whether a scoring is likely to end within `left_s`, or whether it is time to try again."""
+        if len(self._last) < (self._last.maxlen or 0) or min(self._last) <= left_s:
+            return True
+        if now_s - self._tried_s < _REST_S:
+            return False
+        self._tried_s = now_s
+        return True
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Engine:
     scorer: Scorer | None
     context_types: Mapping[str, FieldType]
     types: orjson.Fragment
-    pace: Pace
+    paces: defaultdict[str, Pace]
     arms: Arms
 
     @property
@@ -86,7 +88,8 @@ class Engine:
         scorer = self.scorer if variant is None else variant.scorer
         if scorer is None:
             return None, []
-        if not self.pace.fits(left_s, now_s):
+        pace = self.paces[scorer.version]
+        if case.asked and not pace.fits(left_s, now_s):
             return None, ["model_slow"]
         started = time.perf_counter()
         try:
@@ -95,7 +98,8 @@ class Engine:
             log.warning("the model did not score", extra={"error": str(error)})
             return None, ["model"]
         finally:
-            self.pace.took(time.perf_counter() - started, now_s)
+            if case.asked:  # where nothing was, the time says nothing of the model
+                pace.took(time.perf_counter() - started, now_s)
 
     def warm(self, now_ms: int) -> None:
         """Decide for invented customers: what is made on first use is made, and a slow model is known to be slow."""
@@ -104,8 +108,12 @@ class Engine:
         for plan, locale in product(plans[:_WARM_PLANS], self.config.policy.locales):
             somebody = replace(empty, profile={"plan": plan}, profile_at_ms=now_ms, activity_at_ms=now_ms)
             case = self.decider.case(somebody, Request("nobody", now_ms, "warm", locale=locale))
-            scores, _ = self.score(case, math.inf, time.monotonic())
+            scores, _ = self.score(case if case.asked else _asking_all(case), math.inf, time.monotonic())
             answer(self.config, case, self.decider.decide(case, scores), model=self.model)
+
+
+def _asking_all(case: Case) -> Case:
+    return replace(case, asked=list(range(len(case.candidates))))
 
 
 @dataclass(frozen=True)
@@ -153,13 +161,21 @@ def _champion(state_dir: Path, config: Config, strict: bool) -> Scorer | None:
         return None
 
 
-async def open_engine(parts: Parts, redis_url: str, *, timeout_s: float, budget_s: float, now_ms: int) -> Engine:
+async def open_engine(parts: Parts, redis_url: str, *, timeout_s: float, now_ms: int) -> Engine:
     """Connect and warm. Raises nothing when Redis is away: the store connects again by itself."""
     store = await Store.open(redis_url, parts.spec, timeout_s=timeout_s)
     context_types = {name: declared.type for name, declared in parts.config.features.context.items()}
     types = column_types(parts.config)
     engine = Engine(
-        parts.config, parts.spec, store, parts.decider, parts.scorer, context_types, types, Pace(budget_s), parts.arms
+        parts.config,
+        parts.spec,
+        store,
+        parts.decider,
+        parts.scorer,
+        context_types,
+        types,
+        defaultdict(Pace),
+        parts.arms,
     )
     await asyncio.to_thread(engine.warm, now_ms)
     with suppress(StoreError):

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib.metadata import version as installed
+from pathlib import Path
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    Metric,
     disable_created_metrics,
     generate_latest,
     multiprocess,
 )
 
+_SERVING = "nba_serving_version"
+_SHARED = "PROMETHEUS_MULTIPROC_DIR"
 STAGES = ("read", "score", "decide", "journal", "whole")
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.06, 0.1, 0.25, 0.5, 1, 5)
 _AGES = (1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
@@ -58,7 +63,7 @@ class Metrics:
         self.activity_age = Histogram(
             "nba_activity_age_seconds", "Age of the newest event at a decision", buckets=_AGES, registry=of
         )
-        self.spooled = Gauge("nba_spool_lines", "What Redis still has to get", multiprocess_mode="livesum", registry=of)
+        self.spooled = Gauge("nba_spool_bytes", "What Redis still has to get", multiprocess_mode="livesum", registry=of)
         self.streams = Gauge("nba_streams", "Open interaction streams", multiprocess_mode="livesum", registry=of)
         self.journal_bytes = Counter("nba_journal_bytes", "Bytes written to the decision log", registry=of)
         self.refusals = Counter(
@@ -67,8 +72,12 @@ class Metrics:
         self.rolls = Counter("nba_rolls", "Rolls of the decision log by result", ["result"], registry=of)
         self.reloads = Counter("nba_reloads", "Reloads by result", ["result"], registry=of)
         self._version = Gauge(
-            "nba_serving_version", "What is served", ["model", "policy"], multiprocess_mode="livemax", registry=of
-        )
+            _SERVING, "1 for what is served: model and policy", ["model", "policy"], multiprocess_mode="livemax",
+            registry=of,
+        )  # fmt: skip
+        Gauge(
+            "nba_build_info", "1 for the version of the engine", ["version"], multiprocess_mode="livemax", registry=of
+        ).labels(installed("nba-engine")).set(1)
         self._children: dict[tuple[str, ...], Counter] = {}
         self._served: tuple[str, str] | None = None
 
@@ -110,9 +119,12 @@ class Metrics:
 
     def version(self, model: str | None, policy: str) -> None:
         """Say what is served from now on."""
-        if self._served:
-            self._version.labels(*self._served).set(0)
-        self._served = (model or "none", policy)
+        before, self._served = self._served, (model or "none", policy)
+        if before not in (None, self._served):
+            # The files of several workers cannot forget a label: there exposition() leaves out what is zero.
+            self._version.labels(*before).set(0)
+            if _SHARED not in os.environ:
+                self._version.remove(*before)
         self._version.labels(*self._served).set(1)
 
     def _count(self, counter: Counter, *labels: str, by: int = 1) -> None:
@@ -124,8 +136,27 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The text that Prometheus reads, over all workers."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        folder = os.environ.get(_SHARED)
+        if folder is None:
             return generate_latest(self.registry)
+        _forget_dead_workers(Path(folder))
         merged = CollectorRegistry()
-        multiprocess.MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        merged.register(_Living(None, folder))  # type: ignore[no-untyped-call]
         return generate_latest(merged)
+
+
+class _Living(multiprocess.MultiProcessCollector):
+    """All workers' metrics, without versions that are served no more."""
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in super().collect():  # type: ignore[no-untyped-call]
+            if metric.name == _SERVING:
+                metric.samples = [sample for sample in metric.samples if sample.value]
+            yield metric
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """A worker that was killed has no open streams any more; what it counted stays counted."""
+    for pid in {int(path.stem.rpartition("_")[2]) for path in folder.glob("gauge_live*_*.db")}:
+        if not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

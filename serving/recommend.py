@@ -78,6 +78,7 @@ class Recommender:
         self.engine = engine
         self.journal = journal
         self.stale: Callable[[str], bool] = lambda customer_id: False
+        self.on_decided: Callable[[str, Watch], None] | None = None  # traces.py
         self._metrics, self._budget_s, self._clock = metrics, budget_s, clock
         self._breaker = Breaker()
 
@@ -111,12 +112,12 @@ class Recommender:
     async def _variant(self, engine: Engine, asked: RecommendIn) -> tuple[Variant, list[str]]:
         """Who answers: the arm of the customer or of the agent's group, the same to the end of an interaction.
 
-        A group may change within one (a call is handed over), so its arm is pinned in the store; when that is away, the
-        arm of the moment answers and the answer says so.
+        A group may change within one (a call is handed over), and so may the shares (a reload), so the arm is pinned in the
+        store; when that is away, the arm of the moment answers and the answer says so.
         """
         policy = engine.config.policy
         assignment = assign(policy, asked.customer_id, asked.agent.group if asked.agent else None)
-        if asked.interaction_id is None or not _any_by_group(policy):
+        if asked.interaction_id is None or not _assigns(policy):
             return engine.arms.variant(assignment), []
         name = "" if assignment is None else f"{assignment.experiment}/{assignment.arm}"
         try:
@@ -186,7 +187,10 @@ class Recommender:
             )
         )  # fmt: skip
         watch.written = time.perf_counter()
-        self._measure(case, decision, watch)
+        # Counted once the answer has left.
+        asyncio.get_running_loop().call_soon(self._measure, case, decision, watch)
+        if self.on_decided is not None:
+            self.on_decided(case.request.decision_id, watch)
         return sent
 
     def _write(self, line: bytes) -> None:
@@ -214,8 +218,8 @@ class Recommender:
             metrics.activity_age.observe(max(0.0, (case.request.now_ms - case.customer.activity_at_ms) / 1000))
 
 
-def _any_by_group(policy: Policy) -> bool:
-    return any(experiment.unit == "agent_group" for experiment in policy.experiments)
+def _assigns(policy: Policy) -> bool:
+    return bool(policy.experiments) or policy.holdout.random > 0 or policy.holdout.nothing > 0
 
 
 def moment(text: str, pointer: str) -> int:

@@ -1,25 +1,36 @@
-"""How uvicorn serves the application: what the command line passes on, and patience with an end.
+"""How uvicorn serves the application: what the command line passes on, patience with an end, and an end without loss.
 
 uvicorn itself waits for ever for a request that comes in byte by byte (slow loris); here a request has to be complete
-within ten seconds of its first byte, or of the connection's opening.
+within ten seconds of its first byte, or of the connection's opening. And it closes an idle connection in the moment it
+is told to stop, also when the client has just sent its next request; here that one is still answered.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import resource
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
 
 PATIENCE_S = 10.0
 DRAIN_S = 20
+# How long an idle connection stays open for a request that is already on its way to a service that stops.
+FAREWELL_S = 0.5
+_MOST_FILES = 1 << 16
 
 
 class ImpatientProtocol(HttpToolsProtocol):
-    """HTTP/1.1 that closes a connection whose request does not come to an end."""
+    """HTTP/1.1 that closes a connection whose request does not come to an end, and answers what has come when it stops."""
 
     patience_s = PATIENCE_S
     _limit: asyncio.TimerHandle | None = None
+    _leaving = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
@@ -42,6 +53,27 @@ class ImpatientProtocol(HttpToolsProtocol):
         self._stop_waiting()
         super().on_message_complete()
 
+    def on_headers_complete(self) -> None:
+        """A request is known; while the service stops it is the last one of its connection."""
+        super().on_headers_complete()
+        if self._leaving:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The service stops: close once everything that has come is answered."""
+        if self._busy():
+            self.cycle.keep_alive = False
+        elif not self._leaving:
+            self._leaving = True
+            self.loop.call_later(FAREWELL_S, self._farewell)
+
+    def _farewell(self) -> None:
+        if not self._busy():
+            self.transport.close()
+
+    def _busy(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _wait(self) -> None:
         self._limit = self.loop.call_later(self.patience_s, self.transport.close)
 
@@ -60,6 +92,43 @@ def options() -> dict[str, Any]:
         "access_log": False,
         "server_header": False,
         "date_header": False,
+        "log_config": None,  # its lines go where ours go: logs.py
         "timeout_keep_alive": 75,
         "timeout_graceful_shutdown": DRAIN_S,
     }
+
+
+class DrainingWorkers(Multiprocess):
+    """Several workers on one socket. It is closed before they drain, or new connections would wait in it for nobody."""
+
+    def terminate_all(self) -> None:
+        """Stop every worker."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+
+def serve(app: Any, workers: int = 1, **given: Any) -> None:
+    """Serve until SIGINT or SIGTERM, drain, and come back: status 0, where uvicorn alone would end by the signal.
+
+    `app`: the application, or for several workers the import path of what makes one.
+    """
+    _allow_many_connections()
+    signal.signal(signal.SIGTERM, _leave)
+    if workers == 1:
+        uvicorn.run(app, **options() | given)
+        return
+    config = uvicorn.Config(app, factory=True, workers=workers, **options() | given)
+    DrainingWorkers(config, sockets=[config.bind_socket()]).run()
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(0)
+
+
+def _allow_many_connections() -> None:
+    """A stream is an open file, and the usual soft limit of 1,024 is meant for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

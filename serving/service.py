@@ -25,6 +25,7 @@ from serving.engine import Engine, Parts, load_parts, open_engine
 from serving.journal import Folders, Journal
 from serving.metrics import Metrics
 from serving.outcomes import Outcomes
+from serving.questions import Questions
 from serving.recommend import Recommender
 from serving.segment import segments
 from serving.spool import Spool
@@ -56,6 +57,7 @@ class Service:
     outcomes: Outcomes
     workers: Workers
     listeners: Listeners
+    questions: Questions
     retired: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -147,7 +149,8 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         workers = Workers(settings.state_dir / "workers", clock())
         stack.callback(workers.close)
         service = Service(
-            settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners
+            settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners,
+            Questions(journal.folders.live),
         )  # fmt: skip
         stack.push_async_callback(_stop_all, service.retired)
         metrics.version(engine.model, engine.config.fingerprint)
@@ -171,8 +174,7 @@ def _write_timeout_s(settings: Settings) -> float:
 
 
 async def _engine(parts: Parts, redis_url: str, settings: Settings, now_ms: int) -> Engine:
-    budget_s = settings.budget_ms / 1000
-    return await open_engine(parts, redis_url, timeout_s=_write_timeout_s(settings), budget_s=budget_s, now_ms=now_ms)
+    return await open_engine(parts, redis_url, timeout_s=_write_timeout_s(settings), now_ms=now_ms)
 
 
 def _end_streams_on_signals(listeners: Listeners) -> Callable[[], None]:
@@ -259,6 +261,7 @@ async def _tick(service: Service) -> None:
         await journal.rotate_full(now_ms)
         await _roll(service.settings, service.metrics)
     service.metrics.spooled.set(len(service.spool))
+    await asyncio.to_thread(service.spool.look_around)
     await service.spool.deliver(service.recommender.engine.store)
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +33,7 @@ class Spool:
         self._log = DurableLog(folder, "s", now_ms)
         self._sent = 0
         self._waiting: Counter[str] = Counter()
+        self._elsewhere: dict[Path, _Seen] = {}
         self._delivering = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -38,8 +41,16 @@ class Spool:
         return self._log.segment.size - self._sent
 
     def holds(self, customer_id: str) -> bool:
-        """Whether something of this customer waits here."""
-        return customer_id in self._waiting
+        """Whether something of this customer waits here, or waited in another worker's spool at the last look around."""
+        if customer_id in self._waiting:
+            return True
+        return bool(self._elsewhere) and any(customer_id in seen.customers for seen in self._elsewhere.values())
+
+    def look_around(self) -> None:
+        """Learn whose things wait in the spools of the other workers. Reads what is new there: for a thread."""
+        others = (path for path in segments(self._folder, "s") if path != self._log.segment.path)
+        looked = ((path, _look(path, self._elsewhere.get(path, _NOTHING_SEEN))) for path in others)
+        self._elsewhere = {path: seen for path, seen in looked if seen.customers}
 
     async def add_events(self, events: Sequence[Activity]) -> None:
         """Keep events. Raises JournalError."""
@@ -78,7 +89,7 @@ class Spool:
             self._waiting.clear()
 
     def _forget(self, entry: dict[str, Any]) -> None:
-        customers = {e["customer_id"] for e in entry["events"]} if "events" in entry else {entry["customer_id"]}
+        customers = _customers(entry)
         self._waiting.subtract(customers)
         for customer_id in customers:
             if self._waiting[customer_id] <= 0:
@@ -87,6 +98,37 @@ class Spool:
     def close(self) -> None:
         """Give the file up; what waits in it is delivered by the next process."""
         self._log.segment.close(remove=not len(self))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Another worker's spool, as far as it has been read, and who stands in it."""
+
+    end: int
+    customers: frozenset[str]
+
+
+_NOTHING_SEEN = _Seen(0, frozenset())
+
+
+def _look(path: Path, before: _Seen) -> _Seen:
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            # Shorter than before: it was delivered and begun anew.
+            before = before if size >= before.end else _NOTHING_SEEN
+            file.seek(before.end)
+            text = file.read(size - before.end)
+    except FileNotFoundError:
+        return _NOTHING_SEEN
+    whole = text[: text.rfind(b"\n") + 1]
+    entries = (parse_line(line) for line in whole.splitlines(keepends=True))
+    found = frozenset().union(*(_customers(entry) for entry in entries if entry is not None))
+    return _Seen(before.end + len(whole), before.customers | found)
+
+
+def _customers(entry: dict[str, Any]) -> set[str]:
+    return {event["customer_id"] for event in entry["events"]} if "events" in entry else {entry["customer_id"]}
 
 
 async def _deliver_file(handle: BinaryIO, store: Store) -> None:

@@ -10,19 +10,17 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from features.news import News
 from nba.errors import InputError, NbaError, NotFoundError
-from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.problems import of_error
+from serving.questions import Questions
 from serving.recommend import Recommender
 from serving.schemas import RecommendIn
-from serving.segment import parse_line, segments
 
 HEARTBEAT_S = 15.0
 # Several events of one moment (a batch, a page with its clicks) are answered by one recommendation.
@@ -127,12 +125,12 @@ async def _event(recommender: Recommender, asked: RecommendIn) -> bytes:
     return b"event: recommendation\nid: " + identifier + b"\ndata: " + body + b"\n\n"
 
 
-def question_of(folders: Folders, interaction_id: str, customer_id: str | None, context: str | None) -> RecommendIn:
+def question_of(questions: Questions, interaction_id: str, customer_id: str | None, context: str | None) -> RecommendIn:
     """What a stream asks again and again: the last question of this interaction, or one about this customer.
 
     Raises NotFoundError when nobody asked in this interaction and no customer is named, and InputError.
     """
-    last = _last_question(folders, interaction_id)
+    last = questions.last(interaction_id)
     if customer_id is None and last is None:
         raise NotFoundError("nobody asked in this interaction yet: ask /v1/recommend first, or give customer_id")
     if last is not None and customer_id in (None, last["customer_id"]):
@@ -152,26 +150,3 @@ def _context(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InputError("context has to be a JSON object", "/context") from error
-
-
-def _last_question(folders: Folders, interaction_id: str) -> dict[str, Any] | None:
-    """The newest question of an interaction among the segments being written, of all workers."""
-    found = (_last_in(path, interaction_id) for path in segments(folders.live, "d"))
-    return max((question for question in found if question), key=lambda question: question["now_ms"], default=None)
-
-
-def _last_in(path: Path, interaction_id: str) -> dict[str, Any] | None:
-    wanted = b'"interaction_id":' + orjson.dumps(interaction_id)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    end = len(content)
-    while (place := content.rfind(wanted, 0, end)) >= 0:
-        start = content.rfind(b"\n", 0, place) + 1
-        record = parse_line(content[start : content.find(b"\n", place) + 1])
-        if record is not None and record["request"]["interaction_id"] == interaction_id:
-            question: dict[str, Any] = record["request"]
-            return question
-        end = start
-    return None

@@ -11,7 +11,7 @@ import pytest
 
 NBA = Path(sys.executable).with_name("nba")
 VERBS = [
-    "demo", "init", "check", "serve", "ingest", "forget", "train", "models list", "models show", "models promote",
+    "demo", "init", "check", "serve", "key", "ingest", "forget", "train", "models list", "models show", "models promote",
     "models rollback", "replay",
 ]  # fmt: skip
 
@@ -56,6 +56,16 @@ def test_check_names_the_line_and_ends_with_one(tmp_path: Path) -> None:
     assert machine.returncode == 1 and json.loads(machine.stdout)["problems"]
 
 
+def test_a_key_that_is_made_opens_by_its_digest(tmp_path: Path) -> None:
+    """What goes into the environment lets the key in with its scopes, and does not hold it."""
+    from serving.auth import Keys
+
+    made = json.loads(nba("key", "recommend", "write", "--json", folder=tmp_path).stdout)
+    assert made["key"] not in made["entry"]
+    assert Keys(made["entry"]).scopes_of(f"Bearer {made['key']}".encode()) == {"recommend", "write"}
+    assert nba("key", folder=tmp_path).stdout.count("sha256:") == 1
+
+
 BAD = {
     "an unknown config": (["check", "--config", "nowhere"], 2, "no such config folder"),
     "a file that is not there": (["ingest", "gone.parquet"], 2, "gone.parquet"),
@@ -64,6 +74,8 @@ BAD = {
     "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 1, "none yet"),
     "a rollback without history": (["models", "rollback"], 1, "no earlier champion"),
     "a host without keys": (["serve", "--host", "0.0.0.0", "--port", "0"], 1, "NBA_API_KEYS"),  # noqa: S104
+    "a scope that is not known": (["key", "recomend"], 2, "unknown scope"),
+    "a log that is not known": (["serve", "--log", "xml"], 2, "NBA_LOG"),
     "a verb that is not known": (["recomend"], 2, "No such command"),
     "a budget that is no number": (["serve", "--budget-ms", "soon"], 2, "budget-ms"),
 }

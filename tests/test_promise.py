@@ -141,8 +141,8 @@ def test_the_promise(tmp_path: Path) -> None:
         assert stage == "contact" and rule.startswith("declined on ")
 
         # Activity during the call: a complaint stops sales, its resolution in the same call frees them.
-        client.post("/v1/activity", json={"events": used("c-heavy", 30)})
-        profile = {"plan": "m-20", "family_name": "Novak", "salutation": "Mr.", "addons_month": 0, "extra_data_gb": 0}
+        client.post("/v1/activity", json={"events": used("c-heavy", 47)})
+        profile = {"plan": "l-40", "family_name": "Novak", "salutation": "Mr.", "addons_month": 0, "extra_data_gb": 0}
         client.put("/v1/customers/c-heavy", json={**profile, "tenure_months": 40})
         calm = ask(client, "c-heavy", limit=10)
         sold = {s["offer_id"] for s in calm["suggestions"] if s["kind"] in ("up_sell", "cross_sell")}

@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = ("demo", "config", "serve", "data", "learn", "decisions", "evaluate", "simulate")
+VERBS = ("demo", "config", "serve", "key", "data", "learn", "decisions", "evaluate", "simulate")
 
 
 def build() -> typer.Typer:

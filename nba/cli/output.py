@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,11 +66,6 @@ def fail(error: NbaError, *, as_json: bool) -> NoReturn:
         print_json({"error": type(error).__name__, "problems": problems})
     err.print(str(error), style="red", markup=False)
     sys.exit(2 if isinstance(error, InputError) else 1)
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Plain log lines on stderr, so that stdout stays for the answer."""
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 @contextmanager

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import signal
+import ssl
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from nba.cli.output import ConfigName, RedisUrl, StateDir, err, log_to_stderr, settings_epilog, settings_of
+from nba.cli.output import ConfigName, RedisUrl, StateDir, err, settings_epilog, settings_of
 from nba.errors import InputError
 from nba.load import find_config, load_config
 from nba.settings import Settings
@@ -37,40 +41,43 @@ def serve(
     budget_ms: Annotated[
         float | None, typer.Option(help="An answer within this time, whatever breaks [NBA_BUDGET_MS].")
     ] = None,
-    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate for TLS.")] = None,
-    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    log: Annotated[str | None, typer.Option(help="Lines on stderr: text or json [NBA_LOG].")] = None,
+    ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate (and chain) as PEM, for TLS.")] = None,
+    ssl_keyfile: Annotated[Path | None, typer.Option(help="Its private key as PEM.")] = None,
 ) -> None:
-    """Run the HTTP service."""
-    log_to_stderr()
-    settings = settings_of(config=config, redis_url=redis_url, state_dir=state_dir, budget_ms=budget_ms)
+    """Run the HTTP service. SIGTERM drains it: what has come is answered, nothing new is taken."""
+    from serving.logs import log_to_stderr
+
+    settings = settings_of(config=config, redis_url=redis_url, state_dir=state_dir, budget_ms=budget_ms, log=log)
+    log_to_stderr(settings.log)
     run(settings, host, port, workers, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
 
 
 def run(settings: Settings, host: str, port: int, workers: int = 1, **tls: Any) -> None:
     """Check what can be checked before anything listens, then serve until stopped."""
-    import uvicorn
-
+    from serving import server
     from serving.auth import check_binding
-    from serving.server import options
 
     keys = settings.api_keys.get_secret_value() if settings.api_keys else None
     check_binding(host, keys)
     load_config(find_config(settings.config))
     _check_reachable(settings)
-    shared: dict[str, Any] = {"host": host, "port": port, "server_header": False, "date_header": False, **options()}
-    shared |= {name: value for name, value in tls.items() if value is not None}
-    err.print(f"serving {settings.config} on http://{host}:{port}  (docs: /docs, desktop: /desktop)", style="dim")
+    given = {name: value for name, value in tls.items() if value is not None}
+    _check_tls(**given)
+    shared: dict[str, Any] = {"host": host, "port": port, **given}
+    address = f"http{'s' if given else ''}://{host}:{port}"
+    err.print(f"serving {settings.config} on {address}  (docs: /docs, desktop: /desktop)", style="dim")
     if workers == 1:
         from serving.app import create_app
 
-        _ended_well(lambda: uvicorn.run(create_app(settings), **shared))
+        _ended_well(lambda: server.serve(create_app(settings), **shared))
         return
     with ExitStack() as stack:
         # The workers' counts meet in files, so that /metrics is about all of them.
         counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="nba-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
         os.environ.update(_environment(_with_redis(settings, stack)))
-        _ended_well(lambda: uvicorn.run("nba.cli.serve:worker", factory=True, workers=workers, **shared))
+        _ended_well(lambda: server.serve("nba.cli.serve:worker", workers, **shared))
 
 
 def _check_reachable(settings: Settings) -> None:
@@ -91,6 +98,20 @@ def _check_reachable(settings: Settings) -> None:
         ) from error
 
 
+def _check_tls(ssl_certfile: Path | None = None, ssl_keyfile: Path | None = None) -> None:
+    """Certificate and key are there, can be read and belong together."""
+    if ssl_certfile is None and ssl_keyfile is None:
+        return
+    if ssl_certfile is None:
+        raise InputError("--ssl-keyfile alone is no TLS: give --ssl-certfile too")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(ssl_certfile, ssl_keyfile)
+    except OSError as error:
+        raise InputError(
+            f"TLS with {ssl_certfile} and {ssl_keyfile or 'no key file'}: {error}: give the PEM files of one certificate"
+        ) from error
+
+
 def _ended_well(serve: Callable[[], None]) -> None:
     """uvicorn says itself why it could not start (a port that is taken, say) and leaves with a status of its own."""
     try:
@@ -105,9 +126,20 @@ def _ended_well(serve: Callable[[], None]) -> None:
 def worker() -> Any:
     """What each process of `--workers N` serves; its settings come by the environment."""
     from serving.app import create_app
+    from serving.logs import log_to_stderr
 
-    log_to_stderr()
-    return create_app(Settings())
+    settings = Settings()
+    log_to_stderr(settings.log)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return create_app(settings)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would serve on, unseen, on a port that nobody can take any more: it drains and ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _with_redis(settings: Settings, stack: ExitStack) -> Settings:

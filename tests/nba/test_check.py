@@ -45,6 +45,8 @@ BAD = [
     ("policy", '{salutation} {family_name}, let', '{salutation} {familyname}, let', "unknown placeholder"),
     ("policy", "worth: {horizon", "monotone: {pair.saving: 1}\nworth: {horizon", "no model has a column 'pair.saving': did you mean"),
     ("policy", "opening:", "opening: [", "not YAML"),
+    ("policy", "service_intents: [outage]", "service_intents: [outage], intent_field: intnt", "no call carries: did you mean 'intent'"),
+    ("policy", '"{salutation} {family_name}, let', '"Hello {salutation} {family_name}, let', "'Hello' would not be said"),
     ("policy", "base_accept:", "worth:", "key 'worth' stands here twice"),
 ]  # fmt: skip
 

@@ -58,7 +58,7 @@ def test_an_assignment_is_the_units_own(shop) -> None:
         if first is None or first.experiment != "desks":
             assert assign(drawn, name, "south") == first
     by_group = {assign(drawn, name, "north") for name in (f"c-{i}" for i in range(500))}
-    assert len({a.arm for a in by_group if a and a.by_group}) == 1
+    assert len({a.arm for a in by_group if a and a.experiment == "desks"}) == 1
 
 
 def test_an_arm_changes_what_it_says_it_changes(shop) -> None:

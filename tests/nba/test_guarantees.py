@@ -39,7 +39,14 @@ def offers(draw: st.DrawFn, offer_id: str) -> dict[str, Any]:
     price = draw(st.none() | st.integers(0, 60))
     rule = draw(
         st.sampled_from(
-            ["true", "features.gb < 30", "profile.tenure >= 3", "profile.plan != 'o0'", "1.0 / features.gb > 0.1"]
+            [
+                "true",
+                "features.gb < 30",
+                "profile.tenure >= 3",
+                "profile.plan != 'o0'",
+                "1.0 / features.gb > 0.1",
+                "saving_month > 0 || features.gb < 10",
+            ]
         )
     )
     return {
@@ -122,7 +129,7 @@ def test_the_same_case_is_decided_the_same(situation: tuple[Config, Customer, Re
 
 # Nothing is shrunk here: that a defect is found is enough.
 SEARCH = settings(
-    max_examples=3000, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    max_examples=20_000, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 
 
@@ -131,7 +138,7 @@ def _lenient(*_: object) -> None:
 
 
 PLANTED = {
-    "eligibility": (nba.funnel, "not_eligible", _lenient),
+    "eligibility": (nba.funnel, "_eligible", lambda rules, candidates, values, withheld: list(candidates)),
     "consent": (nba.funnel, "no_consent", _lenient),
     "service_first": (nba.funnel, "not_before_service", _lenient),
     "contact": (nba.funnel.ContactHistory, "too_often", _lenient),

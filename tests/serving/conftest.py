@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +20,9 @@ import pytest
 import uvicorn
 import yaml
 from pydantic import SecretStr
+from redis import Redis
 
+from features.embedded import find_binary
 from nba.clock import format_at, system_now_ms
 from nba.load import find_config
 from nba.settings import Settings
@@ -148,3 +153,47 @@ def start(tmp_path: Path, config_folder: Path) -> Iterator[Callable[..., Running
 def eventually() -> Callable[..., None]:
     """See `wait_until`."""
     return wait_until
+
+
+class OwnRedis:
+    """A real Redis that a test may stop, pause, restart and fill."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        settings = ["--port", str(self.port), "--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
+        self.process = subprocess.Popen([find_binary(), *settings], stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with Redis.from_url(self.url) as client:
+                    client.ping()
+                return
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            except Exception:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.process.pid, number)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.send(signal.SIGCONT)
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def redis(tmp_path) -> Iterator[OwnRedis]:
+    (tmp_path / "redis-data").mkdir()
+    own = OwnRedis(tmp_path / "redis-data")
+    yield own
+    own.stop()

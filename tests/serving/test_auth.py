@@ -26,6 +26,12 @@ DIGEST = hashlib.sha256(b"k1").hexdigest()
         ("abc==", "abc==", ALL),
         ("abc===recommend", "abc==", {RECOMMEND}),
         (f"sha256${DIGEST}=write", "k1", {WRITE}),
+        (f"sha256:{DIGEST}=recommend+write", "k1", {RECOMMEND, WRITE}),
+        (f"sha256:{DIGEST}", "k1", ALL),
+        (f"sha256:{DIGEST.upper()}=write, k2=admin", "k1", {WRITE}),
+        (f'{{"sha256:{DIGEST}": ["write"]}}', "k1", {WRITE}),
+        (f"sha256:{DIGEST}=write", DIGEST, None),
+        (f"sha256:{DIGEST}=write", f"sha256:{DIGEST}", None),
         ('{"k1": ["recommend"], "a,b c": ["write"]}', "a,b c", {WRITE}),
         ("k1=recommend", "k1=recommend", None),
         ("k1", "K1", None),
@@ -38,7 +44,18 @@ def test_a_key_has_the_scopes_it_was_given(text, key, scopes):
 
 
 @pytest.mark.parametrize(
-    "text", ["k1=recomend", "k1=recommend+x", '{"k1": ["x"]}', '{"k1": []}', '{"k1": "recommend"}', "{"]
+    "text",
+    [
+        "sha256:0123=write",
+        "sha256:k1",
+        "sha256$",
+        "k1=recomend",
+        "k1=recommend+x",
+        '{"k1": ["x"]}',
+        '{"k1": []}',
+        '{"k1": "recommend"}',
+        "{",
+    ],
 )
 def test_a_scope_that_does_not_exist_is_refused_without_repeating_the_key(text):
     """A typing error must not open every door, nor put the key into a log."""

@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from features.embedded import find_binary
 from features.keys import customer_keys
 from nba.domain import SALES_KINDS
 
 BUDGET_MS = 300
 # The measured time holds the client and a shared machine too; benchmarks/faults.py measures the 10 ms of the promise.
 SLACK_S = 0.5
-
-
-class OwnRedis:
-    """A real Redis that a test may stop, pause, restart and fill."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        settings = ["--port", str(self.port), "--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
-        self.process = subprocess.Popen([find_binary(), *settings], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with Redis.from_url(self.url) as client:
-                    client.ping()
-                return
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            except Exception:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-
-    def send(self, number: signal.Signals) -> None:
-        os.kill(self.process.pid, number)
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.send(signal.SIGCONT)
-            self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def redis(tmp_path) -> Iterator[OwnRedis]:
-    (tmp_path / "redis-data").mkdir()
-    own = OwnRedis(tmp_path / "redis-data")
-    yield own
-    own.stop()
 
 
 @pytest.fixture
@@ -136,6 +86,20 @@ def test_a_full_redis_loses_nothing(service, redis, make_event, eventually):
         assert refused.headers["retry-after"] == "1"
         client.config_set("maxmemory", 0)
     eventually(lambda: service.http.get(f"/v1/customers/{customer}").json()["open_issues"])
+
+
+def test_what_waits_in_one_workers_spool_is_named_by_the_others(start, service, redis, make_event, eventually):
+    """Two workers on one state folder: whoever answers says that activity waits, until it is delivered."""
+    other, customer = start(redis_url=redis.url, budget_ms=BUDGET_MS), service.customer()
+    with Redis.from_url(redis.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        sent = {"events": [make_event(customer, "complaint")]}
+        assert service.http.post("/v1/activity", json=sent).json()["accepted"] == 1
+        eventually(lambda: other.recommend(customer)["degraded"] == ["activity_pending", "model"])
+        assert other.recommend("c-somebody-else")["degraded"] == ["model"]
+        client.config_set("maxmemory", 0)
+    eventually(lambda: other.recommend(customer)["degraded"] == ["model"])
 
 
 def damaged_values(service) -> dict[str, float]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.doors import MAX_BODY_BYTES
 from serving.rates import Rates
 from serving.server import ImpatientProtocol
 
@@ -36,6 +39,73 @@ def test_a_request_that_does_not_come_to_an_end_is_closed(start):
     for sent in (b"", b"POST /v1/rec", head, head + b'\r\n{"customer_id":'):
         assert b"200" not in closed_after(service, sent)
         assert service.recommend("c-1")["customer_id"] == "c-1"
+
+
+def connected(service) -> socket.socket:
+    address = urlsplit(service.url)
+    return socket.create_connection((address.hostname, address.port), timeout=20)
+
+
+def test_many_slow_clients_at_once_are_all_closed_and_harm_nobody(start):
+    """Two hundred that dribble a byte whenever they may: each is closed in its time, and every call beside them is answered."""
+    service = start(protocol=Hasty)
+    state = service.app.state.service
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connected(service)) for _ in range(200)]
+        for number, client in enumerate(slow):
+            client.sendall(b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n"[: 10 + number % 50])
+        answered = [service.recommend("c-1")["customer_id"] for _ in range(50)]
+        for client in slow:
+            with suppress(ConnectionError):  # it may be closed already
+                client.sendall(b"x")
+        closed = [ended(client) for client in slow]
+    assert (answered, closed) == (["c-1"] * 50, [True] * 200)
+    assert "nba_streams 0.0" in state.metrics.exposition().decode()
+
+
+def ended(client: socket.socket) -> bool:
+    """Whether the server has closed this connection, or does within the patience of the socket."""
+    with suppress(ConnectionError):
+        while client.recv(65536):
+            pass
+    return True
+
+
+LARGE = MAX_BODY_BYTES + 1
+CHUNK = b"%x\r\n%b\r\n"
+
+
+@pytest.mark.parametrize("path", ["/v1/recommend", "/v1/activity", "/v1/outcomes", "/v1/customers/c-1"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
+def test_a_body_that_is_too_large_is_refused_and_not_kept(start, path, chunked):
+    """Declared: before a byte of it is read. In chunks: as soon as it is too much, though its end never comes."""
+    service = start()
+    method = "PUT" if "customers" in path else "POST"
+    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n".encode()
+    rest = b"transfer-encoding: chunked\r\n\r\n" if chunked else b"content-length: %d\r\n\r\n" % LARGE
+    with connected(service) as client:
+        client.sendall(head + rest)
+        if chunked:
+            for _ in range(LARGE // 65536 + 1):
+                client.sendall(CHUNK % (65536, b" " * 65536))
+        assert client.recv(65536).startswith(b"HTTP/1.1 413")
+    assert service.recommend("c-1")["customer_id"] == "c-1"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x00" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v1/recommend HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
+     b"POST /v1/recommend HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n{}",
+     b"POST /v1/recommend HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n{}",
+     b"POST /v1/recommend HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", b"GET / HTTP/1.1\r\n no: name\r\n\r\n",
+     b"GET / HTTP/1.1\r\na\x00b: c\r\n\r\n"],
+)  # fmt: skip
+def test_malformed_requests_are_refused(nba, sent):
+    """Two lengths, a length and chunks, foreign versions, broken heads: a 400 and an end, never a guess."""
+    with connected(nba) as client:
+        client.sendall(sent)
+        assert client.recv(65536).startswith(b"HTTP/1.1 400")
+    assert nba.recommend("c-1")["customer_id"] == "c-1"
 
 
 def test_what_is_no_http_is_refused(start):

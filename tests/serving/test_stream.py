@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,15 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import httpx
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import serving
 from features.embedded import EmbeddedRedis
+from serving.questions import Questions
+from serving.segment import SUFFIX
 from serving.stream import HEARTBEAT_S
 
 SERVE = """
@@ -120,6 +126,33 @@ def test_a_stream_of_one_worker_hears_of_activity_at_another(start, make_event):
     with listening(one, f"/v1/interactions/s-5/stream?customer_id={customer}") as events:
         complain(two, customer, make_event)
         assert events.get(timeout=HEARTBEAT_S / 2)[2]["customer_id"] == customer
+
+
+def asked(interaction: str | None, now_ms: int, **more: object) -> bytes:
+    """A line of the decision log, as far as a question needs it."""
+    return orjson.dumps({"request": {"interaction_id": interaction, "now_ms": now_ms}, **more}) + b"\n"
+
+
+NAMES = st.sampled_from(["i-1", "i-2", 'a "quoted" \\ one', "übung", None])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.booleans(), NAMES, st.integers(0, 400_000)), max_size=12))
+def test_the_last_question_is_found_wherever_and_whenever_it_was_asked(asks):
+    """Two workers' segments that grow between the looks, lines longer than a block, half a line at the end: the newest counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        questions, newest = Questions(Path(folder)), {}
+        files = [Path(folder) / f"d{number:011x}aaaaaaaaaa{SUFFIX}" for number in (1, 2)]
+        for now_ms, (second, interaction, size) in enumerate(asks):
+            line = asked(interaction, now_ms, told={"interaction_id": "i-1"}, text="x" * size)
+            with files[second].open("ab", buffering=0) as file:
+                file.write(line[: size % len(line)])
+                questions.last("i-1")
+                file.write(line[size % len(line) :])
+            newest[interaction] = now_ms
+            for name in ("i-1", "i-2", 'a "quoted" \\ one', "übung"):
+                found = questions.last(name)
+                assert (found and found["now_ms"]) == newest.get(name)
 
 
 ROOT = Path(serving.__file__).parents[1]

@@ -1,0 +1,138 @@
+"""What holds whatever a catalog, a store or a model says: limits in money, unknown histories, heads that are no numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nba.config import Config, Policy
+from nba.decide import Decider
+from nba.domain import SERVICE_KINDS, Contact, Scores
+from nba.load import load_config
+
+_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
+shop_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(shop_module)
+case_for, customer, NOW_MS = shop_module.case_for, shop_module.customer, shop_module.NOW_MS
+MUSIC = "{id: music, kind: cross_sell, title: Music, price_month: 5, margin_month: 3}"
+
+
+def with_music(shop, more: str, currency: str = "EUR") -> Decider:
+    """The shop with another add-on in the place of Music."""
+    catalog = shop_module.CATALOG.replace(MUSIC, more).replace("currency: EUR", f"currency: {currency}")
+    return Decider(load_config(shop(catalog=catalog)))
+
+
+def withheld(decider: Decider, offer: str, of=None, **request: object) -> str | None:
+    """The stage that stopped an offer; None: it may be said."""
+    decision = decider.decide(case_for(decider, of, limit=20, **request), None)
+    return next((w.stage for w in decision.withheld if w.offer_id == offer), None)
+
+
+def test_an_add_on_is_dominated_by_a_plan_that_is_enough_for_less(shop) -> None:
+    """More for the own plan is not sold where another plan covers the same use and costs less in all."""
+    more = (
+        '{id: music, kind: cross_sell, title: More, price_month: 5, margin_month: 9, cost_month: "own_cost_month + 5.0"'
+    )
+    assert withheld(with_music(shop, more + ', covers: "true"}'), "music") == "dominated"
+    assert withheld(with_music(shop, more + ", competes: true}"), "music") == "dominated"
+    assert withheld(with_music(shop, more + "}"), "music") is None
+
+
+def test_a_formula_counts_against_the_callers_limit(shop) -> None:
+    """Also where the offer has no price of its own."""
+    more = '{id: music, kind: cross_sell, title: More, margin_month: 9, cost_month: "own_cost_month + 60.0"}'
+    decider = with_music(shop, more)
+    assert withheld(decider, "music") != "max_cost"
+    assert withheld(decider, "music", max_cost_month=60.0) == "max_cost"
+
+
+def test_what_is_not_enough_is_not_offered(shop) -> None:
+    """`covers` is asked of every offer that declares it, plan or not."""
+    more = '{id: music, kind: cross_sell, title: More, price_month: 5, margin_month: 9, covers: "false"}'
+    assert withheld(with_music(shop, more), "music") == "eligibility"
+
+
+def test_an_add_on_of_unknown_total_has_no_cost(decider: Decider) -> None:
+    """Whose own plan is unknown, of them nobody knows what they would pay in all: no limit can be kept."""
+    stranger = customer(profile={"plan": "of another age"})
+    case = case_for(decider, stranger)
+    assert next(c for c in case.candidates if c.offer.id == "music").cost_month is None
+    assert withheld(decider, "music", stranger, max_cost_month=10.0) == "max_cost"
+
+
+def test_an_unreadable_history_offers_help_only(decider: Decider) -> None:
+    """What may have been declined yesterday is not offered again because the record of it is damaged."""
+    decision = decider.decide(case_for(decider, customer(degraded=("contacts",)), limit=20), None)
+    assert {s.kind for s in decision.suggestions} <= SERVICE_KINDS
+    assert {w.stage for w in decision.withheld if w.offer_id == "music"} == {"contact"}
+
+
+def test_nobody_is_offered_the_plan_they_have(shop) -> None:
+    """Even where its rule forgot to say so."""
+    catalog = shop_module.CATALOG.replace("eligible: \"profile.plan != 'l-40'\"", 'eligible: "true"')
+    assert withheld(Decider(load_config(shop(catalog=catalog))), "l-40") == "eligibility"
+
+
+def test_near_identical_offers_rest_together_once_one_was_accepted(shop) -> None:
+    """Who has just bought one of a kind is not offered the other."""
+    twins = "{id: music, kind: cross_sell, title: A, price_month: 5, margin_month: 3, group: g}\n"
+    decider = with_music(shop, twins + "  - " + twins.replace("id: music", "id: tunes").strip())
+    bought = Contact(NOW_MS - 3_600_000, "music", "accepted", "web")
+    assert withheld(decider, "tunes") is None or withheld(decider, "tunes") == "arbitration"
+    assert withheld(decider, "tunes", customer(contacts=(bought,))) == "contact"
+
+
+@pytest.mark.parametrize(("bad_ms", "stage"), [(-2, None), (+2, "service_first")])
+def test_a_new_bad_experience_after_a_resolution_counts(decider: Decider, bad_ms: int, stage: str | None) -> None:
+    """What was put right in this call frees the way; what went wrong after it closes it again."""
+    closed = NOW_MS - 60_000
+    of = customer(closed_ms=closed, closed_in="call-1", bad_experience_ms=closed + bad_ms, bad_experience_in="call-1")
+    assert withheld(decider, "music", of) == stage
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -0.5, 1.5])
+def test_a_stay_head_that_gives_no_probability_keeps_nobody(decider: Decider, broken: float) -> None:
+    """It counts for no offer then, and the answer says so: taken as 1, its offer would outrank healthy ones."""
+    case = case_for(decider, limit=20)
+    count = len(case.candidates)
+    accept = np.full(count, 0.3)
+    stay = np.full(count, 0.9)
+    stay[decider.rules.place["music"]] = broken
+    found = decider.decide(case, Scores(accept, stay, np.full(count, 0.8)))
+    plain = decider.decide(case, Scores(accept))
+    assert [(s.offer_id, s.expected_value) for s in found.suggestions] == [
+        (s.offer_id, s.expected_value) for s in plain.suggestions
+    ]
+    assert "scores" in found.degraded
+    assert "scores" not in plain.degraded
+
+
+def test_money_is_rounded_to_the_minor_unit_of_the_currency(shop) -> None:
+    """Twelve and a half yen are not said as thirteen."""
+    decider = with_music(shop, MUSIC, currency="JPY")
+    flex = next(c for c in case_for(decider).candidates if c.offer.id == "flex-10")
+    assert flex.cost_month is not None and flex.saving_month is not None
+    assert flex.cost_month == round(flex.cost_month)
+    assert flex.saving_month == round(flex.saving_month)
+
+
+def test_the_skill_that_can_help_is_named(shop, config: Config) -> None:
+    """An escalation says to whom."""
+    from nba.answer import answer
+
+    catalog = shop_module.CATALOG.replace("title: a person who can help}", "title: a person, skill: network}")
+    decider = Decider(load_config(shop(catalog=catalog)))
+    case = case_for(decider, limit=20)
+    said = answer(decider.config, case, decider.decide(case, None), model=None)["suggestions"]
+    assert {s["offer_id"]: s.get("skill") for s in said}["person"] == "network"
+    assert all("skill" not in s for s in said if s["offer_id"] != "person")
+
+
+def test_a_lever_below_nothing_is_refused(config: Config) -> None:
+    """Minus two times a loss would be a gain."""
+    with pytest.raises(ValueError, match="greater than or equal to 0"):
+        Policy.model_validate({**config.policy.model_dump(by_alias=True), "worth": {"levers": {"music": -2}}})

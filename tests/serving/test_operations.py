@@ -1,0 +1,260 @@
+"""The service as an operator runs it: a process of its own, its lines, its end under load, its certificate."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from nba.load import find_config
+
+NBA = Path(sys.executable).with_name("nba")
+ASK = json.dumps({"customer_id": "c-very-secret"}).encode()
+JSON = {"content-type": "application/json"}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@dataclass
+class Served:
+    """`nba serve` as a process of its own."""
+
+    port: int
+    process: subprocess.Popen
+    errors: Path
+
+    def said(self) -> str:
+        return self.errors.read_text(encoding="utf-8")
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+    def ended(self) -> int:
+        """Its exit status after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+def answers(port: int, process: subprocess.Popen) -> bool:
+    assert process.poll() is None, "the service ended"
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
+@pytest.fixture
+def serve(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[..., Served]]:
+    """Starts `nba serve` with these arguments and settings: `serve("--workers", 2, NBA_LOG="json")`."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object, **settings: str) -> Served:
+            port, errors = free_port(), tmp_path / "stderr"
+            command = [str(NBA), "serve", "--port", str(port), *map(str, arguments)]
+            given = {"NBA_STATE_DIR": str(tmp_path / "state"), "NBA_BUDGET_MS": "1000", **settings}
+            said = stack.enter_context(errors.open("w"))
+            process = stack.enter_context(subprocess.Popen(command, env={**os.environ, **given}, stderr=said))
+            stack.callback(process.kill)
+            eventually(lambda: answers(port, process), 60)
+            return Served(port, process, errors)
+
+        yield start
+
+
+def asked(served: Served, path: str = "/v1/recommend", **headers: str) -> int:
+    connection = served.connection()
+    method, body = ("POST", ASK) if path == "/v1/recommend" else ("GET", None)
+    connection.request(method, path, body, JSON | {name.replace("_", "-"): v for name, v in headers.items()})
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_json_lines_carry_the_request_and_nobodys_data(serve, workers):
+    """Every line is one object; what is logged inside a request has its id; ids of customers are in none."""
+    served = serve("--workers", workers, NBA_LOG="json", NBA_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    assert asked(served, x_request_id="r-1") == 200
+    assert asked(served, "/v1/customers/c-very-secret", x_request_id="r-2") == 503
+    assert served.ended() == 0
+    lines = [json.loads(line) for line in served.said().splitlines() if not line.startswith("serving telco")]
+    assert all({"time", "level", "logger", "message", "request_id"} <= line.keys() for line in lines)
+    told = {line["request_id"]: line for line in lines if line["request_id"]}
+    assert (told["r-1"]["level"], told["r-1"]["error"]) == ("WARNING", "StoreError")
+    assert (told["r-2"]["level"], told["r-2"]["status"]) == ("ERROR", 503)
+    assert [line["model"] for line in lines if line["message"] == "serving"] == [None] * workers
+    assert "ecret" not in served.said()
+
+
+def test_lines_for_people_are_the_default(serve):
+    """Time, level, logger, words, and what else is known."""
+    served = serve(NBA_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    asked(served, x_request_id="r-1")
+    assert served.ended() == 0
+    [line] = [line for line in served.said().splitlines() if "the store did not answer" in line]
+    assert line.endswith("WARNING nba.serving: the store did not answer error=StoreError request_id=r-1")
+    assert "ecret" not in served.said()
+
+
+def load(served: Served, counts: Counter, stop: threading.Event) -> None:
+    """Ask without pause on a kept connection; count answers, refusals and what was lost after it was taken."""
+    while not stop.is_set():
+        connection, before = served.connection(), 0
+        try:
+            connection.connect()
+            while not stop.is_set():
+                connection.request("POST", "/v1/recommend", ASK, JSON)
+                answer = connection.getresponse()
+                json.loads(answer.read())
+                counts[answer.status] += 1
+                before += 1
+                if answer.will_close:
+                    break
+        except (OSError, http.client.HTTPException):
+            # A connection that never got an answer was refused; one that did, and then was cut, lost a request.
+            counts["lost" if before else "refused"] += 1
+            if not before:
+                return
+        finally:
+            connection.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_end_under_load_loses_no_answer(serve, eventually, workers):
+    """SIGTERM while eight clients ask: everything taken is answered, nothing new is taken, status 0."""
+    served = serve("--workers", workers)
+    counts, stop = Counter(), threading.Event()
+    clients = [threading.Thread(target=load, args=(served, counts, stop)) for _ in range(8)]
+    for client in clients:
+        client.start()
+    eventually(lambda: counts[200] > 100)
+    status = served.ended()
+    stop.set()
+    for client in clients:
+        client.join()
+    assert status == 0
+    assert counts == {200: counts[200], "refused": 8}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventually, workers):
+    """A body that arrives after the signal is answered, a stream ends whole, a new connection is refused meanwhile."""
+    served = serve("--workers", workers)
+    streaming, half = served.connection(), socket.create_connection(("127.0.0.1", served.port), timeout=30)
+    streaming.request("GET", "/v1/interactions/i-1/stream?customer_id=c-1")
+    events = streaming.getresponse()
+    assert events.readline() == b": listening\n"
+    head = b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    half.sendall(head % len(ASK) + ASK[:10])
+    served.process.send_signal(signal.SIGTERM)
+    assert events.read() == b"\n"
+    eventually(lambda: not answers(served.port, served.process))
+    half.sendall(ASK[10:])
+    answer = http.client.HTTPResponse(half)
+    answer.begin()
+    assert (answer.status, answer.getheader("connection")) == (200, "close")
+    assert json.loads(answer.read())["customer_id"] == "c-very-secret"
+    assert served.process.wait(timeout=60) == 0
+    half.close()
+    streaming.close()
+
+
+def metric(served: Served, name: str) -> list[str]:
+    """The series of a metric, as /metrics has them."""
+    connection = served.connection()
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    connection.close()
+    return [line for line in lines if line.startswith(name)]
+
+
+def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path, eventually):
+    """Killed workers have no streams; after a reload one version is told; the killed are started again."""
+    config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
+    served = serve("--workers", 2, NBA_CONFIG=str(config))
+    eventually(lambda: len([*tmp_path.glob("state/workers/w*")]) == 2)
+    workers = [json.loads(path.read_bytes().splitlines()[-1])["pid"] for path in tmp_path.glob("state/workers/w*")]
+    with ExitStack() as stack:
+        for number in range(6):
+            streaming = stack.enter_context(closing(served.connection()))
+            streaming.request("GET", f"/v1/interactions/i-{number}/stream?customer_id=c-1")
+            assert streaming.getresponse().readline() == b": listening\n"
+        assert metric(served, "nba_streams") == ["nba_streams 6.0"]
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        eventually(
+            lambda: answers(served.port, served.process) and metric(served, "nba_streams")[:1] == ["nba_streams 0.0"],
+            60,
+        )
+    with (config / "policy.yaml").open("a") as policy:
+        policy.write("# another\n")
+    connection = served.connection()
+    connection.request("POST", "/v1/admin/reload", b"{}", JSON)
+    told = json.loads(connection.getresponse().read())["policy"]
+    assert metric(served, "nba_serving_version") == [f'nba_serving_version{{model="none",policy="{told}"}} 1.0']
+    connection.close()
+
+
+def test_workers_end_with_their_parent(serve, eventually):
+    """Who kills the service with SIGKILL leaves nobody behind that still holds its port."""
+    served = serve("--workers", 2)
+    served.process.kill()
+    served.process.wait(timeout=60)
+
+    def free() -> bool:
+        with suppress(OSError), socket.create_server(("127.0.0.1", served.port), reuse_port=False):
+            return True
+        return False
+
+    eventually(free, 60)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    made = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-subj", "/CN=nba", "-days", "2"]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", "req", "-x509", "-nodes", *kind, *made], check=True, capture_output=True)
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_tls_by_options(serve, certificate):
+    """Who trusts the certificate is answered over TLS; who speaks plainly, or trusts others, is not."""
+    chain, key = certificate
+    served = serve("--ssl-certfile", chain, "--ssl-keyfile", key)
+    assert "on https://" in served.said()
+    address = f"https://127.0.0.1:{served.port}/v1/recommend"
+    with httpx.Client(verify=ssl.create_default_context(cafile=str(chain)), timeout=30) as trusting:
+        assert trusting.post(address, content=ASK, headers=JSON).json()["customer_id"] == "c-very-secret"
+    with pytest.raises(httpx.ConnectError):
+        httpx.post(address, content=ASK, headers=JSON)
+    with pytest.raises((OSError, http.client.HTTPException)):
+        asked(served)
+
+
+@pytest.mark.parametrize(("given", "words"), [("--ssl-keyfile", "--ssl-certfile"), ("--ssl-certfile", "PEM")])
+def test_half_a_certificate_is_refused_before_anything_listens(tmp_path, certificate, given, words):
+    """Bad input, said in words."""
+    command = [str(NBA), "serve", "--state-dir", str(tmp_path), given, str(certificate[0])]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (2, True, False)
