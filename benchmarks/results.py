@@ -38,8 +38,16 @@ def goal(name: str, value: float | None, wanted: str) -> dict[str, Any]:
     }
 
 
-def keep(benchmark: str, goals: list[dict[str, Any]], *, as_json: bool, quick: bool = False, **more: Any) -> int:
-    """Write the result file, say it, and give the exit status: 0 when every goal is met."""
+def keep(
+    benchmark: str,
+    goals: list[dict[str, Any]],
+    *,
+    as_json: bool,
+    quick: bool = False,
+    so_far: bool = False,
+    **more: Any,
+) -> int:
+    """Write the result file, say it, and give the exit status: 0 when every goal is met. `so_far`: written, not yet said."""
     document = {
         "benchmark": benchmark,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -56,6 +64,8 @@ def keep(benchmark: str, goals: list[dict[str, Any]], *, as_json: bool, quick: b
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{benchmark}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if so_far:
+        return 1
     if as_json:
         print(json.dumps(document))
     else:

@@ -39,7 +39,11 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-_INKS = ("#1f5fa8", "#d1731c", "#3a8a4d", "#9a4fa0", "#8a6d3b", "#9aa4ae", "#b03a48", "#2f8f98")
+_INKS = {
+    "engine": "#1f5fa8", "random": "#9aa4ae", "margin": "#d1731c", "acceptance": "#3a8a4d", "oracle": "#8a6d3b",
+    "vw": "#9a4fa0", "told": "#b03a48",
+}  # fmt: skip
+_OTHER_INK = "#2f8f98"
 
 
 def page(rows: Sequence[Mapping[str, Any]], rounds: Mapping[str, Sequence[float]], grid: Grid, says: str) -> str:
@@ -77,7 +81,8 @@ def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
     """How good the choices of each policy were in each round: 0 as a random one, 1 the oracle's, in the same calls."""
     figure, axes = _figure(7.5, 4.0)
     last = max(map(len, rounds.values()))
-    for (name, shares), ink in zip(rounds.items(), _INKS * 3, strict=False):
+    for name, shares in rounds.items():
+        ink = _INKS.get(name, _OTHER_INK)
         if len(shares) < last:  # learns nothing, and lived one round only
             axes.axhline(shares[0], color=ink, label=name, linewidth=1.4, linestyle="--")
         else:
@@ -94,8 +99,8 @@ def grid_chart(grid: Grid) -> str:
     figure, axes = _figure(7.5, 1.0 + 0.32 * len(grid))
     places = range(len(grid))
     names = [name for name in grid[0] if name != "world"]
-    for name, ink in zip(names, _INKS, strict=False):
-        axes.plot([row[name] for row in grid], places, "o", color=ink, label=name)
+    for name in names:
+        axes.plot([row[name] for row in grid], places, "o", color=_INKS.get(name, _OTHER_INK), label=name)
     axes.axvline(0, color="#9aa4ae", linewidth=0.8)
     axes.set_yticks(list(places), [str(row["world"]) for row in grid])
     axes.invert_yaxis()
