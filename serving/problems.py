@@ -36,7 +36,7 @@ _MAX_ERRORS = 20
 
 def status_of(error: errors.NbaError) -> int:
     """The HTTP status of an error of ours."""
-    return STATUS[type(error)]
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from features.store_errors import ForeignValueError
 from nba import errors
 from serving.problems import STATUS, of_error, pointer_of
 
@@ -20,8 +21,12 @@ def test_every_error_of_ours_has_a_status():
 
 def test_input_is_never_our_fault_and_absence_is_not_theirs():
     """Wrong input is 4xx, something away is 503."""
-    assert all(400 <= STATUS[kind] < 500 for kind in _tree(errors.InputError))
-    assert all(STATUS[kind] == 503 for kind in _tree(errors.UnavailableError))
+
+    def status(kind: type) -> int:
+        return of_error(kind(["x"]) if kind is errors.ConfigError else kind("x"), "r-1")[0]
+
+    assert all(400 <= status(kind) < 500 for kind in _tree(errors.InputError))
+    assert all(status(kind) == 503 for kind in {ForeignValueError, *_tree(errors.UnavailableError)})
 
 
 def test_a_pointer_is_escaped_as_rfc_6901_says():
