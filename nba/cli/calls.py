@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.dataset import Decisions, read_decisions
 from models.delayed import Churn, read_delayed
-from models.sources import cast_column
+from nba.cli.columns import number_column, word_column
 from nba.cli.learn import decision_rows
 from nba.cli.logged import ids_of
 from nba.cli.records import read_records
@@ -25,7 +23,7 @@ from nba.cli.target import x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES
 from nba.errors import InputError
-from nba.evaluate.rows import check_clock, check_finite, check_ranks, check_settled, last_of_each
+from nba.evaluate.rows import check_clock, check_ranks, check_settled, last_of_each
 from nba.rules import Value
 from nba.settings import Settings
 
@@ -191,37 +189,6 @@ def _shown(decisions: Decisions, rows: Numbers, call: Numbers, config: Config) -
         margin=listed if margin is None else np.where(np.isnan(margin[rows]), listed, margin[rows]),
         saving=np.zeros(len(rows)) if saving is None else np.nan_to_num(saving[rows]),
     )
-
-
-def word_column(decisions: Decisions, name: str) -> NDArray[np.object_] | None:
-    """A column of text (rows,) with None where empty; None where no file has it."""
-    return _column(decisions, name, pa.large_string(), None)
-
-
-def number_column(decisions: Decisions, name: str, *, listed: bool = False) -> Any:
-    """A numeric column (rows,), NaN where empty. `listed`: None where no file has it, else InputError."""
-    found = _column(decisions, name, pa.float64(), np.nan)
-    if found is None and not listed:
-        raise InputError(f"the decisions have no column {name!r}: log it, or leave it out")
-    if found is None:
-        return None
-    values = found.astype(np.float64)
-    check_finite(name, values, decisions.place)
-    return values
-
-
-def _column(decisions: Decisions, name: str, wanted: pa.DataType, empty: Any) -> NDArray[np.object_] | None:
-    if not any(name in source.schema.names for source in decisions.sources):
-        return None
-    found = np.full(len(decisions), empty, dtype=object)
-    for source in decisions.sources:
-        if name in source.schema.names:
-            column = pa.Table.from_batches(source.batches([name]))[name]
-            if pa.types.is_boolean(column.type) and pa.types.is_floating(wanted):
-                column = pc.cast(column, pa.int8())
-            values = cast_column(source, name, column, wanted).to_pylist()
-            found[source.first : source.first + source.rows] = [empty if v is None else v for v in values]
-    return found
 
 
 def _by_call(values: Array, call: Numbers, n: int) -> Array:

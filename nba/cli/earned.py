@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.delayed import Churn
 from models.registry import Registry, verified
 from nba.cli.calls import Calls, leaving
+from nba.cli.records import batches
 from nba.cli.trial import POLICY, experiment_arms
 from nba.config import Config
 from nba.errors import InputError, ModelError, NotFoundError, RefusedError
@@ -82,11 +81,11 @@ def read_reasons(decisions: Path) -> list[tuple[str, str, int]]:
     counts: Counter[tuple[str, str]] = Counter()
     seen: set[str] = set()
     for path in sorted((decisions.resolve().parent / "outcomes").rglob("*.parquet")) if decisions.is_dir() else []:
-        table = pq.ParquetFile(path).read(columns=["outcome_id", "offer_id", "outcome", "reason"])
-        for row in table.filter(pc.equal(table["outcome"], "declined")).to_pylist():
-            if row["outcome_id"] not in seen:
-                seen.add(row["outcome_id"])
-                counts[row["offer_id"], row["reason"] or "no reason given"] += 1
+        for batch in batches(path, ["outcome_id", "offer_id", "outcome", "reason"], 65_536):
+            for row in batch.to_pylist():
+                if row["outcome"] == "declined" and row["outcome_id"] not in seen:
+                    seen.add(row["outcome_id"])
+                    counts[row["offer_id"], row["reason"] or "no reason given"] += 1
     return [(offer, reason, times) for (offer, reason), times in counts.most_common(MOST_REASONS)]
 
 

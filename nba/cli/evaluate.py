@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from nba.clock import DAY_MS, parse_at, system_now_ms
 from nba.errors import InputError
 
 if TYPE_CHECKING:
+    from models.registry import Registry
     from nba.cli.logged import Read
     from nba.cli.trial import Trial
     from nba.evaluate.ope import Answer
@@ -25,7 +27,22 @@ Decisions = Annotated[
     Path, typer.Option(help="Parquet file or folder of the decision log (docs: contract, section 5).")
 ]
 Window = Annotated[float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")]
-Seed = Annotated[int, typer.Option(help="Same data and seed: same intervals.")]
+MOST_DAYS = 36_500
+Seed = Annotated[int, typer.Option(min=0, help="Same data and seed: same intervals.")]
+
+
+def _days(days: float, option: str) -> int:
+    """Days as milliseconds. Raises InputError: no number, or longer than a century."""
+    if not 0 <= days <= MOST_DAYS:
+        raise InputError(f"{option} {days:g}: give a number of days from 0 to {MOST_DAYS:,}")
+    return round(days * DAY_MS)
+
+
+def _numbers(**options: float | None) -> None:
+    """Raises InputError for an option that is no finite number; None: not given."""
+    for name, value in options.items():
+        if value is not None and not math.isfinite(value):
+            raise InputError(f"--{name.replace('_', '-')} {value:g} is no number to calculate with: give a finite one")
 
 
 def register(app: typer.Typer) -> None:
@@ -61,19 +78,21 @@ def ope(
     from nba.evaluate.ope import answer
     from nba.load import find_config, load_config
 
+    _numbers(clip=clip)
     settings = settings_of(config=config, state_dir=state_dir)
     sound = load_config(find_config(settings.config))
     registry = Registry(settings.state_dir / "models")
     version = _version(registry.champion() if model == "champion" else model, registry.root)
-    target = Target(sound, Scorer.load(registry.path(version), sound.catalog, sound.features.columns))
+    folder = _folder(registry, version)
+    target = Target(sound, Scorer.load(folder, sound.catalog, sound.features.columns))
     since_ms = 0 if since is None else parse_at(since if "T" in since else f"{since}T00:00:00Z", "--since")
-    options = Options(reward, round(window_days * DAY_MS), open_means_no, limit, since_ms)
+    options = Options(reward, _days(window_days, "--window-days"), open_means_no, limit, since_ms)
     with progress("ask the model again", total=1.0) as (bar, task):
         read = read_question(
             settings, decisions, target, system_now_ms(), options, lambda share: bar.update(task, completed=share)
         )
         found = answer(read.question, clip=clip, seed=seed)
-    said = learnt_rows(registry.path(version), read.question.at_ms)
+    said = (*read.warnings, *learnt_rows(folder, read.question.at_ms))
     found = replace(found, warnings=(*found.warnings, *said))
     if as_json:
         about = {"model": version, "policy": sound.fingerprint, "reward": read.reward, "cases": read.cases}
@@ -88,6 +107,16 @@ def _version(version: str | None, root: Path) -> str:
     if version is None:
         raise NotFoundError(f"no promoted model in {root}: run `nba train`, or name a version")
     return version
+
+
+def _folder(registry: Registry, version: str) -> Path:
+    """Raises InputError: no such version, for the name was given."""
+    from nba.errors import NotFoundError
+
+    try:
+        return registry.path(version)
+    except NotFoundError as error:
+        raise InputError(f"--model {version}: {error}") from error
 
 
 def _tell_ope(version: str, read: Read, found: Answer) -> None:
@@ -168,15 +197,17 @@ def ab(
     from nba.cli.trial import Ask, analyse
     from nba.load import find_config, load_config
 
+    _numbers(tolerance=tolerance)
+    window_ms, horizon_ms = _days(window_days, "--window-days"), _days(horizon_days, "--horizon-days")
     settings = settings_of(config=config, state_dir=state_dir)
     sound = load_config(find_config(settings.config))
     ask = Ask(
         experiment, unit, control, _shares(shares), tuple(guardrail or ()), tuple(goal or ()), _plain(without), cuped,
-        round(horizon_days * DAY_MS), tolerance, planned_customers,
+        horizon_ms, tolerance, planned_customers,
     )  # fmt: skip
     with progress("read calls") as (bar, task):
         calls = read_calls(
-            settings, decisions, sound, system_now_ms(), window_ms=round(window_days * DAY_MS), open_means_no=open_means_no,
+            settings, decisions, sound, system_now_ms(), window_ms=window_ms, open_means_no=open_means_no,
             numbers=(*ask.goals, *ask.guardrails), with_x=cuped, tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         found = analyse(calls, sound, ask, read_churn(decisions, delayed))
@@ -199,8 +230,8 @@ def _shares(text: str | None) -> dict[str, float] | None:
         found = {name.strip(): float(share) for name, share in (part.split("=") for part in text.split(","))}
     except ValueError as error:
         raise InputError(f"--shares {text}: write it like control=0.5,new=0.5") from error
-    if min(found.values()) <= 0:
-        raise InputError(f"--shares {text}: every share has to be above 0")
+    if not all(0 < share < math.inf for share in found.values()):
+        raise InputError(f"--shares {text}: every share has to be a finite number above 0")
     return found
 
 
@@ -256,12 +287,15 @@ def power(
     from nba.evaluate.power import Plan
     from nba.evaluate.power import as_json as answer_of
 
+    _numbers(mean=mean, deviation=deviation, lift=lift, a_day=a_day)
     if (rate is None) == (mean is None) or (mean is not None and deviation is None):
         raise InputError("give --rate, or --mean with --deviation: what the metric is today")
     if lift is None and customers is None:
         raise InputError("give --lift (how many customers?), --customers (what can they show?), or both")
     if rate is not None and not 0 < rate < 1:
         raise InputError(f"--rate {rate:g} is outside (0, 1): give a share, or --mean with --deviation")
+    if rate is not None and lift is not None and not 0 <= rate * (1 + lift) <= 1:
+        raise InputError(f"--lift {lift:g} of --rate {rate:g} is a share of {rate * (1 + lift):.0%}: lift is relative")
     middle = rate if rate is not None else mean or 0.0
     spread = (middle * (1 - middle)) ** 0.5 if rate is not None else deviation or 0.0
     plan = Plan(middle, spread, power, alpha, share, saved, group, icc, comparisons, not once)
@@ -308,14 +342,15 @@ def report(
     from nba.evaluate.page import as_csv, page
     from nba.load import find_config, load_config
 
+    window_ms, horizon_ms = _days(window_days, "--window-days"), _days(horizon_days, "--horizon-days")
     settings = settings_of(config=config, state_dir=state_dir)
     sound = load_config(find_config(settings.config))
     with progress("read calls") as (bar, task):
         calls = read_calls(
-            settings, decisions, sound, system_now_ms(), window_ms=round(window_days * DAY_MS), open_means_no=open_means_no,
+            settings, decisions, sound, system_now_ms(), window_ms=window_ms, open_means_no=open_means_no,
             tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
-        against = Against(experiment, control, round(horizon_days * DAY_MS))
+        against = Against(experiment, control, horizon_ms)
         churn, reasons = read_churn(decisions, delayed), read_reasons(decisions)
         found = earned(calls, sound, against, churn, reasons, settings.state_dir / "models")
     beside = out_path.with_suffix(".csv")

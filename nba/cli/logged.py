@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.dataset import Decisions, read_decisions, settle
 from models.registry import verified
+from nba.cli.columns import word_column
 from nba.cli.learn import decision_rows
 from nba.cli.records import read_records
 from nba.cli.target import Gathered, Target, x_rows
@@ -20,12 +22,23 @@ from nba.clock import format_at
 from nba.domain import OUTCOMES
 from nba.errors import InputError, RefusedError
 from nba.evaluate.ope import Question
-from nba.evaluate.rows import check_clock, check_finite, check_first_ranks, check_ranks, check_settled, last_of_each
+from nba.evaluate.overlap import NEVER_TRIED
+from nba.evaluate.rows import (
+    check_clock,
+    check_finite,
+    check_first_ranks,
+    check_ranks,
+    check_settled,
+    last_of_each,
+    uneven,
+)
 from nba.settings import Settings
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 REWARDS = ("auto", "accepted", "margin", "saving")
+CURE = "see in the `withheld` of an explained answer (/v1/recommend) which rule stops its offers"
+CURES = {"evidence": "give its offers a sentence that is true of these customers (templates of the config folder)"}
 _SKIPPED, _NONE = OUTCOMES.index("skipped"), -1
 
 
@@ -48,6 +61,7 @@ class Read:
     counts: dict[str, int]
     cases: dict[str, int]
     reward: str
+    warnings: tuple[str, ...] = ()
 
 
 def read_question(
@@ -64,6 +78,8 @@ def read_question(
     if decisions.reward is not None:
         check_finite("reward", decisions.reward, decisions.place)
     rows, label, counts = settled_rows(decisions, now_ms, options)
+    if (decisions.propensity[rows] >= 0.999).all():
+        raise RefusedError(f"this log cannot answer for that policy: {NEVER_TRIED}")
     gathered, cases = _gather(settings, path, target, decisions, rows, tell)
     offer = decisions.offer[rows].astype(np.int64)
     columns, pairs = gathered.design(offer, len(catalog.offers), target.config.features.columns)
@@ -80,22 +96,38 @@ def read_question(
         pairs=pairs,
         foretold=np.array([one.foretold[place] for one, place in zip(gathered.seen, offer, strict=True)]),
         accepted=label,
+        silent=_silent(gathered, counts),
     )
-    return Read(question, counts, cases, name)
+    lost = missing_outcomes(decisions, now_ms, options, question.offers)
+    return Read(question, counts, cases, name, tuple(lost))
+
+
+def _silent(gathered: Gathered, counts: dict[str, int]) -> str:
+    """Counts the cases in which the target says nothing; the words for a refusal where they are most of all."""
+    stages = Counter(one.silent for one in gathered.seen if one.silent is not None)
+    counts |= {f"in which the target policy says nothing, stage {stage}": n for stage, n in stages.most_common()}
+    silent, rows = sum(stages.values()), len(gathered.seen)
+    if silent <= rows / 2:
+        return ""
+    stage = stages.most_common(1)[0][0]
+    return (
+        f"the target policy says nothing in {silent:,} of {rows:,} cases, stage {stage}: {CURES.get(stage, CURE)}, "
+        "or keep the records beside the decisions"
+    )
 
 
 def learnt_rows(folder: Path, at_ms: Numbers) -> list[str]:
     """A warning where the model has learnt from the very outcomes that are to judge it; empty where it has not."""
     try:
-        until_ms = int(orjson.loads(verified(folder)["metrics.json"])["counts"]["starts_ms"][1])
+        until_ms = int(orjson.loads(verified(folder)["metrics.json"])["counts"]["starts_ms"][2])
     except (KeyError, IndexError, ValueError):
         return []
     learnt = int((at_ms < until_ms).sum())
     if not learnt:
         return []
     seen = f"the model may have learnt from {learnt:,} of these {len(at_ms):,} outcomes"
-    why = "they are older than its last training row, so its value leans high"
-    return [f"{seen}: {why}: judge it by later ones, --since {format_at(until_ms)[:10]}"]
+    why = "they are older than its last training or calibration row, so its value leans high"
+    return [f"{seen}: {why}: judge it by later ones, --since {format_at(until_ms)}"]
 
 
 def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[Numbers, Array, dict[str, int]]:
@@ -131,6 +163,26 @@ def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[N
         counts["older than the newest that --limit allows, left out"] = len(rows) - options.limit
         rows = rows[-options.limit :]
     return rows, label[rows], counts
+
+
+def missing_outcomes(decisions: Decisions, now_ms: int, options: Options, offers: list[str]) -> list[str]:
+    """Warnings where what has no outcome, and is left out, depends on the offer or on the arm of an experiment."""
+    if options.open_means_no:
+        return []
+    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
+    old = (decisions.at_ms >= options.since_ms) & (decisions.at_ms <= now_ms - options.window_ms)
+    rows = np.flatnonzero((decisions.rank == 1) & ~decisions.backtest & last & old)
+    missing = decisions.outcome[rows] == _NONE
+    if options.reward == "auto" and decisions.reward is not None:
+        missing &= np.isnan(decisions.reward[rows])
+    said = uneven("offer", offers, decisions.offer[rows].astype(np.int64), missing)
+    arms = word_column(decisions, "arm")
+    if arms is None:
+        return said
+    names = sorted({str(arm) for arm in arms[rows] if arm is not None})
+    place = {name: k for k, name in enumerate(names)}
+    code = np.array([-1 if arm is None else place[str(arm)] for arm in arms[rows]], dtype=np.int64)
+    return said + uneven("arm", names, code, missing)
 
 
 def _labels(

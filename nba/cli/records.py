@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nba.errors import DataError
 from nba.settings import Settings
 from serving.journal import Folders
 from serving.segment import documents, exclusive, segments
@@ -34,12 +36,36 @@ def _all(settings: Settings, decisions: Path, wanted: Collection[str] | None) ->
     live = _live(settings) if is_own(settings, decisions) else []  # first: a roll in between only shows them twice
     beside = decisions.resolve().parent / "records"
     for path in sorted(beside.rglob("*.parquet")) if decisions.is_dir() else []:
-        for batch in pq.ParquetFile(path).iter_batches(256, columns=["decision_id", "record"]):
+        for batch in batches(path, ["decision_id", "record"]):
             ids = batch.column("decision_id").to_pylist()
             for place, identifier in enumerate(ids):
                 if wanted is None or identifier in wanted:
-                    yield identifier, orjson.loads(batch.column("record")[place].as_py())
+                    yield identifier, _document(path, identifier, batch.column("record")[place].as_py())
     yield from ((r["decision_id"], r) for r in live if wanted is None or r["decision_id"] in wanted)
+
+
+def batches(path: Path, columns: list[str], size: int = 256) -> Iterator[pa.RecordBatch]:
+    """Those columns of a Parquet file that the service rolled. Raises DataError: no Parquet, or a column missing."""
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise DataError(f"{path}: column {missing[0]!r} is missing: it is no file of the service; take it away")
+            yield from file.iter_batches(size, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read ({error}): restore it from a copy, or take it away") from error
+
+
+def _document(path: Path, identifier: str, text: str | bytes | None) -> Record:
+    try:
+        found = orjson.loads(text or b"")
+        if isinstance(found, dict):
+            return found
+        raise ValueError("no object")
+    except ValueError as error:
+        raise DataError(
+            f"{path}: the record of decision {identifier} is no JSON ({error}): restore the file from a copy, or take it away"
+        ) from error
 
 
 def _live(settings: Settings) -> list[Record]:

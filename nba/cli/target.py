@@ -14,7 +14,7 @@ from models.scorer import Scorer
 from nba.candidates import pair_values
 from nba.config import Config
 from nba.decide import Case, Decider, Request
-from nba.domain import Column, Customer
+from nba.domain import STAGES, Column, Customer, Stage
 from nba.errors import DataError
 from nba.evaluate.reward import Pairs
 from nba.rules import Value
@@ -32,6 +32,7 @@ class Seen:
     pairs: Array
     foretold: Array
     x: Mapping[str, Value]
+    silent: Stage | None = None
 
 
 class Target:
@@ -73,7 +74,13 @@ class Target:
             pairs=np.nan_to_num(np.array([pair_values(c) for c in case.candidates], dtype=np.float64)),
             foretold=np.asarray(scores.accept, dtype=np.float64),
             x=case.columns,
+            silent=None if first else _last_stage(case),
         )
+
+
+def _last_stage(case: Case) -> Stage:
+    stages = {withheld.stage for withheld in case.withheld}
+    return "arbitration" if case.sayable else max(stages, key=STAGES.index, default="eligibility")
 
 
 @dataclass

@@ -15,7 +15,7 @@ from nba.cli.calls import Calls, leaving
 from nba.config import Config
 from nba.errors import InputError, RefusedError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
-from nba.evaluate.experiment import Assignment, Ratio, assignment, ratio, refuse_mismatch, refuse_uneven
+from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio, refuse_mismatch, refuse_uneven
 from nba.experiments import HOLDOUT
 
 Array = NDArray[np.float64]
@@ -84,7 +84,7 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
         for metric in metrics
         for effect in compare(metric, arm, found.arms, before=before, planned=ask.planned, tolerance=ask.tolerance)
     ]
-    notes = _notes(calls, found, checked, planned, churn, len(units), unit_name)
+    notes = _notes(calls, found, checked, counts, churn, unit_name, ask.experiment)
     repaired = dict(calls.counts) | ({"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {})
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
 
@@ -101,6 +101,8 @@ def experiment_arms(calls: Calls, experiment: str) -> tuple[Numbers, list[str]]:
     if experiment == HOLDOUT:
         return np.arange(len(calls)), [str(a) if i else POLICY for i, a in zip(in_it, calls.words["arm"], strict=True)]
     inside = np.flatnonzero(in_it & (calls.words["arm"] != None))  # noqa: E711 - element by element
+    if not len(inside):
+        raise InputError(f"no call of experiment {experiment!r} names its arm: fill the column `arm`, as it was served")
     return inside, [str(name) for name in calls.words["arm"][inside]]
 
 
@@ -222,20 +224,38 @@ def _telling(x: Array, goal: Metric) -> list[int]:
 
 
 def _notes(
-    calls: Calls, found: Assignment, checked: Ratio | None, planned: Any, churn: Churn | None, units: int, unit: str
+    calls: Calls,
+    found: Assignment,
+    checked: Ratio | None,
+    sizes: dict[str, int],
+    churn: Churn | None,
+    unit: str,
+    experiment: str,
 ) -> list[str]:
     notes = []
     if checked is None:
-        notes.append(
-            "planned shares unknown, so the sizes of the arms were not checked: give --shares control=0.5,new=0.5"
-        )
+        notes.append(_unplanned(sizes, experiment))
     if not calls.recorded:
         notes.append("no records beside the decisions: calls in which nothing was said are not counted")
     if churn is None:
         notes.append("no delayed outcomes: whether customers left is not guarded")
+    units = sum(sizes.values())
     if unit != "customer" and units < 2 * 5 * len(found.arms):
         notes.append(f"only {units} units were assigned: with so few groups a difference has to be large to be seen")
     return notes
+
+
+def _unplanned(sizes: dict[str, int], experiment: str) -> str:
+    """What can be said of the sizes of the arms where nobody told which were planned."""
+    how = "give --shares " + ",".join(f"{name}={1 / len(sizes):.2g}" for name in sizes)
+    found = ratio(sizes, None)
+    if experiment == HOLDOUT or found.always_p >= MISMATCH:
+        return f"planned shares unknown, so the sizes of the arms were not checked: {how}"
+    seen = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
+    return (
+        f"planned shares unknown; if equal ones were planned, this is a sample ratio mismatch and no difference can be "
+        f"trusted: {seen} (p {found.always_p:.1g}): {how}, or those that were planned"
+    )
 
 
 def _number(value: object) -> float:

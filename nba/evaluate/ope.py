@@ -31,6 +31,7 @@ class Question:
     would say nothing, which earns 0. `columns` (n, k) describe the logged offers, `pairs` those that the target may say.
     `foretold` (n,): how likely the target's model found it that the logged offer is accepted; None where there is none.
     `accepted` (n,): 1, 0 or NaN where it is not known; None where the reward says it.
+    `silent`: in how many of the rows the target says nothing, and how to mend it; empty where it mostly speaks.
     """
 
     customer: Numbers
@@ -44,6 +45,7 @@ class Question:
     pairs: Pairs
     foretold: Array | None = None
     accepted: Array | None = None
+    silent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def answer(
     weight = full if clip is None else np.minimum(full, clip)
     worst = worst_offer(asked.offer, full, asked.target, asked.customer, asked.offers)
     found = overlap(weight, full, asked.propensity, asked.target.sum(axis=1), asked.customer, worst)
-    refuse(refusals(found, clipped=clip is not None))
+    refuse(refusals(found, clipped=clip is not None, silent=asked.silent))
     refuse_reversed(asked)
     q = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
     refuse_leak(asked.reward, q.q_logged)

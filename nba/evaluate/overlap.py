@@ -22,7 +22,7 @@ FEWEST_EFFECTIVE = 100.0
 HEAVY_TAIL, FEWEST_WITH_TAIL = 0.05, 1_000.0
 HEAVIEST_ROW = 0.05
 MISSING_MASS, WARN_MASS = 0.10, 0.02
-_NEVER_TRIED = (
+NEVER_TRIED = (
     "every propensity is 1, so the log never tried anything else: set exploration.gamma in policy.yaml and log for some "
     "weeks, or compare in an experiment (`nba evaluate ab`)"
 )
@@ -98,15 +98,19 @@ def clustered(values: Array, customer: Numbers) -> tuple[float, float]:
     return mean, math.sqrt(inflate * float(pull @ pull)) / len(values)
 
 
-def refusals(found: Overlap, *, clipped: bool = False) -> list[str]:
-    """Why the log cannot answer, each with the cure; empty when it can. `clipped`: the user asked for clipped weights."""
+def refusals(found: Overlap, *, clipped: bool = False, silent: str = "") -> list[str]:
+    """Why the log cannot answer, each with the cure; empty when it can. `clipped`: the user asked for clipped weights.
+
+    `silent`: in how many cases the policy says nothing, and how to mend it, where that is why few rows speak for it.
+    """
     if not found.explored:
-        return [_NEVER_TRIED]
+        return [NEVER_TRIED]
     said = _propensity_refusals(found)
     if found.effective < FEWEST_EFFECTIVE:
         said.append(
             f"{found.effective:.0f} effective rows of {found.rows:,} speak for this policy, fewer than "
-            f"{FEWEST_EFFECTIVE:.0f}: log more calls, explore more (a smaller exploration.gamma), or compare in an experiment"
+            f"{FEWEST_EFFECTIVE:.0f}: "
+            + (silent or "log more calls, explore more (a smaller exploration.gamma), or compare in an experiment")
         )
     if clipped:
         return said

@@ -15,6 +15,8 @@ from nba.errors import InputError
 from nba.evaluate.sequence import ALPHA, looking_quantile
 from nba.evaluate.tails import normal_quantile
 
+MOST_UNITS = 10**12
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -35,13 +37,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         checks = {
-            "mean": self.mean != 0,
-            "deviation": self.deviation > 0,
+            "mean": math.isfinite(self.mean) and self.mean != 0,
+            "deviation": math.isfinite(self.deviation) and self.deviation > 0,
             "power": 0 < self.power < 1,
             "alpha": 0 < self.alpha < 1,
             "share": 0 < self.share < 1,
             "saved": 0 <= self.saved < 1,
-            "group": self.group >= 1,
+            "group": math.isfinite(self.group) and self.group >= 1,
             "icc": 0 <= self.icc <= 1,
             "comparisons": self.comparisons >= 1,
         }
@@ -63,13 +65,20 @@ class Plan:
 
 
 def units_for(plan: Plan, lift: float) -> int:
-    """Units in all for a relative lift. Raises InputError for a lift of 0."""
+    """Units in all for a relative lift. Raises InputError for a lift of 0, and for one that nobody could ever see."""
+    if not math.isfinite(lift):
+        raise InputError(f"--lift {lift:g} is no number: give a relative change, such as 0.05")
     if lift == 0:
         raise InputError(
             "--lift 0: no number of customers shows that there is no difference; name the least that matters"
         )
-    difference = abs(lift * plan.mean)
-    return math.ceil(plan.reach**2 * plan.variance * (1 / plan.share + 1 / (1 - plan.share)) / difference**2)
+    difference = abs(lift * plan.mean) ** 2
+    needed = plan.reach**2 * plan.variance * (1 / plan.share + 1 / (1 - plan.share))
+    if needed > MOST_UNITS * difference:
+        raise InputError(
+            f"--lift {lift:g}: more than {MOST_UNITS:,} customers would be needed: name a change that would matter"
+        )
+    return math.ceil(needed / difference)
 
 
 def lift_for(plan: Plan, units: int) -> float:

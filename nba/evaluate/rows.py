@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from nba.clock import DAY_MS, format_at
 from nba.errors import DataError, RefusedError
+from nba.evaluate.experiment import MISMATCH
+from nba.evaluate.tails import chi2_p
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_UNSETTLED = 0.2
+FEWEST_IN_GROUP, FAR_APART = 20, 0.05
 
 
 def check_clock(
@@ -76,6 +79,31 @@ def check_settled(open_rows: int, old_rows: int, *, open_means_no: bool) -> dict
             "`spoken` for each (POST /v1/outcomes), or say that silence means no (--open-means-no)"
         )
     return {"without any outcome, left out": open_rows}
+
+
+def uneven(kind: str, names: Sequence[str], place: Numbers, missing: NDArray[np.bool_]) -> list[str]:
+    """A warning where the outcomes of n rows are missing by far more often in one group than in another; empty otherwise.
+
+    `place` (n,): the group of a row in `names`, below 0 in none. Groups of fewer than 20 rows are not compared.
+    """
+    place, missing = place[place >= 0], missing[place >= 0]
+    rows = np.bincount(place, minlength=len(names))
+    told = np.flatnonzero(rows >= FEWEST_IN_GROUP)
+    lost = np.bincount(place, missing, len(names))[told]
+    total, share = rows[told].sum(), lost / rows[told]
+    rate = float(lost.sum() / total) if total else 0.0
+    if len(told) < 2 or not 0 < rate < 1 or share.max() - share.min() < FAR_APART:
+        return []
+    chi2 = float(((lost - rate * rows[told]) ** 2 / (rows[told] * rate * (1 - rate))).sum())
+    if chi2_p(chi2, len(told) - 1) >= MISMATCH:
+        return []
+    most, least = int(np.argmax(share)), int(np.argmin(share))
+    said = (
+        f"outcomes are missing by {kind}: {share[most]:.1%} of {names[told[most]]!r} and {share[least]:.1%} of "
+        f"{names[told[least]]!r}: what is left out is not like what is kept, so the values lean: report the missing outcomes, "
+        "or say that silence means no (--open-means-no)"
+    )
+    return [said]
 
 
 def check_first_ranks(decision: Numbers, offer: Numbers, place: Callable[[int], str]) -> None:

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nba.clock import DAY_MS, system_now_ms
+
 pytestmark = pytest.mark.xdist_group("journal")  # one worker makes the journal
 
+START_MS = 1_760_000_000_000  # as in conftest.py
 HALVES = "control=0.5,kinder=0.5"
 
 
@@ -100,6 +103,12 @@ def rows(journal: Any, folder: Path, keep: Any = None, **columns: Any) -> Path:
         ({}, ("--unit", "site"), 2, "use customer, agent_id or agent_group"),
         ({}, ("--unit", "agent_id"), 1, "send `agent`"),
         ({}, ("--shares", "control=half"), 2, "write it like"),
+        ({}, ("--shares", "control=inf,kinder=0.5"), 2, "finite number above 0"),
+        ({}, ("--shares", "control=nan,kinder=0.5"), 2, "finite number above 0"),
+        ({}, ("--horizon-days", "inf"), 2, "--horizon-days inf"),
+        ({}, ("--window-days", "inf"), 2, "--window-days inf"),
+        ({}, ("--tolerance", "inf"), 2, "--tolerance inf"),
+        ({"arm": lambda v: [None] * len(v)}, (), 2, "names its arm"),
         ({}, ("--shares", "control=0.8,kinder=0.2"), 1, "sample ratio mismatch"),
         ({"x.data_gb_peak": lambda v: list(range(len(v)))}, (), 0, ""),
         ({"x.data_gb_peak": "by arm"}, (), 1, "measured after the start"),
@@ -171,3 +180,41 @@ def test_an_infinite_handle_time_is_refused(journal: Any, tmp_path: Path) -> Non
     path = rows(journal, tmp_path, handle_s=lambda arms: [float("inf") if i == 4 else 300.0 for i in range(len(arms))])
     said = journal.nba("ab", "--decisions", path, "--experiment", "tone", "--guardrail", "handle_s", status=2)
     assert "row 5: column 'handle_s': inf" in said["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--rate", 0.2, "--lift", "nan"), "--lift nan"),
+        (("--rate", 0.2, "--lift", "inf"), "--lift inf"),
+        (("--rate", 0.2, "--lift", 1e-200), "would be needed"),
+        (("--rate", 0.2, "--lift", 10), "a share of 220%"),
+        (("--mean", "nan", "--deviation", 1, "--lift", 0.1), "--mean nan"),
+        (("--mean", 1, "--deviation", "inf", "--lift", 0.1), "--deviation inf"),
+        (("--rate", 0.2, "--lift", 0.1, "--a-day", "inf"), "--a-day inf"),
+        (("--rate", 0.2, "--lift", 0.1, "--group", "inf", "--icc", 0.1), "--group inf"),
+    ],
+)
+def test_power_of_no_number_is_refused(journal: Any, options: tuple, says: str) -> None:
+    """What is no number, or no share, ends with exit status 2 and its name."""
+    assert says in journal.nba("power", *options, status=2)["problems"][0]
+
+
+def test_arms_that_are_not_alike_are_said_without_planned_shares(journal: Any, tmp_path: Path) -> None:
+    """Three of four of one arm lost and no shares given: equal ones are assumed, and the mismatch is a note."""
+    path = rows(journal, tmp_path, keep=lambda row: row["arm"] == "control" or crc32(row["customer_id"].encode()) % 4 == 0)
+    found = journal.nba("ab", "--decisions", path, "--experiment", "tone")
+    assert any("if equal ones were planned, this is a sample ratio mismatch" in note for note in found["notes"])
+    whole = journal.nba("ab", "--decisions", rows(journal, tmp_path), "--experiment", "tone")
+    assert not any("mismatch" in note for note in whole["notes"])
+
+
+def test_calls_younger_than_the_window_are_left_out(journal: Any) -> None:
+    """A window that reaches back between the first and the second calls leaves the first ones only."""
+    age_days = (system_now_ms() - START_MS) / DAY_MS
+    where = ("ab", "--decisions", journal.state / "decisions", "--experiment", "tone", "--window-days")
+    first = journal.nba(*where, age_days - 2)
+    assert first["counts"]["left out: younger than the window"] > 100
+    whole = journal.nba(*where, 0)
+    assert "left out: younger than the window" not in whole["counts"]
+    assert sum(effect(first, "accepted")["units"]) == sum(effect(whole, "accepted")["units"]) == 700

@@ -57,3 +57,21 @@ def test_the_report_says_what_was_kept(tmp_path) -> None:
     worth = CONFIG.catalog.by_id["l-40"].margin_month * CONFIG.policy.worth.horizon_months
     assert kept.control == "nothing" and kept.low < 0.1 * worth * kept.customers < kept.high
     assert kept.low > 0
+
+
+def test_cuped_knows_only_what_was_there_before_the_first_word() -> None:
+    """A column that the treatment moves from the second call on is used as it was at the first one, and is no defect."""
+    n, rng = 1000, np.random.default_rng(3)
+    customer, later = np.tile(np.arange(n), 2), np.repeat([0, 1], n)
+    habit, new = rng.normal(size=n), np.arange(n) % 2
+    words = {name: np.full(2 * n, None, dtype=object) for name in WORDS}
+    words["customer_id"][:] = [f"c-{k:04d}" for k in customer]
+    words["experiment"][:], words["arm"][:] = "tone", np.where(new[customer] == 1, "new", "control")
+    flags = {name: np.zeros(2 * n) for name in (*OUTCOMES, "none")}
+    flags["accepted"] = (rng.random(2 * n) < np.where(habit[customer] > 0, 0.5, 0.2)).astype(float)
+    rank = np.ones(2 * n, dtype=np.int64)
+    shown = Shown(np.arange(2 * n), rank * 0, rank, flags, rank * 1.0, rank * 0.0)
+    x = [{"habit": habit[k] + 3.0 * new[k] * late} for k, late in zip(customer, later, strict=True)]
+    ids = [f"d-{k:05d}" for k in range(2 * n)]
+    found = analyse(Calls(ids, np.arange(2 * n) * 1000, words, x, shown, {}, {}, 2 * n), TELCO, Ask("tone"), None)
+    assert found.columns == ["x.habit"] and found.effects[0].saved > 0.1

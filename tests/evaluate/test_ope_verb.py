@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from nba.cli.logged import learnt_rows
+from nba.clock import format_at
 
 pytestmark = pytest.mark.xdist_group("journal")  # one worker makes the journal
 
@@ -19,10 +24,17 @@ def changed(journal: Any, folder: Path, source: str = "history.parquet", **colum
     table = pq.read_table(journal.state / source, partitioning=None)
     for name, values in columns.items():
         place = table.schema.get_field_index(name)
-        kept = table.remove_column(place)
-        table = kept if values is None else kept.append_column(name, pa.array(values(table[name].to_pylist())))
+        kept = table.remove_column(place) if place >= 0 else table
+        old = table[name if place >= 0 else "offer_id"].to_pylist()
+        table = kept if values is None else kept.append_column(name, pa.array(values(old)))
     pq.write_table(table, folder / "rows.parquet")
     return folder / "rows.parquet"
+
+
+def calibrated_until(journal: Any) -> int:
+    """The moment at which the rows that judged the model start."""
+    metrics = json.loads((journal.state / "models" / journal.model / "metrics.json").read_text())
+    return metrics["counts"]["starts_ms"][2]
 
 
 def test_the_policy_that_logged_is_worth_what_it_earned(journal: Any) -> None:
@@ -65,6 +77,8 @@ def test_a_journal_without_its_records_is_refused(journal: Any, tmp_path: Path) 
             "exchanged",
         ),
         ({"decision_id": lambda v: ["d-1"] * len(v)}, 2, "two different offers at the first rank"),
+        ({"rank": lambda v: [0] * len(v)}, 2, "row 1: column 'rank': 0 is below 1"),
+        ({"reward": lambda v: [0.5] * 3 + [float("inf")] + [0.5] * (len(v) - 4)}, 2, "row 4: column 'reward': inf"),
         ({"at": lambda v: [v[0].replace(year=2090), *v[1:]]}, 2, "in the future"),
     ],
 )
@@ -90,7 +104,7 @@ def test_repeated_rows_and_a_clock_that_ran_back_are_counted(journal: Any, tmp_p
 
 def test_no_such_model(journal: Any) -> None:
     """A version that is not there ends with the way out."""
-    said = journal.nba("ope", "--decisions", journal.state / "decisions", "--model", "20200101T000000-aaaaaa", status=1)
+    said = journal.nba("ope", "--decisions", journal.state / "decisions", "--model", "20200101T000000-aaaaaa", status=2)
     assert f"there are {journal.model}" in said["problems"][0]
 
 
@@ -99,8 +113,66 @@ def test_judging_by_what_was_learnt_is_said(journal: Any) -> None:
     history = ("ope", "--decisions", journal.state / "history.parquet", "--model", "champion")
     found = journal.nba(*history)
     said = next(w for w in found["warnings"] if "may have learnt" in w)
-    later = journal.nba(*history, "--since", said.rsplit(" ", 1)[1])
-    assert later["overlap"]["rows"] < found["overlap"]["rows"] and later["rows"]["before --since, left out"] > 0
-    assert not any("learnt" in warning for warning in later["warnings"])
+    since, until = said.rsplit(" ", 1)[1], calibrated_until(journal)
+    assert since == format_at(until), "calibrating is learning too"
+    folder, moments = journal.state / "models" / journal.model, found["overlap"]["rows"] * [until]
+    assert learnt_rows(folder, np.array(moments)) == [] and learnt_rows(folder, np.array([until - 1])) != []
+    few = journal.nba(*history, "--since", since, status=1)
+    assert "effective rows of" in few["problems"][0], "what is left of this small history is too little"
     clean = journal.nba("ope", "--decisions", journal.state / "decisions", "--model", "champion")
     assert not any("learnt" in warning for warning in clean["warnings"])
+
+
+def test_a_log_that_never_explored_is_refused_before_its_cases_are_rebuilt(journal: Any, tmp_path: Path) -> None:
+    """Without x columns nothing could be rebuilt, and the refusal still speaks of the propensities."""
+    names = pq.read_schema(journal.state / "history.parquet").names
+    gone = {name: None for name in names if name.startswith("x.")}
+    path = changed(journal, tmp_path, **gone, propensity=lambda v: [1.0] * len(v))
+    said = journal.nba("ope", "--decisions", path, "--model", "champion", status=1)
+    assert "every propensity is 1" in said["problems"][0]
+
+
+def test_a_policy_that_says_nothing_is_called_that(journal: Any, tmp_path: Path) -> None:
+    """A log without what the sentences are made of: the stage that silences the policy is named, not more exploration."""
+    names = pq.read_schema(journal.state / "history.parquet").names
+    gone = {name: None for name in names if name.startswith("x.")} | {"x.tenure_months": lambda v: [1.0] * len(v)}
+    path = changed(journal, tmp_path, **gone)
+    said = journal.nba("ope", "--decisions", path, "--model", "champion", status=1)
+    assert re.search(r"says nothing in ([\d,]+) of \1 cases, stage \w+", said["problems"][0])
+    assert "explore more" not in said["problems"][0]
+
+
+def test_outcomes_that_are_missing_by_offer_are_warned_of(journal: Any, tmp_path: Path) -> None:
+    """Most outcomes of one offer lost, less than a fifth of all: an answer, with the warning that it leans."""
+    offers = pq.read_table(journal.state / "history.parquet")["offer_id"].to_pylist()
+    few = next(o for o, n in Counter(offers).most_common() if n < 0.15 * len(offers))
+    lost = [offer == few and k % 4 > 0 for k, offer in enumerate(offers)]
+    path = changed(journal, tmp_path, outcome=lambda v: [None if gone else w for gone, w in zip(lost, v, strict=True)])
+    found = journal.nba("ope", "--decisions", path, "--model", "champion")
+    assert any("outcomes are missing by offer: 7" in w and few in w for w in found["warnings"]), found["warnings"]
+    clean = journal.nba("ope", "--decisions", journal.state / "history.parquet", "--model", "champion")
+    assert not any("missing by" in warning for warning in clean["warnings"])
+
+
+@pytest.mark.parametrize(("option", "value"), [("--window-days", "inf"), ("--clip", "inf"), ("--reward", "gold")])
+def test_options_that_are_no_numbers_are_refused(journal: Any, option: str, value: str) -> None:
+    """Named with exit status 2, before anything is read."""
+    where = ("ope", "--decisions", journal.state / "decisions", "--model", "champion")
+    assert option in journal.nba(*where, option, value, status=2)["problems"][0]
+
+
+def test_records_that_are_no_parquet_are_named(journal: Any, tmp_path: Path) -> None:
+    """Junk beside the decisions, in records or in outcomes: the file is named, with exit status 2."""
+    for name in ("decisions", "records", "outcomes"):
+        (tmp_path / name).mkdir()
+    changed(journal, tmp_path / "decisions", "decisions")
+    (tmp_path / "records" / "part-0.parquet").write_bytes(b"PAR1 junk")
+    where = ("--decisions", tmp_path / "decisions")
+    for verb in (("ope", "--model", "champion"), ("ab", "--experiment", "tone")):
+        assert "records/part-0.parquet" in journal.nba(*verb, *where, status=2)["problems"][0]
+    (tmp_path / "records" / "part-0.parquet").unlink()
+    pq.write_table(pa.table({"decision_id": ["d-1"], "record": ["{"]}), tmp_path / "records" / "part-0.parquet")
+    assert "d-1 is no JSON" in journal.nba("ab", "--experiment", "tone", *where, status=2)["problems"][0]
+    (tmp_path / "records" / "part-0.parquet").unlink()
+    pq.write_table(pa.table({"other": [1]}), tmp_path / "outcomes" / "part-0.parquet")
+    assert "'outcome_id' is missing" in journal.nba("report", *where, "--out", tmp_path / "r", status=2)["problems"][0]
