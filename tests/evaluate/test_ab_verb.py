@@ -202,7 +202,9 @@ def test_power_of_no_number_is_refused(journal: Any, options: tuple, says: str) 
 
 def test_arms_that_are_not_alike_are_said_without_planned_shares(journal: Any, tmp_path: Path) -> None:
     """Three of four of one arm lost and no shares given: equal ones are assumed, and the mismatch is a note."""
-    path = rows(journal, tmp_path, keep=lambda row: row["arm"] == "control" or crc32(row["customer_id"].encode()) % 4 == 0)
+    path = rows(
+        journal, tmp_path, keep=lambda row: row["arm"] == "control" or crc32(row["customer_id"].encode()) % 4 == 0
+    )
     found = journal.nba("ab", "--decisions", path, "--experiment", "tone")
     assert any("if equal ones were planned, this is a sample ratio mismatch" in note for note in found["notes"])
     whole = journal.nba("ab", "--decisions", rows(journal, tmp_path), "--experiment", "tone")
