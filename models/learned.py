@@ -16,7 +16,12 @@ from models.forest import Forest, with_fixed
 from models.metrics import Array
 from models.slices import Slices, Split
 from models.stay import StayRows
+from nba.clock import DAY_MS
+from nba.errors import DataError
 
+LARGEST_SEED = 2**31 - 1  # LightGBM's seed is a 32-bit number
+MOST_DAYS = 36_500
+MOST_MINUTES = 10_080
 Ask = Callable[[Matrix], Array]
 
 
@@ -43,6 +48,18 @@ class Options:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 0
     promote: bool = True
+
+    def check(self) -> None:
+        """Raises DataError for a value outside its range, by the name that the command line has for it."""
+        ranges = {
+            "seed": (self.seed, 0, LARGEST_SEED),
+            "window-days": (self.window_ms / DAY_MS, 0, MOST_DAYS),
+            "stay-after-days": (self.stay_after_days, 1, MOST_DAYS),
+            "tune": (self.tune_minutes, 0, MOST_MINUTES),
+        }
+        for name, (value, low, high) in ranges.items():
+            if not low <= value <= high:
+                raise DataError(f"--{name} {value:g} is outside {low} to {high}: leave it out for a usual one")
 
     @property
     def split(self) -> Split:

@@ -55,7 +55,7 @@ def certify(model: bytes, schema: Schema, pairs: list[Pair], rows: Matrix) -> Ce
     counts: dict[str, int] = {}
     largest: dict[str, dict[str, float]] = {}
     for pair in pairs:
-        kinds = {"rows": chunked(iter(rows)), "splits": _at_splits(pair.forest, rows), "odd": _odd(schema, rows)}
+        kinds = {"rows": _in_chunks(rows), "splits": _at_splits(pair.forest, rows), "odd": _odd(schema, rows)}
         largest[pair.name] = {}
         for kind, batches in kinds.items():
             worst = 0.0
@@ -82,6 +82,10 @@ def chunked(rows: Iterator[Matrix]) -> Iterator[Matrix]:
             held = []
     if held:
         yield np.stack(held)
+
+
+def _in_chunks(rows: Matrix) -> Iterator[Matrix]:
+    return (rows[start : start + CHUNK_ROWS] for start in range(0, len(rows), CHUNK_ROWS))
 
 
 def _at_splits(forest: Forest, rows: Matrix) -> Iterator[Matrix]:

@@ -16,6 +16,7 @@ from nba.errors import DataError, RefusedError
 
 MIN_ROWS = 100
 MIN_OF_CLASS = 5
+MIN_JUDGED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,4 +95,15 @@ def check_classes(label: NDArray[np.float32], slices: Slices, head: str) -> None
         raise RefusedError(
             f"{head}: {what} in the training slice ({yes} yes, {no} no): it takes {MIN_OF_CLASS} of each; "
             "log the offers that were not accepted too, or move --valid-from"
+        )
+    _check_judged(label[slices.judging], head)
+
+
+def _check_judged(label: NDArray[np.float32], head: str) -> None:
+    yes = int(label.sum())
+    no = len(label) - yes
+    if len(label) < MIN_JUDGED or min(yes, no) < MIN_OF_CLASS:
+        raise RefusedError(
+            f"{head}: {len(label)} judged rows ({yes} yes, {no} no) prove nothing: it takes {MIN_JUDGED}, and {MIN_OF_CLASS} "
+            "of each; collect more outcomes, or keep more to judge with --valid-share or an earlier --valid-from"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,8 @@ def open_sources(rows: Rows | Sequence[Rows], required: Sequence[str], what: str
     for name, content in (pair for item in given for pair in _contents(item)):
         first = sources[-1].first + sources[-1].rows if sources else 0
         schema, count = _shape(name, content)
+        if twice := sorted(column for column, times in Counter(schema.names).items() if times > 1):
+            raise DataError(f"{name}: column {twice[0]!r} comes twice: leave one of them out")
         missing = [column for column in required if column not in schema.names]
         if missing:
             raise DataError(f"{name}: column {missing[0]!r} is missing: {what} rows need {', '.join(required)}")

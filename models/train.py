@@ -31,6 +31,7 @@ from models.parity import Certificate, Pair, certify
 from models.prepare import Prepared, importance_weights, prepare
 from models.registry import Registry
 from models.report import page
+from models.schema import candidate_columns
 from models.scorer import Scorer
 from models.slices import Slices
 from models.sources import Rows
@@ -41,7 +42,6 @@ from nba.config import Config
 from nba.errors import DataError, RefusedError
 
 Progress = Callable[[float, str], None]
-PARITY_ROWS = 2_000
 MAX_ROUNDS, PATIENCE, CAUTIOUS_ROUNDS, ENOUGH_TO_STOP, FEW_ROWS = 2000, 50, 30, 30, 2000
 EFFECT_TREES = {"num_leaves": 8, "learning_rate": 0.1}
 _DEFAULTS = Options()
@@ -64,11 +64,13 @@ def train(
     not take it), ModelError (the champion's pointer is broken); the champion is then untouched.
     """
     clock = _Clock(progress)
+    options.check()
     registry.history()  # where nobody knows whom to beat, hours of training would be for nothing
     clock.step(0.0, "reading decisions")
     decisions = rows if isinstance(rows, Decisions) else read_decisions(rows, config.catalog, now_ms)
     settled = settle(decisions, now_ms, options.window_ms)
     ready = prepare(decisions, settled, config, options.split, clock.within(0.05, 0.25))
+    options, ready = _with_monotone(options, ready)
     clock.step(0.25, "training")
     weight = importance_weights(decisions.propensity[ready.rows]) if options.weights == "propensity" else None
     lesson = Lesson(ready.matrix, ready.label, weight, ready.slices, ready.schema.names, ready.schema.categorical)
@@ -163,8 +165,6 @@ def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, 
 
     Monotone method: of the three, "advanced" (LightGBM 4.7) was seen to let answers fall by 0.005 along a rising column.
     """
-    if unknown := sorted(set(options.monotone) - set(names)):
-        raise DataError(f"monotone: no column {unknown[0]!r} in this model: there are {', '.join(names)}")
     monotone = [options.monotone.get(name, 0) for name in names]
     return {
         "objective": "binary",
@@ -186,6 +186,24 @@ def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, 
     }
 
 
+def _with_monotone(options: Options, ready: Prepared) -> tuple[Options, Prepared]:
+    """Only the constraints on columns that this model has; one that the config knows and the rows do not is noted.
+
+    Raises DataError for a column that nobody knows, or a category: its words have no order.
+    """
+    config = ready.assembler.config
+    dtypes = {column.name: column.dtype for column in candidate_columns(config.features.columns, config.catalog)}
+    for name in sorted(options.monotone):
+        if name not in dtypes:
+            raise DataError(f"monotone: no column {name!r} in this config: there are {', '.join(dtypes)}")
+        if dtypes[name] == "category":
+            raise DataError(f"monotone: {name!r} is a category, its words have no order: take it out of `monotone`")
+    kept = {name: sign for name, sign in options.monotone.items() if name in ready.schema.names}
+    absent = sorted(options.monotone.keys() - kept.keys())
+    notes = (f"monotone, but constant or in no file, so without effect: {', '.join(absent)}",) if absent else ()
+    return replace(options, monotone=kept), replace(ready, notes=(*ready.notes, *notes))
+
+
 def _stay(
     ready: Prepared, delayed: Rows | Sequence[Rows] | None, options: Options, now_ms: int
 ) -> tuple[Stay | None, str]:
@@ -198,7 +216,7 @@ def _stay(
         return None, f"no stay head: {error}"
     names = (*ready.schema.names, ACCEPTED)
     lesson = Lesson(rows.matrix, rows.label, None, rows.slices, names, ready.schema.categorical)
-    return Stay(learn_with_effect(lesson, replace(options, monotone={}, parameters={})), rows), ""
+    return Stay(learn_with_effect(lesson, replace(options, parameters={})), rows), ""
 
 
 def _tuned(lesson: Lesson, options: Options, clock: _Clock) -> Options:
@@ -228,7 +246,7 @@ def _certificate(model: bytes, ready: Prepared, accept: Learned, stay: Stay | No
     if stay is not None:
         for name, accepted in (("stay_if_accepted", 1.0), ("stay_if_not", 0.0)):
             pairs.append(Pair(name, stay.answer(accepted), partial(_output, scorer, name), stay.forest(accepted)))
-    return certify(model, ready.schema, pairs, ready.matrix[ready.slices.judging][:PARITY_ROWS])
+    return certify(model, ready.schema, pairs, ready.matrix[ready.slices.judging])
 
 
 def _output(scorer: Scorer, name: str, matrix: Matrix) -> Array:

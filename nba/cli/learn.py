@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from models.summary import TrainReport
 
 models = typer.Typer(help="The registry of models: list, show, promote, rollback.", no_args_is_help=True)
+MOST_DAYS = 36_500
 Version = Annotated[str, typer.Argument(help="A version, as `nba models list` names it.")]
 
 
@@ -62,6 +63,8 @@ def train(
 
     Exit status 1 when a gate said no: the version is kept, the champion stays.
     """
+    if not window_days <= MOST_DAYS:  # also what is no number
+        raise InputError(f"--window-days {window_days:g} is outside 0 to {MOST_DAYS}: leave it out for a usual one")
     settings = settings_of(config=config, state_dir=state_dir)
     report = run_training(
         settings, decisions, delayed, valid_share=valid_share, valid_from_ms=_day_ms(valid_from), seed=seed, promote=promote,

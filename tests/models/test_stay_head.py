@@ -130,3 +130,21 @@ def test_without_enough_history_the_head_is_absent_and_says_why(rows: Make, conf
         assert report.stay is None
         assert words in report.stay_says
         assert report.accept.trees > 0
+
+
+def test_a_monotone_column_holds_for_staying_too(make_rows_once: Make, config_once: Config, tmp_path: Path) -> None:
+    """What may never fall along a column falls in neither head."""
+    table = make_rows_once(3000, customer_id=[f"c{i}" for i in range(3000)])
+    options = Options(threads=1, stay_after_days=10, monotone={"x.usage": 1})
+    report = train(
+        table, config_once, Registry(tmp_path / "m"), now_ms=NOW_MS, delayed=churn_of(table), options=options
+    )
+    scorer = Scorer.load(report.folder, config_once.catalog)
+    place = scorer.schema.names.index("x.usage")
+    matrix = np.random.default_rng(0).normal(10, 5, (200, len(scorer.schema.columns))).astype(np.float32)
+    answers = []
+    for value in np.linspace(-5, 60, 40):
+        matrix[:, place] = value
+        found = scorer.run(matrix)
+        answers.append(np.stack([found.stay_if_accepted, found.stay_if_not]))  # type: ignore[list-item]  # has both
+    assert np.diff(np.stack(answers), axis=0).min() >= 0.0

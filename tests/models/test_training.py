@@ -131,11 +131,71 @@ def test_too_few_rows_are_refused(rows: Make, config: Config, registry: Registry
         train(rows(50), config, registry, now_ms=NOW_MS, options=QUICK)
 
 
-@pytest.mark.parametrize("given", [{"valid_share": 1.5}, {"monotone": {"pair.nothing": 1}}])
-def test_wrong_options_are_refused(rows: Make, config: Config, registry: Registry, given: dict[str, Any]) -> None:
-    """A share beyond 1 and a monotone column that is not there are told."""
-    with pytest.raises(InputError):
-        train(rows(600), config, registry, now_ms=NOW_MS, options=Options(threads=1, **given))
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"valid_share": 1.5}, "valid_share"),
+        ({"valid_share": float("nan")}, "valid_share"),
+        ({"monotone": {"pair.nothing": 1}}, "pair.nothing"),
+        ({"monotone": {"x.plan": 1}}, "x.plan.*category"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**40}, "seed"),
+        ({"window_ms": -1}, "window"),
+        ({"stay_after_days": 10**15}, "stay-after-days"),
+        ({"stay_after_days": 0}, "stay-after-days"),
+        ({"tune_minutes": float("nan")}, "tune"),
+    ],
+)
+def test_wrong_options_are_refused(
+    rows: Make, config: Config, registry: Registry, given: dict[str, Any], words: str
+) -> None:
+    """Each with its name, before anything is kept."""
+    with pytest.raises(InputError, match=words):
+        train(rows(600), config, registry, now_ms=NOW_MS, options=Options(**{"threads": 1, **given}))
+    assert registry.versions() == []
+
+
+def test_a_monotone_column_that_does_not_vary_is_noted(rows: Make, config: Config, registry: Registry) -> None:
+    """What the policy says of a column holds once it varies: until then the model is trained without it."""
+    options = Options(threads=1, monotone={"x.tenure": 1, "x.usage": 1})
+    report = train(rows(600, **{"x.tenure": np.full(600, 3.0)}), config, registry, now_ms=NOW_MS, options=options)
+    assert report.promoted
+    assert any("monotone" in note and "x.tenure" in note for note in report.notes)
+    assert not any("monotone" in note and "x.usage" in note for note in report.notes)
+
+
+def test_a_column_that_comes_twice_is_refused(rows: Make, config: Config, registry: Registry) -> None:
+    """Nobody knows which of the two is meant."""
+    table = rows(600)
+    twice = table.append_column("x.usage", table["x.tenure"])
+    with pytest.raises(DataError, match=r"'x.usage'.*twice"):
+        train(twice, config, registry, now_ms=NOW_MS, options=QUICK)
+
+
+@pytest.mark.parametrize(("rare", "words"), [("accepted", "0 yes"), ("declined", "0 no")])
+def test_a_judged_slice_of_one_class_proves_nothing(
+    rows: Make, config: Config, registry: Registry, rare: str, words: str
+) -> None:
+    """Without some of each class among the judged rows no gate can tell good from bad: refused with the way out."""
+    other = {"accepted": "declined", "declined": "accepted"}[rare]
+    table = with_outcomes(rows(1000), slice(880, 1000), [other] * 120)
+    with pytest.raises(RefusedError, match=rf"judged.*{words}.*valid-share"):
+        train(table, config, registry, now_ms=NOW_MS, options=QUICK)
+    assert registry.versions() == []
+
+
+def test_a_handful_of_judged_rows_proves_nothing(rows: Make, config: Config, registry: Registry) -> None:
+    """A split that leaves a few rows to judge on lets anything through, so it is refused."""
+    with pytest.raises(RefusedError, match=r"judged.*valid-share"):
+        train(rows(1000), config, registry, now_ms=NOW_MS, options=Options(threads=1, valid_share=0.02))
+
+
+def test_parity_is_asked_on_every_judged_row(rows: Make, config: Config, registry: Registry) -> None:
+    """None of the rows that the figures are from is left out of the certificate, however many they are."""
+    options = Options(threads=1, valid_share=0.9, calibrate_share=0.2)
+    report = train(rows(3000), config, registry, now_ms=NOW_MS, options=options)
+    assert report.counts.judging > 2000
+    assert report.certificate.rows["rows"] == report.counts.judging
 
 
 def test_a_full_disk_keeps_the_champion(
@@ -256,7 +316,7 @@ def above(split: Split) -> Split:
 
 def test_a_small_history_of_noise_still_gives_a_first_model(rows: Make, config: Config, registry: Registry) -> None:
     """Not worse than the base rate beyond noise: let through, with figures that say how little it knows."""
-    report = train(noise_rows(rows, 400), config, registry, now_ms=NOW_MS, options=QUICK)
+    report = train(noise_rows(rows, 500), config, registry, now_ms=NOW_MS, options=QUICK)
     assert report.promoted
     assert abs(report.accept.figures.log_loss - report.accept.figures.base_log_loss) < 0.1
 

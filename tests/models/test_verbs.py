@@ -93,3 +93,21 @@ def test_rollback_says_what_it_passed_over(run: Run, registry: Registry) -> None
     assert (status, document["champion"]) == (0, NAMES[0])
     assert NAMES[1] in document["passed_over"][0]
     assert NAMES[1] in said
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--seed", "-1"),
+        ("--window-days", "inf"),
+        ("--window-days", "nan"),
+        ("--window-days", "1e12"),
+        ("--stay-after-days", "999999999999"),
+    ],
+)
+def test_wrong_values_end_with_a_sentence(run: Run, tmp_path: Path, option: tuple[str, str]) -> None:
+    """Exit status 2 and words, never a traceback."""
+    (tmp_path / "rows.parquet").write_bytes(b"")
+    status, _, said = run("train", "--decisions", tmp_path / "rows.parquet", "--config", "telco", *option)
+    assert status == 2
+    assert option[0].lstrip("-").split("-")[0] in said
