@@ -30,7 +30,7 @@ from features.rewrite import Rewriting
 from features.spec import FeatureSpec
 from features.store_errors import FAILURES, store_error, without_secret
 from features.view import customer, with_damage
-from nba.domain import Activity, Contact, Customer
+from nba.domain import Activity, Contact, Customer, StatedIntent
 from nba.errors import InputError, StoreError
 from nba.rules import Value
 
@@ -180,6 +180,10 @@ class Store:
                 await self._shorten(keys.log, lambda raw: compaction.shorter_log(raw, self._config))
             if thread_bytes > compaction.thread_limit(self._config):
                 await self._shorten(keys.thread, lambda raw: thread.shortened(raw, self._spec))
+
+    async def append_intent(self, customer_id: str, said: StatedIntent) -> None:
+        """Keep what an interaction is about; repeating changes nothing. Raises StoreError."""
+        await self.append_packed([Packed(customer_id, b"", thread.intent_line(said))])
 
     async def append_contacts(self, customer_id: str, met: Sequence[Contact]) -> None:
         """Keep contacts; one counts for each decision, offer and outcome. Raises StoreError."""

@@ -47,6 +47,7 @@ def customer(
         closed_in=story.closed[1],
         bad_experience_ms=story.bad_experience[0],
         bad_experience_in=story.bad_experience[1],
+        intents=story.intents,
         activity_at_ms=newest_ms(settled, now_ms),
         degraded=degraded,
     )

@@ -18,7 +18,7 @@ from nba.arbitration import Arbiter
 from nba.audit import violations
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 from nba.decide import Decider, Request
-from nba.domain import KINDS, OUTCOMES, Contact, Customer, OpenIssue, Scores
+from nba.domain import KINDS, OUTCOMES, Contact, Customer, OpenIssue, Scores, StatedIntent
 
 _spec = importlib.util.spec_from_file_location("nba_shop_values", Path(__file__).with_name("conftest.py"))
 _shop = importlib.util.module_from_spec(_spec)
@@ -85,8 +85,10 @@ customers = st.builds(
     contacts=st.lists(contacts, max_size=6).map(tuple),
     open_issues=st.lists(st.builds(OpenIssue, st.just("complaint"), st.integers(0, 90).map(lambda d: NOW_MS - d * DAY_MS),
                                    st.just("web")), max_size=1).map(tuple),
+    intents=st.lists(st.builds(StatedIntent, st.just(NOW_MS), st.sampled_from(["call-1", "call-0"]),
+                               st.sampled_from(["fault", "billing"])), max_size=2).map(tuple),
     activity_at_ms=st.sampled_from([None, NOW_MS - 60_000, NOW_MS - 60_000]), closed_in=calls, bad_experience_ms=moments,
-    degraded=st.sampled_from([(), (), (), ("features",), ("profile",), ("thread",)]),
+    degraded=st.sampled_from([(), (), (), ("features",), ("profile",), ("thread",), ("activity_pending",)]),
 )  # fmt: skip
 requests = st.builds(
     Request, customer_id=st.just("c"), now_ms=st.just(NOW_MS), decision_id=st.just("d-1"), interaction_id=calls,
@@ -159,6 +161,19 @@ def test_each_guarantee_goes_red_on_its_own_defect(guarantee: str, monkeypatch: 
     except NoSuchExample:
         pytest.fail(f"a planted defect in {guarantee} stays unseen")
     assert any(v.startswith(f"{guarantee}:") for v in broken(found))
+
+
+def test_an_intent_that_is_forgotten_within_its_interaction_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks only at what this question says sells into an outage that the last one named."""
+
+    def forgetful(policy: Policy, customer: Customer, call: nba.funnel.Call) -> str | None:
+        said = call.context.get("intent")
+        return said if said in policy.service_first.service_intents else None
+
+    monkeypatch.setattr(nba.funnel, "service_intent", forgetful)
+    found = find(situations(), lambda s: any(v.startswith("service_first:") for v in broken(s)), settings=SEARCH)
+    monkeypatch.undo()
+    assert broken(found) == []
 
 
 def test_a_named_override_is_named_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
