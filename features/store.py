@@ -24,6 +24,7 @@ from redis.backoff import NoBackoff
 from features import compaction, contacts, thread
 from features.keys import INGEST_TTL_S, PINS_TTL_S, CustomerKeys, customer_keys, ingest_key, pins_key
 from features.lane import Lane
+from features.longlogs import LongLogs
 from features.packing import pack
 from features.profile import dump_profile
 from features.rewrite import Rewriting
@@ -87,6 +88,7 @@ class Store:
         self._config = spec.config
         self._ttl_s = spec.config.retention_days * 86_400
         self._rewriting = Rewriting(client)
+        self._long_logs = LongLogs(spec)
 
     @classmethod
     async def open(cls, url: str, spec: FeatureSpec, *, timeout_s: float) -> Self:
@@ -143,8 +145,9 @@ class Store:
             foreign = () if there == 4 - values.count(None) else await self._foreign(keys)
         except FAILURES as error:
             raise store_error(error, self._url) from error
-        log, profile, met, told = values
-        known = customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec, entries=entries)
+        raw, profile, met, told = values
+        log = self._long_logs.settle(customer_id, raw or b"")
+        known = customer(customer_id, log, profile, met or b"", told or b"", now_ms, self._spec, entries=entries)
         return with_damage(known, foreign) if foreign else known
 
     async def _foreign(self, keys: CustomerKeys) -> list[int]:
@@ -245,6 +248,7 @@ class Store:
 
     async def forget(self, customer_id: str) -> int:
         """Erase a customer; the number of keys that were there. Raises StoreError."""
+        self._long_logs.forget(customer_id)
         with self._guard():
             return int(await self._client.execute_command("DEL", *customer_keys(customer_id), pins_key(customer_id)))
 
