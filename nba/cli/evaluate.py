@@ -365,4 +365,6 @@ def report(
         return
     total = found.total
     out.print(f"{total.offers:,} suggestions in {found.calls:,} calls, {total.accepted:,} accepted ({total.share:.1%})")
+    for warning in found.warnings:
+        err.print(f"warning: {warning}", style="yellow", markup=False)
     out.print(f"written: {out_path} and {beside}", markup=False)
