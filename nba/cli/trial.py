@@ -77,14 +77,15 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     checked = _checked_ratio(counts, planned)
     check_outcomes(calls, ask.experiment, unit_name)
     metrics = _metrics(calls, ask, churn, inside, unit, len(units))
-    names_before, before = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
+    names_before, before, infinite = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
     effects = [
         effect
         for metric in metrics
         for effect in compare(metric, arm, found.arms, before=before, planned=ask.planned, tolerance=ask.tolerance)
     ]
     notes = _notes(calls, found, checked, counts, churn, unit_name, ask.experiment)
-    repaired = dict(calls.counts) | ({"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {})
+    repaired = calls.counts | infinite
+    repaired |= {"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {}
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
 
 
@@ -139,24 +140,39 @@ def _churned(calls: Calls, ask: Ask, churn: Churn, inside: Numbers, unit: Number
 
 def _before(
     calls: Calls, ask: Ask, inside: Numbers, unit: Numbers, arm: Numbers, goal: Metric, unit_name: str
-) -> tuple[list[str], Array | None]:
-    """Numeric x columns as they were at each customer's first call in the experiment: before anything was said to them."""
+) -> tuple[list[str], Array | None, dict[str, int]]:
+    """Numeric x columns as they were at each customer's first call in the experiment: before anything was said to them.
+
+    Then what was infinite in them, counted by column.
+    """
     if not ask.cuped or unit_name != "customer":
-        return [], None
+        return [], None, {}
     _, first = np.unique(unit, return_index=True)  # calls stand in order of time
     rows = [calls.x[inside[k]] for k in first]
     names = sorted(
         {n for row in rows[:200] for n, v in row.items() if isinstance(v, (int, float)) and n not in ask.without}
     )
     if not names:
-        return [], None
-    x = np.array([[_number(row.get(name)) for name in names] for row in rows])
-    x = np.where(np.isnan(x), np.nan_to_num(np.nanmean(np.where(np.isnan(x).all(axis=0), 0.0, x), axis=0)), x)
+        return [], None, {}
+    x, infinite = _filled(np.array([[_number(row.get(name)) for name in names] for row in rows]), names)
     inside_arm = arm >= 0
     limited = Metric(goal.name, goal.over[inside_arm], goal.under[inside_arm])
     check_before([f"x.{name}" for name in names], x[inside_arm], arm[inside_arm], limited)
     keep = _telling(x, goal)
-    return [f"x.{names[k]}" for k in keep], x[:, keep]
+    return [f"x.{names[k]}" for k in keep], x[:, keep], infinite
+
+
+def _filled(x: Array, names: list[str]) -> tuple[Array, dict[str, int]]:
+    """Columns (units, k) with their mean where they are not known or infinite; how often each was infinite, in words."""
+    infinite = np.isinf(x)
+    counts = {
+        f"units at which x.{name} is infinite, taken as not known": int(hits)
+        for name, hits in zip(names, infinite.sum(axis=0), strict=True)
+        if hits
+    }
+    x = np.where(infinite, np.nan, x)
+    mean = np.nanmean(np.where(np.isnan(x).all(axis=0), 0.0, x), axis=0)
+    return np.where(np.isnan(x), mean, x), counts
 
 
 def _telling(x: Array, goal: Metric) -> list[int]:
