@@ -119,7 +119,7 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
     words = np.array([*OUTCOMES, "none"])[decisions.outcome]
     reasons = {
         "back-test": decisions.backtest,
-        "repeated": _repeated(decisions),
+        "repeated": repeated_rows(decisions),
         "skipped": words == "skipped",
         "no outcome": words == "none",
         "too young": decisions.at_ms > now_ms - window_ms,
@@ -136,7 +136,7 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
     return Settled(label, {reason: count for reason, count in left_out.items() if count})
 
 
-def _repeated(decisions: Decisions) -> NDArray[np.bool_]:
+def repeated_rows(decisions: Decisions) -> NDArray[np.bool_]:
     """All but one of the rows of a decision and offer: the strongest outcome of a real call stands, then the last row."""
     key = decisions.decision * (int(decisions.offer.max(initial=0)) + 1) + decisions.offer
     order = np.lexsort((_STRENGTHS[decisions.outcome], ~decisions.backtest, key))

@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.dataset import Decisions, read_decisions, settle
+from models.dataset import Decisions, read_decisions, repeated_rows, settle
 from models.registry import verified
 from nba.cli.columns import word_column
 from nba.cli.learn import decision_rows
@@ -29,7 +29,6 @@ from nba.evaluate.rows import (
     check_first_ranks,
     check_ranks,
     check_settled,
-    last_of_each,
     uneven,
 )
 from nba.settings import Settings
@@ -95,7 +94,7 @@ def read_question(
         columns=columns,
         pairs=pairs,
         foretold=np.array([one.foretold[place] for one, place in zip(gathered.seen, offer, strict=True)]),
-        accepted=label,
+        accepted=np.where(decisions.outcome[rows] == _SKIPPED, np.nan, label),  # nobody was asked: no no of a customer
         silent=_silent(gathered, counts),
     )
     lost = missing_outcomes(decisions, now_ms, options, question.offers)
@@ -133,15 +132,16 @@ def learnt_rows(folder: Path, at_ms: Numbers) -> list[str]:
 def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[Numbers, Array, dict[str, int]]:
     """Rows of the first rank in order of time, their label (0, 1, or NaN where only a reward is known), and what was left out.
 
-    What the agent skipped earned nothing, so it counts as 0: the policy is valued as it is lived. A decision younger than
-    the window is left out whatever its outcome: a yes comes at once and a no by silence, so the young lean towards yes.
+    What the agent skipped earned nothing, so it counts as 0: the policy is valued as it is lived. Of repeated rows the one
+    with the strongest outcome is valued. A decision younger than the window is left out whatever its outcome: a yes comes
+    at once and a no by silence, so the young lean towards yes.
     """
     starts = [source.first for source in decisions.sources]
     counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=starts)
     check_ranks(decisions.rank, decisions.place)
     found = settle(decisions, now_ms, options.window_ms)
-    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
-    early, first = decisions.at_ms < options.since_ms, (decisions.rank == 1) & ~decisions.backtest & last
+    stands = ~repeated_rows(decisions)
+    early, first = decisions.at_ms < options.since_ms, (decisions.rank == 1) & ~decisions.backtest & stands
     young = first & ~early & (decisions.at_ms > now_ms - options.window_ms)
     usable = first & ~early & ~young
     label, told = _labels(decisions, found.label.astype(np.float64), usable, options, counts)
@@ -169,9 +169,8 @@ def missing_outcomes(decisions: Decisions, now_ms: int, options: Options, offers
     """Warnings where what has no outcome, and is left out, depends on the offer or on the arm of an experiment."""
     if options.open_means_no:
         return []
-    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
     old = (decisions.at_ms >= options.since_ms) & (decisions.at_ms <= now_ms - options.window_ms)
-    rows = np.flatnonzero((decisions.rank == 1) & ~decisions.backtest & last & old)
+    rows = np.flatnonzero((decisions.rank == 1) & ~decisions.backtest & ~repeated_rows(decisions) & old)
     missing = decisions.outcome[rows] == _NONE
     if options.reward == "auto" and decisions.reward is not None:
         missing &= np.isnan(decisions.reward[rows])
@@ -198,7 +197,8 @@ def _labels(
     counts |= check_settled(int(silent.sum()), int(usable.sum()), open_means_no=options.open_means_no)
     if options.open_means_no:
         label[silent] = 0.0
-    counts |= {"skipped by the agent, earned nothing": int(skipped.sum())} if skipped.any() else {}
+    unpaid = int((skipped & ~told).sum())
+    counts |= {"skipped by the agent, earned nothing": unpaid} if unpaid else {}
     return label, told
 
 
