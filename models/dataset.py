@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.sources import Rows, Source, cast_column, moments, open_sources, place
 from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Catalog
-from nba.domain import OUTCOMES
+from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import DataError
 
 REQUIRED = ("decision_id", "at", "customer_id", "offer_id", "propensity")
@@ -25,7 +25,6 @@ OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest", "arm")
 DEFAULT_WINDOW_MS = HOUR_MS
 _SETTLED_AT_ONCE = {"accepted": 1.0, "declined": 0.0}
 _SETTLED_BY_TIME = ("shown", "spoken", "later")
-STRENGTH = ("accepted", "declined", "later", "spoken", "shown", "skipped")  # of repeated rows the first of these stands
 _STRENGTHS = np.array([len(STRENGTH) - STRENGTH.index(word) for word in OUTCOMES] + [0])  # the last: no outcome
 
 

@@ -73,7 +73,7 @@ def read_question(
     catalog = target.config.catalog
     if options.reward not in REWARDS:
         raise InputError(f"--reward {options.reward}: use one of {', '.join(REWARDS)}")
-    decisions = read_decisions(decision_rows(settings, path), catalog)
+    decisions = read_decisions(decision_rows(settings, path), catalog, now_ms)
     if decisions.reward is not None:
         check_finite("reward", decisions.reward, decisions.place)
     rows, label, counts = settled_rows(decisions, now_ms, options)
