@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from nba.cli.records import read_records
 from nba.cli.target import Gathered, Target, x_rows
 from nba.clock import format_at
 from nba.domain import OUTCOMES
-from nba.errors import InputError, RefusedError
+from nba.errors import DataError, InputError, RefusedError
 from nba.evaluate.ope import Question
 from nba.evaluate.overlap import NEVER_TRIED
 from nba.evaluate.rows import (
@@ -31,6 +32,7 @@ from nba.evaluate.rows import (
     check_settled,
     uneven,
 )
+from nba.rules import Value
 from nba.settings import Settings
 
 Array = NDArray[np.float64]
@@ -221,10 +223,20 @@ def _gather(
         )
     customers = decisions.customer_ids
     for row, x in x_rows(decisions, rest, columns):
+        _refuse_infinite(x, decisions.place(row))
         customer = str(customers[int(decisions.customer[row])])
         seen[row] = target.of_columns(ids[row], customer, int(decisions.at_ms[row]), x)
         tell(len(seen) / len(rows))
     return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
+
+
+def _refuse_infinite(x: Mapping[str, Value], place: str) -> None:
+    """Raises DataError: a case cannot be rebuilt from an infinite feature, and one of them would be every mean."""
+    for name, value in x.items():
+        if isinstance(value, float) and math.isinf(value):
+            raise DataError(
+                f"{place}: column 'x.{name}': {value} is no number: log what was measured, or leave it empty"
+            )
 
 
 def ids_of(decisions: Decisions, wanted: set[int]) -> dict[int, str]:

@@ -83,6 +83,7 @@ def test_a_journal_without_its_records_is_refused(journal: Any, tmp_path: Path) 
         ({"decision_id": lambda v: ["d-1"] * len(v)}, 2, "two different offers at the first rank"),
         ({"rank": lambda v: [0] * len(v)}, 2, "row 1: column 'rank': 0 is below 1"),
         ({"reward": lambda v: [0.5] * 3 + [float("inf")] + [0.5] * (len(v) - 4)}, 2, "row 4: column 'reward': inf"),
+        ({"x.plan_views_7d": lambda v: [*v[:3], float("inf"), *v[4:]]}, 2, r"row 4: column 'x\.plan_views_7d': inf"),
         ({"at": lambda v: [v[0].replace(year=2090), *v[1:]]}, 2, "in the future"),
     ],
 )
