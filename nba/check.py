@@ -18,7 +18,7 @@ from nba.experiments import HOLDOUT, arm_configs
 from nba.lines import Document, Path_
 from nba.phrase import NAMES, PERSON, parse_template, words_before_name
 from nba.rules import FUNCTIONS, SCALARS, SCOPES, Rule, Value, flat, references
-from nba.wording import known_locale, spec_problem
+from nba.wording import known_currency, known_locale, spec_problem
 
 RESERVED_ATTRIBUTES = frozenset({"id", "kind", *NAMES})
 RESERVED_FEATURES = frozenset({*FUNCTIONS, *SCALARS, *SCOPES, *NAMES, *PERSON, "has", "true", "false", "null", "in"})
@@ -125,6 +125,9 @@ def _cycles(features: tuple[Feature, ...], document: Document) -> Iterator[str]:
 
 def _offer_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
     seen: dict[str, str] = {}
+    if not known_currency(config.catalog.currency):
+        problem = f"currency {config.catalog.currency!r} is not in ISO 4217: use a code such as EUR or USD"
+        yield f"{document.place(('currency',))}: {problem}"
     for index, offer in enumerate(config.catalog.offers):
         path: Path_ = ("offers", index)
         if offer.id in seen:

@@ -102,4 +102,6 @@ def _problem(document: Document, error: dict[str, Any]) -> str:
         message = "is not known here: remove it, or look for a typing error"
     elif error["type"] == "missing":
         message = "is missing: add it"
+    elif error["type"] == "finite_number":
+        message = f"{error['input']} is no finite number: write one, or leave the field out"
     return f"{document.place(path)}: {where}: {message}"

@@ -47,6 +47,17 @@ BAD = [
     ("policy", "opening:", "opening: [", "not YAML"),
     ("policy", "service_intents: [outage]", "service_intents: [outage], intent_field: intnt", "no call carries: did you mean 'intent'"),
     ("policy", '"{salutation} {family_name}, let', '"Hello {salutation} {family_name}, let', "'Hello' would not be said"),
+    ("catalog", "price_month: 5", "price_month: true", r"catalog.yaml:26: offers.2.price_month: true is no number: write one"),
+    ("catalog", "price_month: 5", "price_month: .nan", r"catalog.yaml:26: offers.2.price_month: nan is no finite number: write one"),
+    ("catalog", "price_month: 5", "price_month: .inf", r"catalog.yaml:26: offers.2.price_month: inf is no finite number: write one"),
+    ("catalog", "attributes: {data_gb: 10}", "attributes: {data_gb: .nan}", r"^catalog.yaml:17: offers.1.attributes.data_gb: nan is no finite number[^\n]*$"),
+    ("catalog", "at_most: 2", "at_most: yes", r"catalog.yaml:2\d: offers.1.contact.at_most: true is no number"),
+    ("catalog", "currency: EUR", "currency: XXQ", r"catalog.yaml:2: currency 'XXQ' is not in ISO 4217"),
+    ("features", "take: hours_since}", "take: hours_since, default: .inf}", "inf is no finite number"),
+    ("features", "type: number, default: 0", "type: number, default: .nan", "^[^\n]*nan is no finite number[^\n]*$"),
+    ("policy", "resolve: 20", "resolve: on", r"policy.yaml:7: worth.of_kind.resolve: true is no number"),
+    ("policy", "optimize: 0.3", "optimize: off", r"base_accept.optimize: false is no number"),
+    ("policy", "worth: {horizon", "monotone: {pair.saving_month: true}\nworth: {horizon", r"true is no number"),
     ("policy", "base_accept:", "worth:", "key 'worth' stands here twice"),
 ]  # fmt: skip
 
@@ -97,6 +108,15 @@ def test_broken_yaml_is_an_error_with_a_line(shop: Callable[..., Path], text: st
     (folder / "catalog.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"catalog\.yaml"):
         load_config(folder)
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(shop: Callable[..., Path]) -> None:
+    """A German editor of another age saves Latin-1: the first line that shows it is named, and what to do."""
+    path = shop() / "policy.yaml"
+    path.write_bytes(path.read_text(encoding="utf-8").replace("opening:", "# ü\nopening:", 1).encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path.parent)
+    assert re.fullmatch(r"policy\.yaml:2: byte 0xfc is no UTF-8 .*: save the file as UTF-8 text", str(caught.value))
 
 
 def test_a_missing_file_names_the_way_out(tmp_path: Path) -> None:
