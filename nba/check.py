@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from nba.candidates import PAIR_COLUMNS, offer_columns, offer_constants
 from nba.clock import DAY_MS
+from nba.comparisons import mismatch
 from nba.config import Config, Feature, Offer
 from nba.domain import Column
 from nba.errors import RuleError
@@ -22,6 +23,7 @@ from nba.wording import known_currency, known_locale, spec_problem
 
 RESERVED_ATTRIBUTES = frozenset({"id", "kind", *NAMES})
 RESERVED_FEATURES = frozenset({*FUNCTIONS, *SCALARS, *SCOPES, *NAMES, *PERSON, "has", "true", "false", "null", "in"})
+MIXED = "mixed"
 SEEN_BY_RULES = ("features", "profile", "context", "own")
 MONEY_IN_COST = frozenset({"saving_month", "cost_month"})
 
@@ -53,7 +55,9 @@ def check_config(config: Config, documents: Mapping[str, Document]) -> list[str]
 
 def _names(config: Config) -> _Names:
     features = config.features
-    own = {name: _type_of(value) for offer in config.catalog.offers for name, value in offer.attributes.items()}
+    own: dict[str, str] = {}
+    for name, value in (item for offer in config.catalog.offers for item in offer.attributes.items()):
+        own[name] = MIXED if own.get(name, _type_of(value)) != _type_of(value) else _type_of(value)
     context = {name: str(field.type) for name, field in features.context.items()}
     profile = {name: str(kind) for name, kind in features.profile_types.items()}
     return _Names({f.name: "number" for f in features.features}, profile, context, own)
@@ -259,8 +263,18 @@ def _rule_problems(
         return
     unknown = list(_unknown(rule, constants, names, scopes))
     yield from (f"{place}: {problem}" for problem in unknown)
-    if not unknown and (problem := _type_problem(rule, names, derived or formula)):
+    if unknown:
+        return
+    bare = names.features if derived else ()
+    if problem := _type_problem(rule, names, derived or formula) or mismatch(text, _types(names, constants), bare):
         yield f"{place}: {problem}"
+
+
+def _types(names: _Names, constants: Mapping[str, Value]) -> dict[tuple[str, str], str]:
+    """What can be read, with its type. Where offers differ about an attribute of the own plan, it has none."""
+    types = {(scope, name): kind for scope in SEEN_BY_RULES for name, kind in names.of(scope).items() if kind != MIXED}
+    fixed = {("attributes", n.removeprefix("attributes__")): _type_of(v) for n, v in constants.items()}
+    return {**types, **fixed, **{("", name): "number" for name in SCALARS}}
 
 
 def _unknown(rule: Rule, constants: Mapping[str, Value], names: _Names, scopes: tuple[str, ...]) -> Iterator[str]:
@@ -276,7 +290,7 @@ def _unknown(rule: Rule, constants: Mapping[str, Value], names: _Names, scopes: 
 
 def _type_problem(rule: Rule, names: _Names, formula: bool) -> str | None:
     """Try the rule on a made-up customer: a comparison of text with a number shows before the first call does."""
-    sample: dict[str, Value] = {"number": 1.0, "category": "x", "text": "x", "boolean": True}
+    sample: dict[str, Value] = {"number": 1.0, "category": "x", "text": "x", "boolean": True, MIXED: 1.0}
     values = {flat(s, n) if s else n: sample[names.of(s)[n]] if s else 1.0 for s, n in rule.reads}
     try:
         result = rule.evaluate(values)

@@ -24,6 +24,12 @@ BAD = [
     ("catalog", "attributes: {data_gb: 10}", "attributes: {price_month: 10}", "reserved name"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan !! 3"', "not a CEL expression"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan > 3"', "mixes types"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan != 10"', r"catalog.yaml:\d+: flex-10: eligible: profile.plan \(text\) never equals 10 \(number\) .*compare text with text"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"own.data_gb == \'10\'"', "own.data_gb .number. never equals '10'"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"attributes.data_gb == \'10\'"', "attributes.data_gb .number. never equals '10'"),
+    ("catalog", "saving_month > 0\"", "context.intent in ['a', 2]\"", r"catalog.yaml:2\d: flex-10: when: context.intent .text. never equals 2"),
+    ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "data_mb_m1 == \'0\' ? 0.0 : 1.0"', "data_mb_m1 .number. never equals '0'"),
+    ("policy", "base_accept:", 'exploration: {off_when: "context.sentiment == \'bad\'"}\nbase_accept:', r"policy.yaml:8: off_when: context.sentiment .number. never equals 'bad'"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"attributes.minutes > 3"', r"attributes.minutes is not there .*did you mean|known: data_gb"),
     ("catalog", "ceil(features.data_mb_m1 / 1024.0)", "saving_month", "is computed from it"),
     ("features", "take: count, window: 7d", "take: count, window: 7 days", r"features.yaml:11: .*is no window"),
@@ -76,6 +82,16 @@ def test_a_defect_is_named_with_its_place(
         load_config(folder)
     assert re.search(message, str(caught.value)), str(caught.value)
     assert all(re.match(rf"{file}\.yaml:\d+: ", problem) for problem in caught.value.problems)
+
+
+def test_an_attribute_of_two_types_is_compared_with_either(shop: Callable[..., Path]) -> None:
+    """One plan has 10 GB, another "unlimited": which of them the customer's own is, nobody knows beforehand."""
+    catalog = (shop() / "catalog.yaml").read_text(encoding="utf-8")
+    catalog = catalog.replace("{data_gb: 40}", "{data_gb: 40, tier: gold}").replace(
+        "{data_gb: 10}", "{data_gb: 10, tier: 2}"
+    )
+    for literal in ("2", "'gold'"):
+        load_config(shop(catalog=catalog.replace("profile.plan != 'l-40'", f"own.tier == {literal}")))
 
 
 def test_all_problems_come_at_once(shop: Callable[..., Path]) -> None:
