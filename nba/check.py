@@ -303,26 +303,3 @@ def _type_problem(rule: Rule, names: _Names, formula: bool) -> str | None:
     if not formula and not isinstance(result, bool):
         return f"{rule.text!r} gives {result!r}: a condition has to give true or false"
     return None
-
-
-def warnings(config: Config) -> list[str]:
-    """What is allowed but could mislead a customer or surprise an author."""
-    found = []
-    for offer in config.catalog.offers:
-        for index, say in enumerate(offer.say):
-            named = {part.name or "" for text in say.texts.values() for part in parse_template(text)}
-            promised = named & {"saving_month", "saving_year"}
-            if promised and "saving_month" not in say.when and "saving_month" not in offer.eligible:
-                found.append(
-                    f"catalog.yaml: {offer.id}: say {index + 1} names {min(promised)} without `saving_month > 0` in its `when`: "
-                    "it will stay unsaid where there is no saving"
-                )
-            missing = set(config.policy.locales) - say.texts.keys()
-            if missing:
-                found.append(f"catalog.yaml: {offer.id}: say {index + 1} has no text in {', '.join(sorted(missing))}")
-    if config.policy.service_first.override:
-        kinds = ", ".join(config.policy.service_first.override)
-        found.append(
-            f"policy.yaml: service_first.override lets {kinds} pass while an issue is open: every answer will say so"
-        )
-    return found
