@@ -77,6 +77,17 @@ def test_nobody_is_offered_the_plan_they_have(shop) -> None:
     assert withheld(Decider(load_config(shop(catalog=catalog))), "l-40") == "eligibility"
 
 
+@pytest.mark.parametrize(("eligible", "stage"), [("true", "dominated"), ("profile.plan != 'own'", None)])
+def test_the_own_plan_dominates_where_its_rule_holds(shop, eligible: str, stage: str | None) -> None:
+    """Who has a plan that fits them and costs less is not told of a dearer one; a rule that rules it out is believed."""
+    own = f'{{id: own, kind: optimize, title: Own, price_month: 20, eligible: "{eligible}"}}'
+    large = "{id: large, kind: up_sell, title: Large, price_month: 60, margin_month: 90}"
+    catalog = "currency: EUR\noffers:\n  - " + own + "\n  - " + large + "\n"
+    decider = Decider(load_config(shop(catalog=catalog)))
+    assert withheld(decider, "large", customer(profile={"plan": "own"})) == stage
+    assert withheld(decider, "own", customer(profile={"plan": "own"})) == "eligibility"
+
+
 def test_near_identical_offers_rest_together_once_one_was_accepted(shop) -> None:
     """Who has just bought one of a kind is not offered the other."""
     twins = "{id: music, kind: cross_sell, title: A, price_month: 5, margin_month: 3, group: g}\n"
