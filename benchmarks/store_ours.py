@@ -18,11 +18,13 @@ from features.spec import FeatureSpec
 from features.store import Store
 
 
-async def latency(store: Store, names: list[str], reads: int, seed: int) -> dict[str, float]:
-    """Microseconds from the call to the vector, over random customers."""
+async def latency(store: Store, names: list[str], reads: int, seed: int, *, unseen: bool) -> dict[str, float]:
+    """Microseconds from the call to the vector, over random customers. `unseen`: as if each were read for the first time."""
     chosen = np.random.default_rng(seed).integers(0, len(names), reads + 200)
     times = np.empty(len(chosen))
     for turn, customer in enumerate(chosen.tolist()):
+        if unseen:
+            store._long_logs.forget(names[customer])
         started = time.perf_counter()
         await store.read(names[customer], NOW_MS)
         times[turn] = time.perf_counter() - started
@@ -68,7 +70,9 @@ async def main() -> None:
         command: dict[str, Any] = json.loads(line)
         names = [f"{command.get('prefix', 'c')}{i}" for i in range(command.get("customers", 0))]
         if command["do"] == "latency":
-            answer: Any = await latency(store, names, command["reads"], command["seed"])
+            answer: Any = await latency(
+                store, names, command["reads"], command["seed"], unseen=command.get("unseen", False)
+            )
         elif command["do"] == "answers":
             answer = await answers(store, names)
         elif command["do"] == "load":

@@ -77,3 +77,10 @@ def local_day(at_ms: int, zone: str) -> int:
 def _offset_lists(zone: str) -> tuple[list[int], list[int]]:
     starts, offsets = _offsets(zone)
     return starts.tolist(), offsets.tolist()
+
+
+@lru_cache(maxsize=16)
+def shortest_missed_day_ms(zone: str) -> int:
+    """Two moments between which a whole local day passed are further apart than this: a day less all that clocks were put on."""
+    _, offsets = _offset_lists(zone)
+    return DAY_MS - (max(offsets) - min(offsets))

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.calendar import local_day, local_days
+from features.calendar import local_day, local_days, shortest_missed_day_ms
 from features.packing import CHECK, EVENT_BYTES, HAS_VALUE, LAST_MS, SMALL, TYPE, fold, readable
-from features.spec import TAKES, Derived, FeatureSpec
+from features.spec import STREAM_SHIFT, TAKES, Derived, FeatureSpec
 from nba.clock import HOUR_MS, YEAR_2000_MS
 from nba.errors import RuleError
 from nba.rules import Answer, Values
@@ -25,9 +25,9 @@ _EMPTY = bytes(EVENT_BYTES)
 _SUBJECT = 6  # of its 8 four-byte words
 _FLAGS = 31  # of its bytes
 _Numbers = NDArray[np.float64]
+_MOMENT = (1 << STREAM_SHIFT) - 1
 _INT64 = np.iinfo(np.int64)
 _SET_BELOW = 256  # subjects; a Python set is quicker there
-_STREAK_SEEN = 128  # events that are looked at first: most streaks break among them
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,18 @@ class Settled:
     """A log in order.
 
     `records` (n, 4) uint64: every event once, by time and id. The other arrays run over the m entries of the streams, by
-    stream and time, between two empty ones that spare every reader the edges: entry 0 and entry m + 1. `entries`
-    (m + 2, 4) uint64: their records; `keys` (m + 2,) int64: stream << 44 | at_ms; `sums` (m + 2,) int64: running totals of
-    the values; `valued` (m + 2,) int64: running count of those that have one, None where none that is asked for a value
-    lacks it. `exact`: no running total has left int64.
+    stream and time, between two empty ones that spare every reader the edges: entry 0 and entry m + 1. `keys` (m + 2,)
+    int64: stream << 44 | at_ms; `rows` (m + 2,): the record of each, counted from 1.
+
+    The streams that are asked for values stand first, and the next three arrays end one entry behind them. `values` int64;
+    `sums` int64: their running totals; `valued` int64: the running count of entries that have one, None where none lacks
+    it. `exact`: no running total has left int64.
     """
 
     records: NDArray[np.uint64]
-    entries: NDArray[np.uint64]
     keys: NDArray[np.int64]
+    rows: NDArray[np.intp]
+    values: NDArray[np.int64]
     sums: NDArray[np.int64]
     valued: NDArray[np.int64] | None
     exact: bool
@@ -62,13 +65,14 @@ def settle(log: bytes, spec: FeatureSpec) -> Settled:
     numbers, rows = _streams(padded, spec)
     order = numbers.argsort(kind="stable")  # stable: inside a stream the order stays that of time and id
     numbers = numbers.take(order)
-    entries = padded.take(order if rows is None else rows.take(order), axis=0)
-    asked = numbers.searchsorted(streams.valued + 1)  # the entries of streams that are asked for values stand first
-    flags = int(np.bitwise_and.reduce(entries[1:asked, 3])) >> 56
-    has_value = None if flags & HAS_VALUE else (entries.view(np.uint8)[:, _FLAGS] & HAS_VALUE).cumsum(dtype=np.int64)
-    keys = streams.bases.take(numbers) + entries[:, 0].view(np.int64)
-    sums = entries[:, 2].view(np.int64).cumsum()
-    return Settled(padded[1:-1], entries, keys, sums, has_value, bool(flags & SMALL), damaged)
+    rows = order if rows is None else rows.take(order)
+    # By index where `take` would first copy a column whose numbers do not lie together.
+    keys = streams.bases.take(numbers) + padded[:, 0].view(np.int64)[rows]
+    asked = padded.take(rows[: numbers.searchsorted(streams.valued + 1) + 1], axis=0)
+    flags = int(np.bitwise_and.reduce(asked[1:-1, 3])) >> 56
+    has_value = None if flags & HAS_VALUE else (asked.view(np.uint8)[:, _FLAGS] & HAS_VALUE).cumsum(dtype=np.int64)
+    values = asked[:, 2].view(np.int64).copy()
+    return Settled(padded[1:-1], keys, rows, values, values.cumsum(), has_value, bool(flags & SMALL), damaged)
 
 
 def _records(log: bytes) -> tuple[NDArray[np.uint64], bool]:
@@ -158,6 +162,11 @@ def vector(settled: Settled, now_ms: int, spec: FeatureSpec) -> NDArray[np.float
     return out
 
 
+def moments(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The `at_ms` of keys of a settled log."""
+    return keys & _MOMENT
+
+
 def newest_ms(settled: Settled, now_ms: int) -> int | None:
     """The newest event at or before `now_ms`, of any type."""
     at_ms = settled.records[:, 0]
@@ -189,7 +198,7 @@ class _Moment:
     A segment is the entries after `low` up to `high`, both counted from the empty entry 0.
     """
 
-    __slots__ = ("at_ms", "counted", "found", "high", "low", "now_ms", "settled", "totals", "values", "windows")
+    __slots__ = ("counted", "found", "high", "low", "now_ms", "settled", "totals", "values", "windows")
 
     def __init__(self, settled: Settled, now_ms: int, spec: FeatureSpec) -> None:
         self.settled = settled
@@ -198,15 +207,14 @@ class _Moment:
         half = spec.windows.segments
         self.found = settled.keys[1:].searchsorted(spec.windows.keys(min(now_ms, LAST_MS)), side="right")
         self.low, self.high = self.found[:half], self.found[half:]
-        self.at_ms = settled.entries[:, 0].view(np.int64)
-        self.values = settled.entries[:, 2].view(np.int64)
+        self.values = settled.values
         self.counted = self.high - self.low
         if settled.valued is not None:
             self.counted = np.where(self.windows.of_values, self._between(settled.valued), self.counted)
         self.totals = self._between(settled.sums) if settled.exact else self._long_totals()
 
     def _between(self, running: NDArray[np.int64]) -> NDArray[np.int64]:
-        bounds = running.take(self.found)
+        bounds = running.take(self.found, mode="clip")  # beyond its end lie streams that nobody asks for values
         return np.asarray(bounds[self.windows.segments :] - bounds[: self.windows.segments])
 
     def _long_totals(self) -> NDArray[Any]:
@@ -266,19 +274,20 @@ class _Moment:
             self.settled.valued is not None
         ):  # the newest entry with a value is the first one at which the count is reached
             place = self.settled.valued.searchsorted(self.settled.valued.take(place), side="left")
-        out[part] = self.values.take(place)
+        out[part] = self.values[place]
 
     def hours_since(self, part: slice, out: _Numbers) -> None:
-        out[part] = (self.now_ms - self.at_ms.take(self.high[part])) / HOUR_MS
+        out[part] = (self.now_ms - moments(self.settled.keys.take(self.high[part]))) / HOUR_MS
 
     def distinct(self, part: slice, out: _Numbers) -> None:
-        subjects = self.settled.entries.view(np.uint32)[:, _SUBJECT]
-        out[part] = [_distinct(subjects[low:high]) for low, high in self._pairs(part)]
+        subjects, rows = self.settled.records.view(np.uint32)[:, _SUBJECT], self.settled.rows
+        out[part] = [_distinct(subjects[rows[low:high] - 1]) for low, high in self._pairs(part)]
 
     def streak(self, part: slice, out: _Numbers) -> None:
         zone = self.windows.zone
         today = local_day(self.now_ms, zone)
-        out[part] = [_streak(self.at_ms[low:high], zone, today) for low, high in self._pairs(part)]
+        keys = self.settled.keys
+        out[part] = [_streak(moments(keys[low:high]), zone, today) for low, high in self._pairs(part)]
 
 
 _TAKES = {name: getattr(_Moment, name) for name in TAKES}
@@ -296,10 +305,6 @@ def _streak(at_ms: NDArray[np.int64], zone: str, today: int) -> int:
     """Days in a row up to today or yesterday. Days ascend with time, but for a clock set back over midnight."""
     if not len(at_ms) or (newest := local_day(int(at_ms[-1]), zone)) < today - 1:
         return 0
-    recent = at_ms[-_STREAK_SEEN:]
-    days = local_days(recent, zone)
-    breaks = (days[1:] - days[:-1] > 1).nonzero()[0]
-    if not len(breaks) and len(recent) < len(at_ms):
-        days = local_days(at_ms, zone)
-        breaks = (days[1:] - days[:-1] > 1).nonzero()[0]
-    return newest - int(days[breaks[-1] + 1] if len(breaks) else days[0]) + 1
+    wide = (at_ms[1:] - at_ms[:-1] > shortest_missed_day_ms(zone)).nonzero()[0]
+    breaks = wide[local_days(at_ms[wide + 1], zone) - local_days(at_ms[wide], zone) > 1]
+    return newest - local_day(int(at_ms[breaks[-1] + 1 if len(breaks) else 0]), zone) + 1

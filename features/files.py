@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from nba.errors import DataError
 
@@ -90,6 +93,9 @@ def read_batches(file: Path, columns: Sequence[str], required: Sequence[str]) ->
 
 
 def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str], required: Sequence[str]) -> None:
+    twice = [name for name in schema.names if schema.names.count(name) > 1]
+    if twice:
+        raise DataError(f"{file}: column {twice[0]!r} stands there twice: leave one of the two out")
     missing = [name for name in required if name not in schema.names]
     if missing:
         raise DataError(f"{file}: has no column {missing[0]!r}: needed are {', '.join(required)}")
@@ -111,10 +117,11 @@ def _parquet(file: Path, _: Sequence[str]) -> Iterator[Batch]:
 
 
 def _csv(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
-    bad: list[Unreadable] = []
+    skipped: list[_Skipped] = []
 
     def note(row: pa_csv.InvalidRow) -> str:
-        bad.append(Unreadable(row.number, f"has {row.actual_columns} columns, the header has {row.expected_columns}"))
+        reason = f"has {row.actual_columns} columns, the header has {row.expected_columns}"
+        skipped.append(_Skipped(row.number, reason, (row.text or "").count("\n")))
         return "skip"
 
     with _opened(file) as (raw, source):
@@ -122,26 +129,108 @@ def _csv(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
             source,
             pa_csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES),  # threads would lose the row numbers
             pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
+            # As bytes: one row in another encoding is refused alone, not the whole file with it.
             pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=True, null_values=[""]
+                column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=True, null_values=[""]
             ),
         )
         yield Batch((), 0, 0.0, pa.RecordBatch.from_pylist([], reader.schema))  # a header alone is checked too
-        seen, size = 1, max(file.stat().st_size, 1)  # the header is line 1
+        places, size = _Places(), max(file.stat().st_size, 1)
         for table in reader:
-            lines = _lines(seen + 1, table.num_rows, {row.line for row in bad})
-            now_bad = [row for row in bad if not lines or row.line < lines[-1]]
-            seen = max([seen, *lines[-1:], *(row.line for row in now_bad)])
-            yield Batch(lines, seen, min(raw.tell() / size, 1.0), table, unreadable=now_bad)
-            bad[:] = [row for row in bad if row not in now_bad]
-        yield Batch((), max([seen, *(row.line for row in bad)]), 1.0, unreadable=tuple(bad))
+            lines, bad = places.of(table, skipped)
+            texts, lines, foreign = _as_text(table, lines)
+            done = min(raw.tell() / size, 1.0)
+            yield Batch(lines, places.seen, done, texts, unreadable=sorted([*bad, *foreign], key=lambda b: b.line))
+        _, bad = places.of(None, skipped)
+        yield Batch((), places.seen, 1.0, unreadable=bad)
 
 
-def _lines(first: int, count: int, bad: set[int]) -> Sequence[int]:
-    """Where `count` good rows stand from line `first` on, when those of `bad` are skipped."""
+@dataclass(frozen=True, slots=True)
+class _Skipped:
+    """A row that the reader left out: its number (the header is 1), why, and the line breaks inside it."""
+
+    number: int
+    reason: str
+    breaks: int
+
+
+class _Places:
+    """On which line each row begins: the reader counts rows, and a quoted value may run over several lines."""
+
+    def __init__(self) -> None:
+        self._row = 1  # the header
+        self._breaks = 0
+        self.seen = 1
+
+    def of(self, table: pa.RecordBatch | None, skipped: list[_Skipped]) -> tuple[Sequence[int], list[Unreadable]]:
+        """The lines of a table's rows and the rows skipped before its last one, which are taken out of `skipped`.
+
+        None: all that is left of `skipped`.
+        """
+        count = 0 if table is None else table.num_rows
+        rows = _rows(self._row + 1, count, {bad.number for bad in skipped})
+        now = [bad for bad in skipped if table is None or (rows and bad.number < rows[-1])]
+        skipped[:] = [bad for bad in skipped if bad not in now]
+        numbers = [bad.number for bad in now]
+        self._row = max([self._row, *rows[-1:], *numbers])
+        breaks = np.concatenate([_breaks(table), np.array([bad.breaks for bad in now], np.int64)])
+        lines = self._moved(np.array([*rows, *numbers], np.int64), breaks)
+        self.seen = max([self.seen, *lines])
+        return lines[:count], [Unreadable(line, bad.reason) for line, bad in zip(lines[count:], now, strict=True)]
+
+    def _moved(self, rows: NDArray[np.int64], breaks: NDArray[np.int64]) -> list[int]:
+        order = rows.argsort()
+        before = self._breaks + breaks[order].cumsum() - breaks[order]
+        rows[order] += before
+        self._breaks += int(breaks.sum())
+        found: list[int] = rows.tolist()
+        return found
+
+
+def _rows(first: int, count: int, bad: set[int]) -> Sequence[int]:
+    """The numbers of `count` good rows from row `first` on, when those of `bad` are skipped."""
     if not bad:
         return range(first, first + count)
-    return [line for line in range(first, first + count + len(bad)) if line not in bad][:count]
+    return [row for row in range(first, first + count + len(bad)) if row not in bad][:count]
+
+
+def _breaks(table: pa.RecordBatch | None) -> NDArray[np.int64]:
+    """The line breaks inside each row, shape (rows,)."""
+    found = np.zeros(0 if table is None else table.num_rows, np.int64)
+    for column in () if table is None else table.columns:
+        if pa.types.is_binary(column.type):
+            found += pc.fill_null(pc.count_substring(column, "\n"), 0).to_numpy(zero_copy_only=False)
+    return found
+
+
+def _as_text(table: pa.RecordBatch, lines: Sequence[int]) -> tuple[pa.RecordBatch, Sequence[int], list[Unreadable]]:
+    """The table with text for bytes, without the rows that are no UTF-8; these with their lines and columns."""
+    try:
+        return _texts(table), lines, []
+    except pa.ArrowInvalid:
+        wrong = {i: name for name in table.schema.names for i in _no_text(table.column(name))}
+    good = [i for i in range(table.num_rows) if i not in wrong]
+    foreign = [Unreadable(lines[i], f"{wrong[i]}: is not UTF-8: save the file as UTF-8") for i in sorted(wrong)]
+    return _texts(table.take(pa.array(good, pa.int64()))), [lines[i] for i in good], foreign
+
+
+def _texts(table: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [c.cast(pa.string()) if pa.types.is_binary(c.type) else c for c in table.columns]
+    return pa.RecordBatch.from_arrays(columns, names=table.schema.names)
+
+
+def _no_text(column: pa.Array) -> list[int]:
+    if not pa.types.is_binary(column.type):
+        return []
+    return [i for i, value in enumerate(column.to_pylist()) if value is not None and not _is_text(value)]
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _jsonl(file: Path, _: Sequence[str]) -> Iterator[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from features.compute import settle
+from features.compute import moments, settle
 from features.packing import LAST_MS
 from features.spec import FeatureSpec
 
@@ -15,7 +15,7 @@ def newest_events(log: bytes, now_ms: int, spec: FeatureSpec) -> dict[str, int |
     newest: dict[str, int | None] = {}
     for name, place in zip(spec.names, spec.place.tolist(), strict=True):
         some = name in spec.windowed and high[place] > low[place]
-        newest[name] = int(settled.entries[high[place], 0]) if some else None
+        newest[name] = int(moments(settled.keys[high[place] : high[place] + 1])[0]) if some else None
     for item in spec.derived:
         times = [newest[name] for _, name in item.rule.reads if newest.get(name) is not None]
         newest[spec.names[item.position]] = max((at for at in times if at is not None), default=None)

@@ -24,13 +24,14 @@ from redis.backoff import NoBackoff
 from features import compaction, contacts, thread
 from features.keys import INGEST_TTL_S, PINS_TTL_S, CustomerKeys, customer_keys, ingest_key, pins_key
 from features.lane import Lane
+from features.longlogs import LongLogs
 from features.packing import pack
 from features.profile import dump_profile
 from features.rewrite import Rewriting
 from features.spec import FeatureSpec
 from features.store_errors import FAILURES, store_error, without_secret
 from features.view import customer, with_damage
-from nba.domain import Activity, Contact, Customer
+from nba.domain import Activity, Contact, Customer, StatedIntent
 from nba.errors import InputError, StoreError
 from nba.rules import Value
 
@@ -87,6 +88,7 @@ class Store:
         self._config = spec.config
         self._ttl_s = spec.config.retention_days * 86_400
         self._rewriting = Rewriting(client)
+        self._long_logs = LongLogs(spec)
 
     @classmethod
     async def open(cls, url: str, spec: FeatureSpec, *, timeout_s: float) -> Self:
@@ -143,8 +145,9 @@ class Store:
             foreign = () if there == 4 - values.count(None) else await self._foreign(keys)
         except FAILURES as error:
             raise store_error(error, self._url) from error
-        log, profile, met, told = values
-        known = customer(customer_id, log or b"", profile, met or b"", told or b"", now_ms, self._spec, entries=entries)
+        raw, profile, met, told = values
+        log = self._long_logs.settle(customer_id, raw or b"")
+        known = customer(customer_id, log, profile, met or b"", told or b"", now_ms, self._spec, entries=entries)
         return with_damage(known, foreign) if foreign else known
 
     async def _foreign(self, keys: CustomerKeys) -> list[int]:
@@ -180,6 +183,10 @@ class Store:
                 await self._shorten(keys.log, lambda raw: compaction.shorter_log(raw, self._config))
             if thread_bytes > compaction.thread_limit(self._config):
                 await self._shorten(keys.thread, lambda raw: thread.shortened(raw, self._spec))
+
+    async def append_intent(self, customer_id: str, said: StatedIntent) -> None:
+        """Keep what an interaction is about; repeating changes nothing. Raises StoreError."""
+        await self.append_packed([Packed(customer_id, b"", thread.intent_line(said))])
 
     async def append_contacts(self, customer_id: str, met: Sequence[Contact]) -> None:
         """Keep contacts; one counts for each decision, offer and outcome. Raises StoreError."""
@@ -241,6 +248,7 @@ class Store:
 
     async def forget(self, customer_id: str) -> int:
         """Erase a customer; the number of keys that were there. Raises StoreError."""
+        self._long_logs.forget(customer_id)
         with self._guard():
             return int(await self._client.execute_command("DEL", *customer_keys(customer_id), pins_key(customer_id)))
 

@@ -26,8 +26,10 @@ from features.packing import LAST_MS, TYPE, event_hash
 from features.spec import FeatureSpec
 from nba.clock import YEAR_2000_MS
 from nba.config import ActivityType
-from nba.domain import Activity, OpenIssue, ThreadEntry
+from nba.domain import Activity, OpenIssue, StatedIntent, ThreadEntry
 
+# The type of a line that keeps what an interaction is about (`subject`): no activity can have this name.
+INTENT = "#intent"
 _LARGEST_HASH = (1 << 64) - 1
 BYTES_AN_ENTRY = 256  # the room a thread has for each of `thread_events` before it is shortened
 
@@ -56,10 +58,11 @@ class Story:
     open_issues: tuple[OpenIssue, ...]
     closed: tuple[int | None, str | None]
     bad_experience: tuple[int | None, str | None]
+    intents: tuple[StatedIntent, ...]
     damaged: bool
 
 
-_NOTHING = Story((), (), (None, None), (None, None), damaged=False)
+_NOTHING = Story((), (), (None, None), (None, None), (), damaged=False)
 
 
 def needs_line(event: Activity, spec: FeatureSpec) -> bool:
@@ -83,6 +86,12 @@ def line(event: Activity) -> bytes:
     return _written(
         Line(event.at_ms, event_hash(event.event_id), event.type, event.channel, subject, text, interaction_id)
     )
+
+
+def intent_line(said: StatedIntent) -> bytes:
+    """A service intent as one line; saying it again in the same interaction changes nothing."""
+    event = event_hash(f"{INTENT} {orjson.dumps([said.interaction_id, said.intent]).decode()}")
+    return _written(Line(said.at_ms, event, INTENT, "", said.intent, None, said.interaction_id))
 
 
 def _written(kept: Line) -> bytes:
@@ -135,6 +144,7 @@ def read_story(
     if not raw and not spec.told_codes:
         return _NOTHING
     lines, damaged = settled(raw)
+    lines, intents = _apart(lines)
     while lines and lines[-1].at_ms > now_ms:
         lines.pop()
     opened, closed, bad = _issues(lines, spec)
@@ -143,8 +153,18 @@ def read_story(
         open_issues=tuple(OpenIssue(e.type, e.at_ms, e.channel, e.subject) for e in opened),
         closed=_when_and_where(closed),
         bad_experience=_when_and_where(bad),
+        intents=intents,
         damaged=damaged,
     )
+
+
+def _apart(lines: list[Line]) -> tuple[list[Line], tuple[StatedIntent, ...]]:
+    """The story, and what interactions were about: that is known and not told, and whichever clock noted it, it counts."""
+    intents = [entry for entry in lines if entry.type == INTENT]
+    if not intents:
+        return lines, ()
+    kept = tuple(StatedIntent(e.at_ms, e.interaction_id or "", e.subject or "") for e in intents)
+    return [entry for entry in lines if entry.type != INTENT], kept
 
 
 def _told(lines: list[Line], log: NDArray[np.uint64], now_ms: int, spec: FeatureSpec, count: int) -> list[Line]:
@@ -213,15 +233,18 @@ def _closes(closing: Line, issue: Line) -> bool:
 def shortened(raw: bytes, spec: FeatureSpec) -> bytes:
     """The thread without what nobody asks for any more.
 
-    Kept: the newest `thread_events` lines, the newest `thread_events` about issues and bad experiences, and the newest
-    `thread_events` issues that are open, as far as a half, a quarter and an eighth of the room go. Lost: the rest, and
-    with it what an event that arrives later than all this could have opened or closed.
+    Kept: the newest `thread_events` lines, the newest `thread_events` about issues and bad experiences, the newest
+    `thread_events` issues that are open and the newest `thread_events` intents, as far as a half, a quarter, an eighth
+    and an eighth of the room go. Lost: the rest, and with it what an event that arrives later than all this could have
+    opened or closed.
     """
     lines, _ = settled(raw)
-    heavy = [entry for entry in lines if entry.type in spec.weighty]
+    intents = [entry for entry in lines if entry.type == INTENT]
+    told = [entry for entry in lines if entry.type != INTENT]
+    heavy = [entry for entry in told if entry.type in spec.weighty]
     kept: set[int] = set()
     room = spec.config.thread_events * BYTES_AN_ENTRY
-    for group, share in ((lines, 2), (heavy, 4), (_issues(lines, spec)[0], 8)):
+    for group, share in ((told, 2), (heavy, 4), (_issues(told, spec)[0], 8), (intents, 8)):
         kept |= _fitting(group[-spec.config.thread_events :], room // share)
     return b"".join(_written(entry) for entry in lines if entry.event in kept)
 

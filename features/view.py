@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from features import contacts, thread
-from features.compute import newest_ms, settle, vector
+from features.compute import Settled, newest_ms, settle, vector
 from features.profile import read_profile
 from features.spec import FeatureSpec
 from nba.domain import Customer
@@ -16,7 +16,7 @@ _PARTS = ("activity", "profile", "contacts", "thread")
 
 def customer(
     customer_id: str,
-    log: bytes,
+    log: bytes | Settled,
     profile: bytes | None,
     met: bytes,
     told: bytes,
@@ -27,9 +27,10 @@ def customer(
 ) -> Customer:
     """What is known at `now_ms` from the values of `features.keys.CustomerKeys`; empty bytes where there is none.
 
+    `log`: as it lies there, or settled already.
     `entries`: how much of the thread is wanted, its newest lines; all that is kept (`thread_events`) where not given.
     """
-    settled = settle(log, spec)
+    settled = log if isinstance(log, Settled) else settle(log, spec)
     fields, profile_at_ms, profile_damaged = read_profile(profile)
     known_contacts, contacts_damaged = contacts.read_contacts(met, now_ms)
     story = thread.read_story(told, settled.records, now_ms, spec, entries)
@@ -47,6 +48,7 @@ def customer(
         closed_in=story.closed[1],
         bad_experience_ms=story.bad_experience[0],
         bad_experience_in=story.bad_experience[1],
+        intents=story.intents,
         activity_at_ms=newest_ms(settled, now_ms),
         degraded=degraded,
     )

@@ -108,13 +108,14 @@ def _service_first(config: Config, rules: CatalogRules, case: Case, decision: De
 
 def _something_to_serve(config: Config, case: Case) -> bool:
     rule, customer, now = config.policy.service_first, case.customer, case.request.now_ms
-    if {"features", "activity", "thread"} & set(customer.degraded):
+    if {"features", "activity", "thread", "activity_pending"} & set(customer.degraded):
         return True
     if any(now - issue.since_ms < rule.issue_valid_days * DAY_MS for issue in customer.open_issues):
         return True
     resolved = customer.closed_in is not None and customer.closed_in == case.request.interaction_id
-    intent = case.columns.get(rule.intent_field)
-    if intent is not None and intent in rule.service_intents and not resolved:
+    heard = [case.columns.get(rule.intent_field)]
+    heard += [said.intent for said in customer.intents if said.interaction_id == case.request.interaction_id]
+    if not resolved and any(intent in rule.service_intents for intent in heard):
         return True
     bad, closed = customer.bad_experience_ms, customer.closed_ms
     if resolved and bad is not None and closed is not None and bad <= closed:
@@ -126,7 +127,7 @@ def _contacts(config: Config, rules: CatalogRules, case: Case, decision: Decisio
     for suggestion in decision.suggestions:
         offer = _offer(config, suggestion)
         helps = offer.kind in SERVICE_KINDS
-        if not helps and "contacts" in case.customer.degraded:
+        if not helps and {"contacts", "activity_pending"} & set(case.customer.degraded):
             yield f"contact: {offer.id} though nobody knows what was offered before"
         if not helps or offer.contact is not None:
             yield from _own_limits(config, case, offer)

@@ -84,6 +84,15 @@ class OpenIssue:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedIntent:
+    """A service intent that an interaction was opened with, or that came up in it, and when it was first heard."""
+
+    at_ms: int
+    interaction_id: str
+    intent: str
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """A typed column of the customer or context side. Numbers are float64 (NaN when missing), categories str or None."""
 
@@ -99,7 +108,8 @@ class Customer:
     `features`: window and derived features by name, float64, NaN where there is no data and no declared default.
     `activity_at_ms`: newest event at or before now; None: no event. `closed_ms`: when the last issue was closed, and
     `closed_in` in which interaction. `bad_experience_ms`: the newest event of a type with `bad_experience` or
-    `opens_issue`, and `bad_experience_in` its interaction.
+    `opens_issue`, and `bad_experience_in` its interaction. `intents`: service intents by interaction, kept so that an
+    interaction has not to be told twice what it is about.
     `degraded`: what could not be read (empty when all is well), in the words of the contract's `degraded`.
     """
 
@@ -114,6 +124,7 @@ class Customer:
     closed_in: str | None = None
     bad_experience_ms: int | None = None
     bad_experience_in: str | None = None
+    intents: tuple[StatedIntent, ...] = ()
     activity_at_ms: int | None = None
     degraded: tuple[str, ...] = ()
 

@@ -18,7 +18,9 @@ from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
 from nba.rules import Answer, Value, Values
 
-UNREADABLE = frozenset({"features", "activity", "thread"})
+# `activity_pending`: something of this customer waits outside the store (it takes no writes), so what is read is behind.
+UNREADABLE = frozenset({"features", "activity", "thread", "activity_pending"})
+UNREADABLE_CONTACTS = frozenset({"contacts", "activity_pending"})
 _USUAL = ContactLimit()
 COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
 
@@ -64,7 +66,7 @@ def run_funnel(
     overridden = _overridden(policy, reason_to_wait, passed)
     if reason_to_wait is not None:
         passed = _keep(passed, "service_first", lambda c: not_before_service(policy, reason_to_wait, c.offer), withheld)
-    if "contacts" in customer.degraded:
+    if not UNREADABLE_CONTACTS.isdisjoint(customer.degraded):
         passed = _keep(passed, "contact", lambda c: unknown_history(c.offer), withheld)
     passed = _keep(passed, "contact", lambda c: history.too_often(policy.contact, c.offer), withheld)
     passed = _keep(passed, "authority", lambda c: beyond_authority(policy, history, call, c.offer), withheld)
@@ -163,8 +165,8 @@ def sales_wait(policy: Policy, customer: Customer, call: Call) -> str | None:
     resolved_ms = (
         customer.closed_ms if customer.closed_in is not None and customer.closed_in == call.interaction_id else None
     )
-    intent = call.context.get(rule.intent_field)
-    if intent in rule.service_intents and resolved_ms is None:
+    intent = service_intent(policy, customer, call) if resolved_ms is None else None
+    if intent is not None:
         return f"service intent: {intent}"
     bad_ms = customer.bad_experience_ms
     rested = bad_ms is None or bad_ms + rule.rest_after_bad_experience_h * HOUR_MS <= call.now_ms
@@ -172,6 +174,16 @@ def sales_wait(policy: Policy, customer: Customer, call: Call) -> str | None:
     if not rested and not made_up_for:
         return f"a bad experience less than {rule.rest_after_bad_experience_h:g} hours ago"
     return None
+
+
+def service_intent(policy: Policy, customer: Customer, call: Call) -> str | None:
+    """What this interaction wants to have served: said now, or before in the same interaction and never resolved."""
+    rule = policy.service_first
+    said = call.context.get(rule.intent_field)
+    if isinstance(said, str) and said in rule.service_intents:
+        return said
+    before = (s.intent for s in customer.intents if s.interaction_id == call.interaction_id)
+    return next((intent for intent in before if intent in rule.service_intents), None)
 
 
 def not_before_service(policy: Policy, reason: str | None, offer: Offer) -> str | None:

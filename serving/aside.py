@@ -15,7 +15,7 @@ import orjson
 
 from features.store import Store
 from features.store_errors import ForeignValueError
-from nba.domain import Activity, Contact
+from nba.domain import Activity, Contact, StatedIntent
 from nba.errors import InputError
 from serving.segment import DurableLog, parse_line
 
@@ -104,6 +104,8 @@ async def _send(entry: dict[str, Any], store: Store) -> None:
     try:
         if "events" in entry:
             await store.append([Activity(**event) for event in entry["events"]])
+        elif "intent" in entry:
+            await store.append_intent(entry["customer_id"], StatedIntent(**entry["intent"]))
         else:
             await store.append_contacts(entry["customer_id"], [Contact(**contact) for contact in entry["contacts"]])
     except (InputError, TypeError) as error:

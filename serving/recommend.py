@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -17,16 +17,18 @@ from nba.answer import THREAD_SHOWN, answer
 from nba.clock import YEAR_2000_MS, parse_at
 from nba.config import Policy
 from nba.decide import Case, Decision, Request
-from nba.domain import Customer
+from nba.domain import Customer, StatedIntent
 from nba.errors import InputError, JournalError, StoreError
 from nba.experiments import assign, assignment_of
 from nba.fields import typed
+from nba.rules import Value
 from serving.arms import Variant
 from serving.engine import Engine
 from serving.journal import Journal
 from serving.metrics import Metrics
 from serving.record import to_line
 from serving.schemas import RecommendIn
+from serving.spool import Spool
 
 log = logging.getLogger("nba.serving")
 # The read may take this share of the budget; what is left is for scoring, deciding and writing.
@@ -73,11 +75,18 @@ class Recommender:
     """Answers with the engine of the moment; `engine` is replaced between two requests, never within one."""
 
     def __init__(
-        self, engine: Engine, journal: Journal, metrics: Metrics, *, budget_s: float, clock: Callable[[], int]
+        self,
+        engine: Engine,
+        journal: Journal,
+        spool: Spool,
+        metrics: Metrics,
+        *,
+        budget_s: float,
+        clock: Callable[[], int],
     ) -> None:
         self.engine = engine
         self.journal = journal
-        self.stale: Callable[[str], bool] = lambda customer_id: False
+        self._spool = spool
         self.on_decided: Callable[[str, Watch], None] | None = None  # traces.py
         self._metrics, self._budget_s, self._clock = metrics, budget_s, clock
         self._breaker = Breaker()
@@ -90,8 +99,12 @@ class Recommender:
         engine, watch, made_ms = self.engine, Watch(time.perf_counter()), self._clock()
         context = typed(asked.context, engine.context_types, "/context")
         now_ms = made_ms if asked.at is None else moment(asked.at, "/at")
+        until_s = asyncio.get_running_loop().time() + self._budget_s * READ_SHARE
         customer = await self.read(engine, asked.customer_id, now_ms, THREAD_SHOWN)
-        variant, missing = await self._variant(engine, asked)
+        variant, missing = await self._variant(engine, asked, customer, until_s)
+        said = _new_intent(variant.decider.config.policy, asked, context, customer, now_ms)
+        if said is not None:
+            await self._keep_intent(engine, customer, said, until_s)
         watch.read = time.perf_counter()
         request = Request(
             customer_id=asked.customer_id,
@@ -109,7 +122,22 @@ class Recommender:
         # From the id to the line in the journal there is no await: the id is the line's place.
         return self._answer(engine, variant, variant.decider.case(customer, request), asked, watch, made_ms, missing)
 
-    async def _variant(self, engine: Engine, asked: RecommendIn) -> tuple[Variant, list[str]]:
+    async def _keep_intent(self, engine: Engine, customer: Customer, said: StatedIntent, until_s: float) -> None:
+        """Keep a service intent for the rest of its interaction: later questions may come without it, to other workers.
+
+        While Redis takes no writes it waits in the spool, and what waits there sells nothing. Raises JournalError.
+        """
+        try:
+            if _is_unread(customer):  # no second wait for a store that has just not answered
+                raise StoreError("the store is away")
+            async with asyncio.timeout_at(until_s):
+                await engine.store.append_intent(customer.customer_id, said)
+        except (StoreError, TimeoutError):
+            await self._spool.add_intent(customer.customer_id, said)
+
+    async def _variant(
+        self, engine: Engine, asked: RecommendIn, customer: Customer, until_s: float
+    ) -> tuple[Variant, list[str]]:
         """Who answers: the arm of the customer or of the agent's group, the same to the end of an interaction.
 
         A group may change within one (a call is handed over), and so may the shares (a reload), so the arm is pinned in the
@@ -121,7 +149,9 @@ class Recommender:
             return engine.arms.variant(assignment), []
         name = "" if assignment is None else f"{assignment.experiment}/{assignment.arm}"
         try:
-            async with asyncio.timeout(self._budget_s * READ_SHARE):
+            if _is_unread(customer):
+                raise StoreError("the store is away")
+            async with asyncio.timeout_at(until_s):
                 standing = await engine.store.pin(asked.customer_id, asked.interaction_id, name)
         except (StoreError, TimeoutError):
             return engine.arms.variant(assignment), ["experiment"]
@@ -129,7 +159,16 @@ class Recommender:
         return engine.arms.variant(assignment_of(policy, experiment, arm)), []
 
     async def read(self, engine: Engine, customer_id: str, now_ms: int, entries: int | None = None) -> Customer:
-        """The customer; when the store is slow, away or answers nonsense, one of whom nothing is known, and says so."""
+        """The customer; when the store is slow, away or answers nonsense, one of whom nothing is known, and says so.
+
+        `activity_pending` in `degraded`: something of this customer waits in a spool, so what was read is behind.
+        """
+        customer = await self._read(engine, customer_id, now_ms, entries)
+        if self._spool.holds(customer_id):
+            return replace(customer, degraded=(*customer.degraded, "activity_pending"))
+        return customer
+
+    async def _read(self, engine: Engine, customer_id: str, now_ms: int, entries: int | None) -> Customer:
         now_s = time.monotonic()
         if not self._breaker.may_ask(now_s):
             return Customer(customer_id, {}, degraded=UNREAD)
@@ -168,9 +207,7 @@ class Recommender:
     ) -> bytes:
         left_s = self._budget_s - (time.perf_counter() - watch.started)
         scores, unscored = engine.score(case, left_s, time.monotonic(), variant)
-        missing = missing + unscored
-        if self.stale(asked.customer_id):
-            missing.append("activity_pending")
+        missing += unscored
         watch.scored = time.perf_counter()
         mode = variant.assignment.mode if variant.assignment else "policy"
         decision = variant.decider.decide(case, scores, degraded=missing, mode=mode)
@@ -216,6 +253,24 @@ class Recommender:
             metrics.explored.inc()
         if case.customer.activity_at_ms is not None:
             metrics.activity_age.observe(max(0.0, (case.request.now_ms - case.customer.activity_at_ms) / 1000))
+
+
+def _new_intent(
+    policy: Policy, asked: RecommendIn, context: Mapping[str, Value], customer: Customer, now_ms: int
+) -> StatedIntent | None:
+    """The service intent of this question, where it has to be kept: not for a question about the past (`at`)."""
+    rule = policy.service_first
+    intent, here = context.get(rule.intent_field), asked.interaction_id
+    if asked.at is not None or here is None or not isinstance(intent, str) or intent not in rule.service_intents:
+        return None
+    if "thread" in customer.degraded:  # what cannot be read is not written either; it sells nothing
+        return None
+    known = any((old.interaction_id, old.intent) == (here, intent) for old in customer.intents)
+    return None if known else StatedIntent(now_ms, here, intent)
+
+
+def _is_unread(customer: Customer) -> bool:
+    return "features" in customer.degraded
 
 
 def _assigns(policy: Policy) -> bool:

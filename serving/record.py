@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nba.answer import THREAD_SHOWN
 from nba.config import Config
 from nba.decide import Case, Decision, Request
-from nba.domain import Contact, Customer, OpenIssue, Scores, ThreadEntry
+from nba.domain import Contact, Customer, OpenIssue, Scores, StatedIntent, ThreadEntry
 
 _CUSTOMER_MOMENTS = (
     "profile_at_ms",
@@ -62,6 +62,7 @@ def to_line(
             "contacts": customer.contacts,
             "thread": customer.thread[-THREAD_SHOWN:],  # what an answer can show
             "open_issues": customer.open_issues,
+            "intents": [said for said in customer.intents if said.interaction_id == case.request.interaction_id],
             "degraded": customer.degraded,
             **{name: getattr(customer, name) for name in _CUSTOMER_MOMENTS},
         },
@@ -102,6 +103,8 @@ def customer_of(record: Mapping[str, Any], config: Config) -> Customer:
         contacts=tuple(Contact(**contact) for contact in known["contacts"]),
         thread=tuple(ThreadEntry(**entry) for entry in known["thread"]),
         open_issues=tuple(OpenIssue(**issue) for issue in known["open_issues"]),
+        # Records that are older than the memory for intents have none.
+        intents=tuple(StatedIntent(**said) for said in known.get("intents", ())),
         degraded=tuple(known["degraded"]),
         **{name: known[name] for name in _CUSTOMER_MOMENTS},
     )

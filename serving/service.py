@@ -144,8 +144,7 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         stack.callback(journal.close)
         spool = Spool(Folders(settings.state_dir).spool, clock())
         stack.callback(spool.close)
-        recommender = Recommender(engine, journal, metrics, budget_s=settings.budget_ms / 1000, clock=clock)
-        recommender.stale = spool.holds
+        recommender = Recommender(engine, journal, spool, metrics, budget_s=settings.budget_ms / 1000, clock=clock)
         stack.push_async_callback(_close_store, recommender)
         timeout_s = _write_timeout_s(settings)
         outcomes = Outcomes(journal, spool, metrics, clock=clock, timeout_s=timeout_s)

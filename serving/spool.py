@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from features.store import Store
-from nba.domain import Activity, Contact
+from nba.domain import Activity, Contact, StatedIntent
 from serving.aside import KIND as ASIDE
 from serving.aside import Aside, customers_of, send
 from serving.segment import DurableLog, abandoned, parse_line, segments
@@ -34,6 +34,7 @@ class Spool:
         self.aside = Aside(folder, now_ms)
         self._sent = 0
         self._waiting: Counter[str] = Counter()
+        self._intents: set[tuple[str, str, str]] = set()  # each waits once, however often it is said
         self._elsewhere: dict[Path, _Seen] = {}
         self._delivering = asyncio.Lock()
 
@@ -61,6 +62,14 @@ class Spool:
     async def add_contacts(self, customer_id: str, contacts: Sequence[Contact]) -> None:
         """Keep contacts. Raises JournalError."""
         await self._add({"customer_id": customer_id, "contacts": contacts}, {customer_id})
+
+    async def add_intent(self, customer_id: str, said: StatedIntent) -> None:
+        """Keep what an interaction is about. Raises JournalError."""
+        which = (customer_id, said.interaction_id, said.intent)
+        if which in self._intents:
+            return
+        await self._add({"customer_id": customer_id, "intent": said}, {customer_id})
+        self._intents.add(which)
 
     async def _add(self, entry: dict[str, Any], customers: set[str]) -> None:
         self._waiting.update(customers)
@@ -94,6 +103,7 @@ class Spool:
             segment.clear()
             self._sent = 0
             self._waiting.clear()
+            self._intents.clear()
 
     def _forget(self, entry: dict[str, Any]) -> None:
         customers = customers_of(entry)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.compute import newest_ms, settle, vector
@@ -245,3 +245,25 @@ def test_freshness_is_the_newest_event_in_the_window(kit, spec):
     assert list(newest) == list(spec.names)
     assert (newest["spent_sum_30d"], newest["spent_sum_7d"]) == (kit.NOW_MS - 20 * kit.DAY_MS, None)
     assert (newest["twice"], newest["share"]) == (kit.NOW_MS - 10, kit.NOW_MS - 20 * kit.DAY_MS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    zone=st.sampled_from(["Europe/Berlin", "Pacific/Apia", "America/St_Johns", "UTC"]),
+    gaps=st.lists(st.sampled_from([1, 20, 22, 23, 24, 25, 26, 47, 49, 60]), min_size=1, max_size=40),
+    minutes=st.integers(0, 1439),
+)
+@example(zone="Pacific/Apia", gaps=[24] * 10, minutes=600)
+def test_a_streak_counts_local_days_whatever_the_clocks_do(kit, zone, gaps, minutes):
+    """Also across a clock change, and where a whole day was left out of the calendar (Apia, 30 December 2011)."""
+    features = [{"name": "days", "of": "seen", "take": "streak"}]
+    spec = FeatureSpec(kit.config(features=features, timezone=zone))
+    now_ms = 1_325_600_000_000 + minutes * 60_000  # 3 January 2012
+    moments = [now_ms]
+    for gap in gaps:
+        moments.append(moments[-1] - gap * 3_600_000)
+    tz = ZoneInfo(zone)
+    days = sorted({datetime.fromtimestamp(at / 1000, tz).toordinal() for at in moments}, reverse=True)
+    wanted = next((n for n, day in enumerate(days) if day != days[0] - n), len(days))
+    log = b"".join(pack(kit.event(f"e{n}", at, "seen", None), spec.channels) for n, at in enumerate(moments))
+    assert vector(settle(log, spec), now_ms, spec).tolist() == [wanted]

@@ -16,7 +16,7 @@ from features.profile import dump_profile
 from features.spec import FeatureSpec
 from features.view import customer
 from nba.clock import YEAR_2000_MS
-from nba.domain import Contact
+from nba.domain import Contact, StatedIntent
 from nba.load import find_config, load_config
 from serving.view import unified_view
 
@@ -140,3 +140,12 @@ def test_what_was_written_is_read_without_complaint():
     found = read(dump_profile({"plan": None, "age": 3, "vip": True, "x": 1.5}, NOW_MS), met, written(LINE) + b"\n")
     assert (found.degraded, len(found.contacts), len(found.thread)) == ((), 2, 1)
     assert found.profile == {"plan": None, "age": 3, "vip": True, "x": 1.5}
+
+
+def test_an_intent_outlives_a_thread_that_is_shortened():
+    """A flood of lines does not make an interaction forget what it is about."""
+    said = StatedIntent(NOW_MS - 1, "call-1", "outage")
+    flood = b"".join(written([NOW_MS - 5_000 + n, n, "complaint", "web", f"bill {n}"]) + b"\n" for n in range(2_000))
+    kept = thread.shortened(thread.intent_line(said) + flood + thread.intent_line(said), SPEC)
+    assert len(kept) < len(flood) / 2
+    assert read(told=kept).intents == (said,)

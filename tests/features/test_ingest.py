@@ -148,10 +148,53 @@ def test_lines_that_are_no_rows_are_rejected_too(load, kit, tmp_path):
     assert [json.loads(line)["line"] for line in report.rejected_file.read_text().splitlines()] == [3, 6]
 
 
+def refused(report) -> list[tuple[int, str]]:
+    """Line and reason of each refused row."""
+    told = (json.loads(line) for line in report.rejected_file.read_text().splitlines())
+    return [(row["line"], row["reason"]) for row in told]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_a_row_in_another_encoding_is_refused_alone(load, kit, tmp_path, name):
+    """An export from an old system has one name in Latin-1: the other rows are taken."""
+    rows = [row | {"subject": f"Gr\u00fc\u00dfe {i}"} for i, row in enumerate(rows_of(kit, 4))]
+    text = (
+        write(rows, tmp_path / name).read_text(encoding="utf-8")
+        if name == "a.csv"
+        else "".join(
+            json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) + "\n" for row in rows
+        )
+    )
+    lines = text.encode().splitlines(keepends=True)
+    place = 2 if name == "a.csv" else 1
+    lines[place] = lines[place].decode().encode("latin-1")
+    (tmp_path / name).write_bytes(b"".join(lines))
+    report = load(tmp_path / name)
+    assert (report.accepted, report.rejected) == (3, 1)
+    [(line, reason)] = refused(report)
+    assert (line, "UTF-8" in reason) == (place + 1, True)
+
+
+def test_lines_are_told_as_an_editor_counts_them(load, kit, tmp_path):
+    """A quoted value may run over several lines, in good rows, in refused ones and in those that are no rows."""
+    start = "event_id,customer_id,at,channel,type,text\n"
+    row = "e{0},c-{0},2026-09-01T10:00:00Z,web,{1},{2}\n"
+    cells = [("spent", '"two\nlines"'), ("sold", "x"), ("sold", '"a\nb\nc"'), ("spent", '"x\ny",more'), ("sold", "x")]
+    (tmp_path / "a.csv").write_text(start + "".join(row.format(i, *cell) for i, cell in enumerate(cells)))
+    report = load(tmp_path / "a.csv")
+    assert [(line, reason.partition(" ")[0]) for line, reason in refused(report)] == [
+        (4, "type:"), (5, "type:"), (8, "has"), (10, "type:"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (lambda p: p / "none.parquet", "no such file"),
+        (
+            lambda p: _text(p / "a.csv", "event_id,customer_id,at,type,channel,at\n1,2,3,4,5,6\n"),
+            "'at' stands there twice",
+        ),
         (lambda p: _text(p / "a.txt", "x"), "what is it"),
         (lambda p: _text(p / "a.parquet", "no parquet"), "cannot be read"),
         (lambda p: _text(p / "a.jsonl.gz", "no gzip"), "cannot be read"),

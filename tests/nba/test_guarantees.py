@@ -20,7 +20,7 @@ from nba.arbitration import Arbiter
 from nba.audit import violations
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 from nba.decide import Decider, Request
-from nba.domain import KINDS, OUTCOMES, Contact, Customer, OpenIssue, Scores
+from nba.domain import KINDS, OUTCOMES, Contact, Customer, OpenIssue, Scores, StatedIntent
 
 _spec = importlib.util.spec_from_file_location("nba_shop_values", Path(__file__).with_name("conftest.py"))
 _shop = importlib.util.module_from_spec(_spec)
@@ -87,8 +87,10 @@ customers = st.builds(
     contacts=st.lists(contacts, max_size=6).map(tuple),
     open_issues=st.lists(st.builds(OpenIssue, st.just("complaint"), st.integers(0, 90).map(lambda d: NOW_MS - d * DAY_MS),
                                    st.just("web")), max_size=1).map(tuple),
+    intents=st.lists(st.builds(StatedIntent, st.just(NOW_MS), st.sampled_from(["call-1", "call-0"]),
+                               st.sampled_from(["fault", "billing"])), max_size=2).map(tuple),
     activity_at_ms=st.sampled_from([None, NOW_MS - 60_000, NOW_MS - 60_000]), closed_in=calls, bad_experience_ms=moments,
-    degraded=st.sampled_from([(), (), (), ("features",), ("profile",), ("thread",)]),
+    degraded=st.sampled_from([(), (), (), ("features",), ("profile",), ("thread",), ("activity_pending",)]),
 )  # fmt: skip
 # Most of what is drawn above holds everything back, each for a reason of its own. A calm customer leaves the stages that
 # come late something to decide: known, on a plan, left alone so far, with at most one open issue.
@@ -96,6 +98,7 @@ calm_customers = st.builds(
     Customer, customer_id=st.just("c"), features=st.builds(dict, gb=st.sampled_from([5.0, 20.0])),
     profile=st.builds(dict, plan=st.sampled_from([*IDS, "none"]), tenure=st.just(12.0)), activity_at_ms=st.just(NOW_MS - 60_000),
     open_issues=st.sampled_from([(), (), (OpenIssue("complaint", NOW_MS - DAY_MS, "web"),)]),
+    intents=st.sampled_from([(), (), (StatedIntent(NOW_MS, "call-1", "fault"),)]),
 )  # fmt: skip
 calm_policies = st.fixed_dictionaries({
     "opening": st.just({"en": "{title}"}),
@@ -239,6 +242,19 @@ def test_a_stay_head_that_is_misheard_is_found(defect: str, monkeypatch: pytest.
     """The formula's test goes red on each way to get the heads wrong."""
     monkeypatch.setattr(nba.arbitration, *BENT_HEADS[defect])
     assert misvalued(find(situations(), lambda s: misvalued(s) != [], settings=SEARCH))
+
+
+def test_an_intent_that_is_forgotten_within_its_interaction_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks only at what this question says sells into an outage that the last one named."""
+
+    def forgetful(policy: Policy, customer: Customer, call: nba.funnel.Call) -> str | None:
+        said = call.context.get("intent")
+        return said if said in policy.service_first.service_intents else None
+
+    monkeypatch.setattr(nba.funnel, "service_intent", forgetful)
+    found = find(situations(), lambda s: any(v.startswith("service_first:") for v in broken(s)), settings=SEARCH)
+    monkeypatch.undo()
+    assert broken(found) == []
 
 
 def test_a_named_override_is_named_in_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
