@@ -36,6 +36,7 @@ def test_the_sentence_of_the_contract_comes_out(decider: Decider) -> None:
     )
     assert first.saving_month == 12.0
     assert {r.feature: r.value for r in first.because} == {"data_gb_peak": 2150.0 / 1024, "saving_month": 12.0}
+    assert {r.feature: r.window for r in first.because} == {"data_gb_peak": "month-1", "saving_month": None}
 
 
 def test_german_is_written_the_german_way(decider: Decider) -> None:
