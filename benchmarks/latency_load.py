@@ -12,6 +12,7 @@ import selectors
 import socket
 import sys
 import time
+from collections import deque
 
 
 class Connection:
@@ -59,7 +60,7 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float, rate
     selector = selectors.DefaultSelector()
     for connection in pool:
         selector.register(connection.socket, selectors.EVENT_READ, connection)
-    idle = list(pool)
+    idle = deque(pool)  # in turn: a server closes a connection that is left alone for some seconds
     times: list[float] = []
     bad = sent = 0
     started = time.perf_counter()
@@ -70,7 +71,7 @@ def run(port: int, requests: list[bytes], connections: int, seconds: float, rate
             due = started + sent / rate if rate else now
             if due > now:
                 break
-            idle.pop().send(requests[sent % len(requests)], due)
+            idle.popleft().send(requests[sent % len(requests)], due)
             sent += 1
         if now >= end and len(idle) == connections:
             break

@@ -84,7 +84,8 @@ def mlflow(work: Path, install: bool) -> Iterator[tuple[int, list[dict[str, Any]
 
 def _quiet(python: Path) -> dict[str, str]:
     """Its own programs first, so that a server that starts another finds the right one."""
-    return {"PATH": f"{python.parent}:{os.environ['PATH']}", "FEAST_USAGE": "False", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {"PATH": f"{python.parent}:{os.environ['PATH']}", "FEAST_USAGE": "False", "MLFLOW_DISABLE_TELEMETRY": "true",
+            "UVICORN_LOG_LEVEL": "warning"}  # fmt: skip
 
 
 def beside(engine: Engine, work: Path, quick: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
