@@ -163,8 +163,9 @@ class Recommender:
 
         `activity_pending` in `degraded`: something of this customer waits in a spool, so what was read is behind.
         """
+        waits = self._spool.holds(customer_id)  # asked first: what is delivered from now on may be in the read or not
         customer = await self._read(engine, customer_id, now_ms, entries)
-        if self._spool.holds(customer_id):
+        if waits or self._spool.holds(customer_id):
             return replace(customer, degraded=(*customer.degraded, "activity_pending"))
         return customer
 

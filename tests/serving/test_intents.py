@@ -103,6 +103,21 @@ def test_while_redis_takes_no_writes_nothing_is_sold_to_who_waits(start, redis, 
     assert waiting(ask(service, customer, "call-1")) == {"service intent: technical"}
 
 
+def test_what_waits_at_one_worker_sells_nothing_at_another(two, redis, make_event):
+    """Acknowledged is known to all at once: the intent of a call, and a complaint that came over another channel."""
+    first, second = two
+    caller_in, complainer = caller(first, make_event), caller(first, make_event)
+    with Redis.from_url(redis.url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        ask(first, caller_in, "call-1", context=FAULT)
+        assert waiting(ask(second, caller_in, "call-1")) != set()
+        assert waiting(ask(second, complainer, "call-2")) == set()
+        sent = {"events": [make_event(complainer, "complaint", subject="the bill")]}
+        assert first.http.post("/v1/activity", json=sent).json()["accepted"] == 1
+        assert waiting(ask(second, complainer, "call-2")) != set()
+        client.config_set("min-replicas-to-write", 0)
+
+
 def test_a_complaint_that_still_waits_for_redis_stops_sales(start, redis, make_event):
     """Acknowledged is known: sales do not slip through between the spool and the store."""
     service = start(redis_url=redis.url)
