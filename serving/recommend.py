@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import orjson
@@ -104,7 +105,8 @@ class Recommender:
         variant, missing = await self._variant(engine, asked, customer, until_s)
         said = _new_intent(variant.decider.config.policy, asked, context, customer, now_ms)
         if said is not None:
-            await self._keep_intent(engine, customer, said, until_s)
+            with self._counted():
+                await self._keep_intent(engine, customer, said, until_s)
         watch.read = time.perf_counter()
         request = Request(
             customer_id=asked.customer_id,
@@ -190,8 +192,14 @@ class Recommender:
         return self._clock()
 
     def _next_id(self, made_ms: int) -> str:
-        try:
+        with self._counted():
             return self.journal.next_id(made_ms)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Counts what the disk refuses."""
+        try:
+            yield
         except JournalError:
             self._metrics.refusals.inc()
             raise
@@ -232,11 +240,8 @@ class Recommender:
         return sent
 
     def _write(self, line: bytes) -> None:
-        try:
+        with self._counted():
             self.journal.write(line)
-        except JournalError:
-            self._metrics.refusals.inc()
-            raise
         self._metrics.journal_bytes.inc(len(line))
 
     def _measure(self, case: Case, decision: Decision, watch: Watch) -> None:
