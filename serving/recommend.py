@@ -135,7 +135,7 @@ class Recommender:
             async with asyncio.timeout_at(until_s):
                 await engine.store.append_intent(customer.customer_id, said)
         except (StoreError, TimeoutError):
-            await self._spool.add_intent(customer.customer_id, said)
+            self._spool.add_intent(customer.customer_id, said)
 
     async def _variant(
         self, engine: Engine, asked: RecommendIn, customer: Customer, until_s: float

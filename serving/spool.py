@@ -31,7 +31,7 @@ _READ_AT_ONCE = 256 << 10
 
 
 class Spool:
-    """One worker's spool. What `add_…` has returned from is on the disk."""
+    """One worker's spool. What `add_events` and `add_contacts` have returned from is on the disk."""
 
     def __init__(self, folder: Path, now_ms: int) -> None:
         self._folder = folder
@@ -98,17 +98,26 @@ class Spool:
         """Keep contacts. Raises JournalError."""
         await self._add({"customer_id": customer_id, "contacts": contacts}, {customer_id})
 
-    async def add_intent(self, customer_id: str, said: StatedIntent) -> None:
-        """Keep what an interaction is about. Raises JournalError."""
+    def add_intent(self, customer_id: str, said: StatedIntent) -> None:
+        """Keep what an interaction is about. Raises JournalError.
+
+        Written, not forced to the disk: an answer waits for it, and its own line in the journal is no safer.
+        """
         which = (customer_id, said.interaction_id, said.intent)
         if which in self._intents:
             return
-        await self._add({"customer_id": customer_id, "intent": said}, {customer_id})
+        self._waiting.update({customer_id})
+        self._log.segment.append(orjson.dumps({"customer_id": customer_id, "intent": said}))
         self._intents.add(which)
+        self._tell()
 
     async def _add(self, entry: dict[str, Any], customers: set[str]) -> None:
         self._waiting.update(customers)
         await self._log.append(orjson.dumps(entry))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have the other workers look."""
         now_ns = time.time_ns()  # to the nanosecond: the kernel's own stamps stand still for milliseconds
         with suppress(OSError):
             os.utime(self._folder, ns=(now_ns, now_ns))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from redis import Redis
 
@@ -101,6 +103,23 @@ def test_while_redis_takes_no_writes_nothing_is_sold_to_who_waits(start, redis, 
         client.config_set("min-replicas-to-write", 0)
     eventually(lambda: "activity_pending" not in service.recommend(customer)["degraded"])
     assert waiting(ask(service, customer, "call-1")) == {"service intent: technical"}
+
+
+def test_a_slow_disk_does_not_hold_up_the_answer_to_an_intent(start, redis, make_event):
+    """The answer is given while the disk of the spool is still busy, and what was said in it counts."""
+    service = start(redis_url=redis.url)
+    customer, disk = caller(service, make_event), threading.Event()
+    spool = service.app.state.service.recommender._spool
+    with Redis.from_url(redis.url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        spool._log.segment.sync = lambda: disk.wait(5)
+        service.http.timeout = 3
+        try:
+            ask(service, customer, "call-1", context=FAULT)
+            assert waiting(ask(service, customer, "call-1")) != set()
+        finally:
+            disk.set()
+            client.config_set("min-replicas-to-write", 0)
 
 
 def test_what_waits_at_one_worker_sells_nothing_at_another(two, redis, make_event):
