@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from features.keys import customer_keys
+from nba.clock import format_at, system_now_ms
 from nba.domain import SALES_KINDS
 from nba.load import load_config
 from serving.replay import replay
@@ -67,6 +68,14 @@ def test_what_is_no_service_and_what_is_long_past_is_not_kept(nba, asked, make_e
     customer = caller(nba, make_event)
     ask(nba, customer, "call-1", **asked)
     assert waiting(ask(nba, customer, "call-1")) == set()
+
+
+def test_a_question_about_the_past_knows_nothing_of_what_was_said_later(nba, make_event):
+    """A back-test answers as of its moment, also within an interaction that was about a fault in the end."""
+    customer = caller(nba, make_event)
+    ask(nba, customer, "call-1", context=FAULT)
+    assert waiting(ask(nba, customer, "call-1", at=format_at(system_now_ms() - 3_600_000))) == set()
+    assert waiting(ask(nba, customer, "call-1", at=format_at(system_now_ms() + 1000))) == {"service intent: technical"}
 
 
 def test_it_is_known_and_not_told(two, redis, make_event):
