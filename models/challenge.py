@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.batch import Matrix
 from models.judge import Gate, Group, against_base_rate, against_champion, groups
+from models.leak import leak_gate
 from models.matrix import Assembler
 from models.metrics import Array
 from models.offpolicy import explored_log, off_policy_gate
@@ -62,7 +63,7 @@ class Challenge:
     def gates(self, certificate: Certificate) -> list[Gate]:
         """Every gate, in the order in which they are explained."""
         customers = self.ready.assembler.decisions.customer[self.rows].astype(np.int64)
-        found = [_parity(certificate), self._schema()]
+        found = [_parity(certificate), self._schema(), self._leak()]
         champion = self.incumbent
         if champion.p is None:
             found += against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
@@ -77,6 +78,11 @@ class Challenge:
         finite = bool(np.isfinite(self.p).all())
         says = f"{len(self.scorer.schema.columns)} columns, fingerprint {self.scorer.schema.fingerprint}"
         return Gate("schema", finite and not lacking, says if finite else "some answers are not numbers")
+
+    def _leak(self) -> Gate:
+        names = [column.name for column in self.scorer.schema.columns]
+        offer = self.ready.assembler.decisions.offer[self.rows]
+        return leak_gate(self.p, self.y, offer, self.ready.matrix[self.ready.slices.judging], names)
 
     def by_offer(self) -> list[Group]:
         """Figures for each offer."""

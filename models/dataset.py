@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.sources import Rows, Source, cast_column, moments, open_sources, place
 from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Catalog
-from nba.domain import OUTCOMES
+from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import DataError
 
 REQUIRED = ("decision_id", "at", "customer_id", "offer_id", "propensity")
@@ -25,7 +25,6 @@ OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest", "arm")
 DEFAULT_WINDOW_MS = HOUR_MS
 _SETTLED_AT_ONCE = {"accepted": 1.0, "declined": 0.0}
 _SETTLED_BY_TIME = ("shown", "spoken", "later")
-STRENGTH = ("accepted", "declined", "later", "spoken", "shown", "skipped")  # of repeated rows the first of these stands
 _STRENGTHS = np.array([len(STRENGTH) - STRENGTH.index(word) for word in OUTCOMES] + [0])  # the last: no outcome
 
 
@@ -119,7 +118,7 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
     words = np.array([*OUTCOMES, "none"])[decisions.outcome]
     reasons = {
         "back-test": decisions.backtest,
-        "repeated": _repeated(decisions),
+        "repeated": repeated_rows(decisions),
         "skipped": words == "skipped",
         "no outcome": words == "none",
         "too young": decisions.at_ms > now_ms - window_ms,
@@ -136,7 +135,7 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
     return Settled(label, {reason: count for reason, count in left_out.items() if count})
 
 
-def _repeated(decisions: Decisions) -> NDArray[np.bool_]:
+def repeated_rows(decisions: Decisions) -> NDArray[np.bool_]:
     """All but one of the rows of a decision and offer: the strongest outcome of a real call stands, then the last row."""
     key = decisions.decision * (int(decisions.offer.max(initial=0)) + 1) + decisions.offer
     order = np.lexsort((_STRENGTHS[decisions.outcome], ~decisions.backtest, key))

@@ -14,7 +14,7 @@ Source of the language: https://github.com/google/cel-spec/blob/master/doc/langd
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial, reduce
 
 from nba.errors import RuleError
@@ -60,10 +60,15 @@ def literal(value: Value) -> str:
     return repr(float(value))
 
 
+def tokens(text: str) -> Iterator[re.Match[str]]:
+    """The words of a rule, one match each; the groups of the match say what it is."""
+    return _TOKEN.finditer(text)
+
+
 def references(text: str, bare: Collection[str] = ()) -> set[tuple[str, str]]:
     """Every (scope, name) that a rule reads, for checks before anything is evaluated; `bare` as for Rule."""
     found = set()
-    for match in _TOKEN.finditer(text):
+    for match in tokens(text):
         if match["ref"]:
             found.add((match["scope"], match["name"]))
         elif match["has"]:
@@ -77,7 +82,7 @@ def references(text: str, bare: Collection[str] = ()) -> set[tuple[str, str]]:
 
 def rewritten(text: str, constants: Mapping[str, Value], bare: Collection[str], renamed: Mapping[str, str]) -> str:
     """The CEL that is compiled. Raises RuleError when a function is given too many or too few operands."""
-    return _written([(_kind(m), _translate(m, constants, bare, renamed)) for m in _TOKEN.finditer(text)])
+    return _written([(_kind(m), _translate(m, constants, bare, renamed)) for m in tokens(text)])
 
 
 def _kind(match: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from nba.candidates import PAIR_COLUMNS, offer_columns, offer_constants
 from nba.clock import DAY_MS
+from nba.comparisons import mismatch
 from nba.config import Config, Feature, Offer
 from nba.domain import Column
 from nba.errors import RuleError
@@ -18,10 +19,11 @@ from nba.experiments import HOLDOUT, arm_configs
 from nba.lines import Document, Path_
 from nba.phrase import NAMES, PERSON, parse_template, words_before_name
 from nba.rules import FUNCTIONS, SCALARS, SCOPES, Rule, Value, flat, references
-from nba.wording import known_locale, spec_problem
+from nba.wording import known_currency, known_locale, spec_problem
 
 RESERVED_ATTRIBUTES = frozenset({"id", "kind", *NAMES})
 RESERVED_FEATURES = frozenset({*FUNCTIONS, *SCALARS, *SCOPES, *NAMES, *PERSON, "has", "true", "false", "null", "in"})
+MIXED = "mixed"
 SEEN_BY_RULES = ("features", "profile", "context", "own")
 MONEY_IN_COST = frozenset({"saving_month", "cost_month"})
 
@@ -53,7 +55,9 @@ def check_config(config: Config, documents: Mapping[str, Document]) -> list[str]
 
 def _names(config: Config) -> _Names:
     features = config.features
-    own = {name: _type_of(value) for offer in config.catalog.offers for name, value in offer.attributes.items()}
+    own: dict[str, str] = {}
+    for name, value in (item for offer in config.catalog.offers for item in offer.attributes.items()):
+        own[name] = MIXED if own.get(name, _type_of(value)) != _type_of(value) else _type_of(value)
     context = {name: str(field.type) for name, field in features.context.items()}
     profile = {name: str(kind) for name, kind in features.profile_types.items()}
     return _Names({f.name: "number" for f in features.features}, profile, context, own)
@@ -125,6 +129,9 @@ def _cycles(features: tuple[Feature, ...], document: Document) -> Iterator[str]:
 
 def _offer_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
     seen: dict[str, str] = {}
+    if not known_currency(config.catalog.currency):
+        problem = f"currency {config.catalog.currency!r} is not in ISO 4217: use a code such as EUR or USD"
+        yield f"{document.place(('currency',))}: {problem}"
     for index, offer in enumerate(config.catalog.offers):
         path: Path_ = ("offers", index)
         if offer.id in seen:
@@ -256,8 +263,18 @@ def _rule_problems(
         return
     unknown = list(_unknown(rule, constants, names, scopes))
     yield from (f"{place}: {problem}" for problem in unknown)
-    if not unknown and (problem := _type_problem(rule, names, derived or formula)):
+    if unknown:
+        return
+    bare = names.features if derived else ()
+    if problem := _type_problem(rule, names, derived or formula) or mismatch(text, _types(names, constants), bare):
         yield f"{place}: {problem}"
+
+
+def _types(names: _Names, constants: Mapping[str, Value]) -> dict[tuple[str, str], str]:
+    """What can be read, with its type. Where offers differ about an attribute of the own plan, it has none."""
+    types = {(scope, name): kind for scope in SEEN_BY_RULES for name, kind in names.of(scope).items() if kind != MIXED}
+    fixed = {("attributes", n.removeprefix("attributes__")): _type_of(v) for n, v in constants.items()}
+    return {**types, **fixed, **{("", name): "number" for name in SCALARS}}
 
 
 def _unknown(rule: Rule, constants: Mapping[str, Value], names: _Names, scopes: tuple[str, ...]) -> Iterator[str]:
@@ -273,7 +290,7 @@ def _unknown(rule: Rule, constants: Mapping[str, Value], names: _Names, scopes: 
 
 def _type_problem(rule: Rule, names: _Names, formula: bool) -> str | None:
     """Try the rule on a made-up customer: a comparison of text with a number shows before the first call does."""
-    sample: dict[str, Value] = {"number": 1.0, "category": "x", "text": "x", "boolean": True}
+    sample: dict[str, Value] = {"number": 1.0, "category": "x", "text": "x", "boolean": True, MIXED: 1.0}
     values = {flat(s, n) if s else n: sample[names.of(s)[n]] if s else 1.0 for s, n in rule.reads}
     try:
         result = rule.evaluate(values)
@@ -286,26 +303,3 @@ def _type_problem(rule: Rule, names: _Names, formula: bool) -> str | None:
     if not formula and not isinstance(result, bool):
         return f"{rule.text!r} gives {result!r}: a condition has to give true or false"
     return None
-
-
-def warnings(config: Config) -> list[str]:
-    """What is allowed but could mislead a customer or surprise an author."""
-    found = []
-    for offer in config.catalog.offers:
-        for index, say in enumerate(offer.say):
-            named = {part.name or "" for text in say.texts.values() for part in parse_template(text)}
-            promised = named & {"saving_month", "saving_year"}
-            if promised and "saving_month" not in say.when and "saving_month" not in offer.eligible:
-                found.append(
-                    f"catalog.yaml: {offer.id}: say {index + 1} names {min(promised)} without `saving_month > 0` in its `when`: "
-                    "it will stay unsaid where there is no saving"
-                )
-            missing = set(config.policy.locales) - say.texts.keys()
-            if missing:
-                found.append(f"catalog.yaml: {offer.id}: say {index + 1} has no text in {', '.join(sorted(missing))}")
-    if config.policy.service_first.override:
-        kinds = ", ".join(config.policy.service_first.override)
-        found.append(
-            f"policy.yaml: service_first.override lets {kinds} pass while an issue is open: every answer will say so"
-        )
-    return found

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,24 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=80)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=120)]
 Locale = Annotated[str, Field(pattern=r"^[a-z]{2}(?:[-_][A-Za-z]{2})?$")]
 Texts = dict[Locale, str]
+
+
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number: write one, or leave the field out")
+    return value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no finite number: write one, or leave the field out")
+    return value
+
+
+# YAML reads yes, on and true as truth values, and pydantic would take them for 1.
+Number = Annotated[float, BeforeValidator(_no_truth)]
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Plain = Annotated[bool | float | str, BeforeValidator(_finite)]
 
 # Always allowed in a profile, declared or not: who the person is, and what they allow. Never a model's column.
 STANDARD_PROFILE: dict[str, FieldType] = {
@@ -89,7 +108,7 @@ class Feature(_Strict):
         Annotated[tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)],
     ] = {}
     derived: str | None = Field(None, alias="is")
-    default: float | None = None
+    default: Number | None = None
     label: Texts = {}
 
     @model_validator(mode="after")
@@ -116,7 +135,7 @@ class ProfileField(_Strict):
     """A typed field of the profile or the context; `default` stands in when it is missing."""
 
     type: FieldType
-    default: float | bool | str | None = None
+    default: Plain | None = None
 
     @classmethod
     def parse(cls, value: Any) -> Any:
@@ -139,9 +158,9 @@ class FeaturesConfig(_Strict):
     """features.yaml. `retention_days`: how long a silent customer's activity is kept (TTL of every key)."""
 
     timezone: str = "UTC"
-    retention_days: int = Field(400, ge=1, le=3660)
-    max_events: int = Field(20_000, ge=100, le=1_000_000)
-    thread_events: int = Field(50, ge=1, le=1000)
+    retention_days: Whole = Field(400, ge=1, le=3660)
+    max_events: Whole = Field(20_000, ge=100, le=1_000_000)
+    thread_events: Whole = Field(50, ge=1, le=1000)
     activities: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=80)], ActivityType] = Field(
         min_length=1
     )
@@ -184,9 +203,9 @@ class FeaturesConfig(_Strict):
 class ContactLimit(_Strict):
     """At most so many times in so many days, and a rest after the customer declined."""
 
-    at_most: int = Field(3, ge=0)
-    per_days: int = Field(30, ge=1)
-    rest_after_decline_days: int = Field(30, ge=0)
+    at_most: Whole = Field(3, ge=0)
+    per_days: Whole = Field(30, ge=1)
+    rest_after_decline_days: Whole = Field(30, ge=0)
 
 
 class Say(_Strict):
@@ -221,9 +240,9 @@ class Offer(_Strict):
     id: Identifier
     kind: Kind
     title: Annotated[Texts, BeforeValidator(lambda v: {"en": v} if isinstance(v, str) else v)]
-    price_month: float | None = Field(None, ge=0)
-    margin_month: float = 0.0
-    attributes: dict[Name, bool | float | str] = {}
+    price_month: Number | None = Field(None, ge=0)
+    margin_month: Number = 0.0
+    attributes: dict[Name, Plain] = {}
     cost_month: str | None = None
     covers: str | None = None
     eligible: str = "true"
@@ -233,7 +252,7 @@ class Offer(_Strict):
     competes: bool | None = None
     group: str | None = None
     skill: str | None = None
-    discount_month: float = Field(0.0, ge=0)
+    discount_month: Number = Field(0.0, ge=0)
 
     @field_validator("cost_month", "covers", "eligible", mode="before")
     @classmethod
@@ -280,7 +299,7 @@ class ContextWeight(_Strict):
     """Multiplies the value of some kinds or offers while a condition holds."""
 
     when: str
-    times: float = Field(gt=0)
+    times: Number = Field(gt=0)
     kinds: tuple[Kind, ...] = ()
     offers: tuple[str, ...] = ()
 
@@ -292,12 +311,12 @@ DEFAULT_OF_KIND: dict[Kind, float] = {"resolve": 40.0, "escalate": 20.0, "inform
 class Worth(_Strict):
     """The weights of the arbitration. Money in the catalog's currency; see nba/arbitration.py for the formula."""
 
-    horizon_months: float = Field(12.0, gt=0)
-    margin: float = Field(1.0, ge=0)
-    saving: float = Field(1.0, ge=0)
-    stay: float = Field(1.0, ge=0)
-    of_kind: Annotated[dict[Kind, float], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
-    levers: dict[str, Annotated[float, Field(ge=0)]] = {}
+    horizon_months: Number = Field(12.0, gt=0)
+    margin: Number = Field(1.0, ge=0)
+    saving: Number = Field(1.0, ge=0)
+    stay: Number = Field(1.0, ge=0)
+    of_kind: Annotated[dict[Kind, Number], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
+    levers: dict[str, Annotated[Number, Field(ge=0)]] = {}
     context: tuple[ContextWeight, ...] = ()
 
 
@@ -311,7 +330,7 @@ class Consent(_Strict):
 class Limits(_Strict):
     """What an agent may give away: `discount_month` on one offer; None: no limit."""
 
-    discount_month: float | None = Field(None, ge=0)
+    discount_month: Number | None = Field(None, ge=0)
 
 
 class Authority(_Strict):
@@ -319,8 +338,8 @@ class Authority(_Strict):
 
     default: Limits = Limits()
     groups: dict[str, Limits] = {}
-    budget_per_customer: float | None = Field(None, ge=0)
-    budget_per_days: int = Field(365, ge=1)
+    budget_per_customer: Number | None = Field(None, ge=0)
+    budget_per_days: Whole = Field(365, ge=1)
 
 
 class ServiceFirst(_Strict):
@@ -328,15 +347,15 @@ class ServiceFirst(_Strict):
 
     service_intents: tuple[str, ...] = ("complaint", "outage", "fault", "technical", "cancel")
     intent_field: str = "intent"
-    issue_valid_days: int = Field(60, ge=1)
-    rest_after_bad_experience_h: float = Field(24.0, ge=0)
+    issue_valid_days: Whole = Field(60, ge=1)
+    rest_after_bad_experience_h: Number = Field(24.0, ge=0)
     override: tuple[Kind, ...] = ()
 
 
 class Exploration(_Strict):
     """Inverse-gap weighting over the first rank; `gamma` larger: greedier. None: no exploration."""
 
-    gamma: float | None = Field(None, gt=0)
+    gamma: Number | None = Field(None, gt=0)
     off_for: tuple[Kind, ...] = ("resolve", "inform", "escalate", "retain")
     off_when: str = "false"
 
@@ -344,8 +363,8 @@ class Exploration(_Strict):
 class Holdout(_Strict):
     """Shares of customers who hear a random offer among those that may be said, and who hear none."""
 
-    random: float = Field(0.0, ge=0, le=1)
-    nothing: float = Field(0.0, ge=0, le=1)
+    random: Number = Field(0.0, ge=0, le=1)
+    nothing: Number = Field(0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _no_more_than_all(self) -> Self:
@@ -358,7 +377,7 @@ class Arm(_Strict):
     """One arm: its share of the units, what it changes in the policy, or which version of the model it asks."""
 
     name: Identifier
-    share: float = Field(gt=0, le=1)
+    share: Number = Field(gt=0, le=1)
     policy: dict[str, Any] = {}
     model: str | None = None
 
@@ -387,7 +406,7 @@ class Policy(_Strict):
     opening: Texts = Field(min_length=1)
     opening_for: dict[Kind, Texts] = {}
     worth: Worth = Worth()
-    base_accept: dict[Kind, Annotated[float, Field(ge=0, le=1)]] = {}
+    base_accept: dict[Kind, Annotated[Number, Field(ge=0, le=1)]] = {}
     service_first: ServiceFirst = ServiceFirst()
     consent: Consent = Consent()
     authority: Authority = Authority()
@@ -396,8 +415,8 @@ class Policy(_Strict):
     holdout: Holdout = Holdout()
     experiments: tuple[Experiment, ...] = ()
     # Columns whose growth may only raise (1) or only lower (-1) the probability of acceptance.
-    monotone: dict[str, Literal[1, -1]] = {}
-    seed: int = 0
+    monotone: dict[str, Annotated[Literal[1, -1], BeforeValidator(_no_truth)]] = {}
+    seed: Whole = 0
 
     @cached_property
     def locales(self) -> tuple[str, ...]:

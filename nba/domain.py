@@ -29,6 +29,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SERVICE_KINDS: frozenset[Kind] = frozenset({"resolve", "inform", "escalate"})
 SALES_KINDS: frozenset[Kind] = frozenset({"cross_sell", "up_sell"})
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+# The strongest thing that is known of a suggestion stands, whatever the order in which reports and rows came in.
+STRENGTH: tuple[Outcome, ...] = ("accepted", "declined", "later", "spoken", "shown", "skipped")
 DELAYED_OUTCOMES: tuple[DelayedOutcome, ...] = get_args(DelayedOutcome)
 STAGES: tuple[Stage, ...] = get_args(Stage)
 

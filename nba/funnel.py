@@ -56,7 +56,8 @@ def run_funnel(
 ) -> Passed:
     """Every candidate ends in exactly one of `candidates` and `withheld`. `values`: the customer's flat CEL variables."""
     withheld: list[Withheld] = []
-    eligible = _others(rules.own(customer.profile), _eligible(rules, candidates, values, withheld), withheld)
+    fitting = _eligible(rules, candidates, values, withheld)
+    eligible = _others(rules.own(customer.profile), fitting, withheld)
     reason_to_wait = sales_wait(policy, customer, call)
     history = ContactHistory(customer.contacts, rules.catalog.by_id, call)
     passed = eligible
@@ -71,7 +72,7 @@ def run_funnel(
     passed = _keep(passed, "authority", lambda c: beyond_authority(policy, history, call, c.offer), withheld)
     if call.max_cost_month is not None:
         passed = _keep(passed, "max_cost", lambda c: too_dear(call.max_cost_month, c), withheld)
-    cheaper = cheapest_covering(rules, eligible, values, customer)
+    cheaper = cheapest_covering(rules, fitting, values, customer)
     if cheaper is not None:
         passed = _keep(passed, "dominated", lambda c: dominated(cheaper, c), withheld)
     return Passed(passed, withheld, len(eligible), overridden)
@@ -300,13 +301,14 @@ def too_dear(max_cost_month: float | None, candidate: Candidate) -> str | None:
 
 
 def cheapest_covering(
-    rules: CatalogRules, eligible: Sequence[Candidate], values: Values, customer: Customer
+    rules: CatalogRules, fitting: Sequence[Candidate], values: Values, customer: Customer
 ) -> tuple[str, float] | None:
     """The cheapest plan that is enough for what this customer uses, among the eligible ones and their own.
 
-    The own plan counts only where the catalog declares by a rule when it is enough; a default is no evidence.
+    `fitting`: what is eligible by its rule, the own plan as well. An own plan that its rule leaves out counts only where the
+    catalog declares by a rule when it is enough; a default is no evidence then.
     """
-    plans = [(c.cost_month, c.offer.id) for c in eligible if c.offer.is_plan and c.covers and c.cost_month is not None]
+    plans = [(c.cost_month, c.offer.id) for c in fitting if c.offer.is_plan and c.covers and c.cost_month is not None]
     own = rules.own(customer.profile)
     own_cost = values.get("own_cost_month")
     if own is not None and own.covers is not None and isinstance(own_cost, float) and _covers(own.covers.truth, values):

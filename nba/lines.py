@@ -38,13 +38,14 @@ class Document:
 def read_document(file: Path) -> Document:
     """Parse one YAML file. Raises ConfigError: file missing, not YAML, a key twice, not a mapping."""
     try:
-        text = file.read_text(encoding="utf-8")
+        raw = file.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(
             [f"{file.name}: not there: `nba init DIR` writes a folder that works as it stands"]
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{file.name}: cannot be read ({error}): save it as UTF-8 text"]) from error
+    except OSError as error:
+        raise ConfigError([f"{file.name}: cannot be read ({error.strerror}): it has to be a file of text"]) from error
+    text = _decoded(file.name, raw)
     if len(text) > MAX_BYTES:
         raise ConfigError([f"{file.name}: larger than {MAX_BYTES:,} characters: split off what is not configuration"])
     try:
@@ -63,6 +64,15 @@ def read_document(file: Path) -> Document:
     if not isinstance(data, dict):
         raise ConfigError([f"{file.name}:1: has to be a mapping (`name: value` lines), is {type(data).__name__}"])
     return document
+
+
+def _decoded(name: str, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = f"byte 0x{raw[error.start]:02x} is no UTF-8 (Latin-1, perhaps): save the file as UTF-8 text"
+        raise ConfigError([f"{name}:{line}: {problem}"]) from error
 
 
 def _syntax_problem(name: str, error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from nba.cautions import warnings
 from nba.check import check_config
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 from nba.errors import ConfigError
@@ -24,6 +25,16 @@ def load_config(folder: Path) -> Config:
 
     Raises ConfigError with every problem found, each as `file:line: place: what is wrong: how to mend it`.
     """
+    return _read(folder)[0]
+
+
+def check_folder(folder: Path) -> tuple[Config, list[str]]:
+    """A config folder as `load_config` reads it, and what it is cautioned about, in the same form. Raises ConfigError."""
+    config, documents = _read(folder)
+    return config, warnings(config, documents)
+
+
+def _read(folder: Path) -> tuple[Config, dict[str, Document]]:
     problems: list[str] = []
     documents: dict[str, Document] = {}
     parts: dict[str, Any] = {}
@@ -38,7 +49,7 @@ def load_config(folder: Path) -> Config:
         problems = check_config(config, documents)
     if problems:
         raise ConfigError(problems)
-    return config
+    return config, documents
 
 
 def find_config(name: str) -> Path:
@@ -102,4 +113,6 @@ def _problem(document: Document, error: dict[str, Any]) -> str:
         message = "is not known here: remove it, or look for a typing error"
     elif error["type"] == "missing":
         message = "is missing: add it"
+    elif error["type"] == "finite_number":
+        message = f"{error['input']} is no finite number: write one, or leave the field out"
     return f"{document.place(path)}: {where}: {message}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
-from nba.config import Config, Offer, Say
+from nba.config import Config, Feature, Offer, Say
 from nba.errors import RuleError
 from nba.rules import Rule, Value, Values
 from nba.wording import Wording, clean, wording, write
@@ -141,6 +141,7 @@ class Phrasebook:
             for locale, text in texts.items()
         }
         self._labels = {feature.name: feature for feature in config.features.features}
+        self._windows = windows_of(config.features.features)
 
     def best_template(self, offer: Offer, values: Values, facts: Callable[[], Facts]) -> Template | None:
         """The sayable template that stands on most facts, the first of equals. None: nothing can be said.
@@ -199,8 +200,22 @@ class Phrasebook:
         feature = self._labels.get(name)
         labels = feature.label if feature else MONEY_LABELS.get(name, {})
         label = labels.get(locale) or name.replace("_", " ")
-        window = str(feature.window) if feature and feature.window else None
-        return Reason(name, value, f"{label}: {write(value, spec, words)}", window)
+        return Reason(name, value, f"{label}: {write(value, spec, words)}", self._windows.get(name))
+
+
+def windows_of(features: Sequence[Feature]) -> dict[str, str]:
+    """By feature its window, of a derived one those of all that it stands on, in the order of the config; none since ever."""
+    by_name = {feature.name: feature for feature in features}
+
+    def found(feature: Feature) -> set[str]:
+        if feature.derived is None:
+            return {str(feature.window)} if feature.window else set()
+        reads = (by_name[name] for _, name in Rule(feature.derived, {}, by_name).reads if name in by_name)
+        return {window for read in reads for window in found(read)}
+
+    order = list(dict.fromkeys(str(feature.window) for feature in features))
+    windows = {feature.name: ", ".join(sorted(found(feature), key=order.index)) for feature in features}
+    return {name: window for name, window in windows.items() if window}
 
 
 def _best_first(offer: Offer, whens: Sequence[Rule]) -> tuple[Template, ...]:

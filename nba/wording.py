@@ -18,6 +18,7 @@ from babel.numbers import (
     get_decimal_symbol,
     get_group_symbol,
     get_minus_sign_symbol,
+    is_currency,
 )
 
 _SPEC = re.compile(r"^(?P<round>up|down)?(?:\.(?P<decimals>\d))?(?P<type>f|d|%)?$")
@@ -64,6 +65,11 @@ def wording(locale: str, currency: str) -> Wording:
 def minor_digits(currency: str) -> int:
     """How many decimals a currency has: 2 for EUR, 0 for JPY."""
     return int(get_currency_precision(currency))
+
+
+def known_currency(currency: str) -> bool:
+    """Whether it is a code of ISO 4217, one of today or of before."""
+    return bool(is_currency(currency))
 
 
 def known_locale(locale: str) -> bool:

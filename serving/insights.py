@@ -22,7 +22,7 @@ from nba.candidates import Withheld
 from nba.clock import day_of, format_at
 from nba.config import Config
 from nba.decide import Decider, Decision, Suggestion
-from nba.domain import KINDS, OUTCOMES
+from nba.domain import KINDS, OUTCOMES, STRENGTH
 from nba.errors import NbaError
 from serving.journal import Folders
 from serving.metrics import Metrics
@@ -33,8 +33,6 @@ _FRESH_S = 1.5
 _CHECKED_A_REPORT = 200
 _WAITING = 5_000
 _EXAMPLES = 5
-# The strongest report about a suggestion counts; as parts.STRENGTH, which would bring pyarrow into the calls' process.
-_STRENGTH = ("accepted", "declined", "later", "spoken", "shown", "skipped")
 
 
 @dataclass
@@ -161,7 +159,7 @@ class Insights:
                 continue
             pair = row["decision_id"], row["offer_id"]
             before = self._outcomes.get(pair)
-            if before is None or _STRENGTH.index(row["outcome"]) < _STRENGTH.index(before[0]):
+            if before is None or STRENGTH.index(row["outcome"]) < STRENGTH.index(before[0]):
                 self._outcomes[pair] = row["outcome"], row["channel"]
 
     @staticmethod

@@ -15,13 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nba.domain import Outcome
+from nba.domain import STRENGTH
 from serving.journal import Folders, place_of
 from serving.segment import sync_folder
 
 MOMENT = pa.timestamp("us", tz="UTC")
-# The strongest thing that is known of a suggestion stands in its row, whatever the order in which reports came in.
-STRENGTH: tuple[Outcome, ...] = ("accepted", "declined", "later", "spoken", "shown", "skipped")
 _ARROW = {"number": pa.float64(), "category": pa.string(), "boolean": pa.bool_()}
 DECISION_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("decision_id", pa.string()), ("at", MOMENT), ("customer_id", pa.string()), ("offer_id", pa.string()),

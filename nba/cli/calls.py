@@ -6,14 +6,14 @@ What was said comes from the decision rows; silent decisions, agents and their g
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset import Decisions, read_decisions
+from models.dataset import Decisions, read_decisions, repeated_rows
 from models.delayed import Churn, read_delayed
 from nba.cli.columns import number_column, word_column
 from nba.cli.learn import decision_rows
@@ -23,7 +23,7 @@ from nba.cli.target import x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES
 from nba.errors import InputError
-from nba.evaluate.rows import check_clock, check_ranks, check_settled, last_of_each
+from nba.evaluate.rows import check_clock, check_ranks, check_settled
 from nba.rules import Value
 from nba.settings import Settings
 
@@ -91,7 +91,7 @@ def read_calls(
 
     Raises DataError, InputError and RefusedError as the checks of nba.evaluate.rows say.
     """
-    decisions = read_decisions(decision_rows(settings, path), config.catalog)
+    decisions = read_decisions(decision_rows(settings, path), config.catalog, now_ms)
     counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=[s.first for s in decisions.sources])
     check_ranks(decisions.rank, decisions.place)
     rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
@@ -118,13 +118,13 @@ def _usable_rows(
     decisions: Decisions, now_ms: int, window_ms: int, counts: dict[str, int], *, open_means_no: bool
 ) -> tuple[Numbers, Numbers]:
     """Rows that are used, and first ranks that are left out because they have no outcome at all."""
-    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
+    repeated = repeated_rows(decisions)
     young = decisions.at_ms > now_ms - window_ms
-    used = last & ~decisions.backtest & ~young
+    used = ~repeated & ~decisions.backtest & ~young
     first = used & (decisions.rank == 1)
     silent = first & (decisions.outcome == -1)
     counts |= check_settled(int(silent.sum()), int(first.sum()), open_means_no=open_means_no)
-    left_out = {"repeated": ~last, "back-test": decisions.backtest, "younger than the window": young}
+    left_out = {"repeated": repeated, "back-test": decisions.backtest, "younger than the window": young}
     counts |= {f"left out: {why}": int(hit.sum()) for why, hit in left_out.items() if hit.any()}
     if open_means_no:
         silent &= False
@@ -199,15 +199,19 @@ def _by_call(values: Array, call: Numbers, n: int) -> Array:
     return found
 
 
-def read_churn(path: Path, given: Path | None) -> Churn | None:
-    """The delayed outcomes given, else those beside the decisions; None where there are none.
+def read_churn(path: Path, given: Path | None, now_ms: int) -> Churn | None:
+    """The delayed outcomes given, else those beside the decisions; None where there are none. Nothing is known after `now_ms`.
 
-    Raises DataError naming row and column: a guardrail that cannot be read must not look like one that was never set.
+    Raises DataError naming row and column, also for moments a day after `now_ms`: a guardrail that cannot be read must not
+    look like one that was never set.
     """
     beside = given or path.resolve().parent / "outcomes_delayed"
     if given is not None and not given.exists():
         raise InputError(f"{given}: not there: give the Parquet of delayed outcomes, or leave --delayed out")
-    return read_delayed(beside) if beside.is_file() or any(beside.rglob("*.parquet")) else None
+    if not (beside.is_file() or any(beside.rglob("*.parquet"))):
+        return None
+    found = read_delayed(beside, now_ms)
+    return replace(found, known_until_ms=min(found.known_until_ms, now_ms))
 
 
 def leaving(calls: Calls, churn: Churn, customers: list[str], code: Numbers, horizon_ms: int) -> tuple[Array, Array]:

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from nba.check import warnings
 from nba.cli.output import ConfigName, Json, err, out, print_json, settings_of
 from nba.errors import ConfigError, InputError
-from nba.load import find_config, load_config
+from nba.load import check_folder, find_config
 
 
 def register(app: typer.Typer) -> None:
@@ -45,14 +44,13 @@ def check(config: ConfigName = None, as_json: Json = False) -> None:
     """Validate a config folder: file, line, what is wrong, how to mend it. Exit status 1 when something is."""
     folder = find_config(settings_of(config=config).config)
     try:
-        sound = load_config(folder)
+        sound, notes = check_folder(folder)
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "folder": str(folder), "problems": error.problems, "warnings": []})
         for problem in error.problems:
             err.print(problem, style="red", markup=False)
         raise typer.Exit(1) from error
-    notes = warnings(sound)
     features, offers = sound.features, sound.catalog.offers
     if as_json:
         print_json({"ok": True, "folder": str(folder), "problems": [], "warnings": notes, "policy": sound.fingerprint})

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from models.delayed import Churn
 from models.registry import Registry, verified
+from nba.cli.arms import POLICY, check_outcomes, experiment_arms, told_unit, uneven_outcomes
 from nba.cli.calls import Calls, leaving
 from nba.cli.records import batches
-from nba.cli.trial import POLICY, experiment_arms
 from nba.config import Config
 from nba.errors import InputError, ModelError, NotFoundError, RefusedError
 from nba.evaluate.ab import Metric, compare
@@ -73,6 +73,7 @@ def earned(
         drivers=drivers,
         drivers_of=drivers_of,
         notes=calls.counts,
+        warnings=uneven_outcomes(calls, config, against.experiment),
     )
 
 
@@ -94,6 +95,7 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
         return None, "Not measured: no delayed outcomes (churned, stayed) were reported."
     try:
         inside, names = experiment_arms(calls, against.experiment)
+        check_outcomes(calls, against.experiment, told_unit(calls, config, against.experiment))
         found = assignment(names, _codes(calls, inside)[1], against.control)
     except (InputError, RefusedError) as error:
         return None, f"Not measured: {error}"

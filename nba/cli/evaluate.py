@@ -205,12 +205,13 @@ def ab(
         experiment, unit, control, _shares(shares), tuple(guardrail or ()), tuple(goal or ()), _plain(without), cuped,
         horizon_ms, tolerance, planned_customers,
     )  # fmt: skip
+    now_ms = system_now_ms()
     with progress("read calls") as (bar, task):
         calls = read_calls(
-            settings, decisions, sound, system_now_ms(), window_ms=window_ms, open_means_no=open_means_no,
+            settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no,
             numbers=(*ask.goals, *ask.guardrails), with_x=cuped, tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
-        found = analyse(calls, sound, ask, read_churn(decisions, delayed))
+        found = analyse(calls, sound, ask, read_churn(decisions, delayed, now_ms))
     if as_json:
         print_json(found.as_json())
     else:
@@ -345,13 +346,14 @@ def report(
     window_ms, horizon_ms = _days(window_days, "--window-days"), _days(horizon_days, "--horizon-days")
     settings = settings_of(config=config, state_dir=state_dir)
     sound = load_config(find_config(settings.config))
+    now_ms = system_now_ms()
     with progress("read calls") as (bar, task):
         calls = read_calls(
-            settings, decisions, sound, system_now_ms(), window_ms=window_ms, open_means_no=open_means_no,
+            settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no,
             tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         against = Against(experiment, control, horizon_ms)
-        churn, reasons = read_churn(decisions, delayed), read_reasons(decisions)
+        churn, reasons = read_churn(decisions, delayed, now_ms), read_reasons(decisions)
         found = earned(calls, sound, against, churn, reasons, settings.state_dir / "models")
     beside = out_path.with_suffix(".csv")
     try:
@@ -365,4 +367,6 @@ def report(
         return
     total = found.total
     out.print(f"{total.offers:,} suggestions in {found.calls:,} calls, {total.accepted:,} accepted ({total.share:.1%})")
+    for warning in found.warnings:
+        err.print(f"warning: {warning}", style="yellow", markup=False)
     out.print(f"written: {out_path} and {beside}", markup=False)

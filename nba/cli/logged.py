@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.dataset import Decisions, read_decisions, settle
+from models.dataset import Decisions, read_decisions, repeated_rows, settle
 from models.registry import verified
 from nba.cli.columns import word_column
 from nba.cli.learn import decision_rows
@@ -20,7 +21,7 @@ from nba.cli.records import read_records
 from nba.cli.target import Gathered, Target, x_rows
 from nba.clock import format_at
 from nba.domain import OUTCOMES
-from nba.errors import InputError, RefusedError
+from nba.errors import DataError, InputError, RefusedError
 from nba.evaluate.ope import Question
 from nba.evaluate.overlap import NEVER_TRIED
 from nba.evaluate.rows import (
@@ -29,9 +30,9 @@ from nba.evaluate.rows import (
     check_first_ranks,
     check_ranks,
     check_settled,
-    last_of_each,
     uneven,
 )
+from nba.rules import Value
 from nba.settings import Settings
 
 Array = NDArray[np.float64]
@@ -74,7 +75,7 @@ def read_question(
     catalog = target.config.catalog
     if options.reward not in REWARDS:
         raise InputError(f"--reward {options.reward}: use one of {', '.join(REWARDS)}")
-    decisions = read_decisions(decision_rows(settings, path), catalog)
+    decisions = read_decisions(decision_rows(settings, path), catalog, now_ms)
     if decisions.reward is not None:
         check_finite("reward", decisions.reward, decisions.place)
     rows, label, counts = settled_rows(decisions, now_ms, options)
@@ -95,7 +96,7 @@ def read_question(
         columns=columns,
         pairs=pairs,
         foretold=np.array([one.foretold[place] for one, place in zip(gathered.seen, offer, strict=True)]),
-        accepted=label,
+        accepted=np.where(decisions.outcome[rows] == _SKIPPED, np.nan, label),  # nobody was asked: no no of a customer
         silent=_silent(gathered, counts),
     )
     lost = missing_outcomes(decisions, now_ms, options, question.offers)
@@ -133,15 +134,16 @@ def learnt_rows(folder: Path, at_ms: Numbers) -> list[str]:
 def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[Numbers, Array, dict[str, int]]:
     """Rows of the first rank in order of time, their label (0, 1, or NaN where only a reward is known), and what was left out.
 
-    What the agent skipped earned nothing, so it counts as 0: the policy is valued as it is lived. A decision younger than
-    the window is left out whatever its outcome: a yes comes at once and a no by silence, so the young lean towards yes.
+    What the agent skipped earned nothing, so it counts as 0: the policy is valued as it is lived. Of repeated rows the one
+    with the strongest outcome is valued. A decision younger than the window is left out whatever its outcome: a yes comes
+    at once and a no by silence, so the young lean towards yes.
     """
     starts = [source.first for source in decisions.sources]
     counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=starts)
     check_ranks(decisions.rank, decisions.place)
     found = settle(decisions, now_ms, options.window_ms)
-    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
-    early, first = decisions.at_ms < options.since_ms, (decisions.rank == 1) & ~decisions.backtest & last
+    stands = ~repeated_rows(decisions)
+    early, first = decisions.at_ms < options.since_ms, (decisions.rank == 1) & ~decisions.backtest & stands
     young = first & ~early & (decisions.at_ms > now_ms - options.window_ms)
     usable = first & ~early & ~young
     label, told = _labels(decisions, found.label.astype(np.float64), usable, options, counts)
@@ -169,9 +171,8 @@ def missing_outcomes(decisions: Decisions, now_ms: int, options: Options, offers
     """Warnings where what has no outcome, and is left out, depends on the offer or on the arm of an experiment."""
     if options.open_means_no:
         return []
-    last = last_of_each([decisions.decision, decisions.offer.astype(np.int64)])
     old = (decisions.at_ms >= options.since_ms) & (decisions.at_ms <= now_ms - options.window_ms)
-    rows = np.flatnonzero((decisions.rank == 1) & ~decisions.backtest & last & old)
+    rows = np.flatnonzero((decisions.rank == 1) & ~decisions.backtest & ~repeated_rows(decisions) & old)
     missing = decisions.outcome[rows] == _NONE
     if options.reward == "auto" and decisions.reward is not None:
         missing &= np.isnan(decisions.reward[rows])
@@ -198,7 +199,8 @@ def _labels(
     counts |= check_settled(int(silent.sum()), int(usable.sum()), open_means_no=options.open_means_no)
     if options.open_means_no:
         label[silent] = 0.0
-    counts |= {"skipped by the agent, earned nothing": int(skipped.sum())} if skipped.any() else {}
+    unpaid = int((skipped & ~told).sum())
+    counts |= {"skipped by the agent, earned nothing": unpaid} if unpaid else {}
     return label, told
 
 
@@ -221,10 +223,20 @@ def _gather(
         )
     customers = decisions.customer_ids
     for row, x in x_rows(decisions, rest, columns):
+        _refuse_infinite(x, decisions.place(row))
         customer = str(customers[int(decisions.customer[row])])
         seen[row] = target.of_columns(ids[row], customer, int(decisions.at_ms[row]), x)
         tell(len(seen) / len(rows))
     return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
+
+
+def _refuse_infinite(x: Mapping[str, Value], place: str) -> None:
+    """Raises DataError: a case cannot be rebuilt from an infinite feature, and one of them would be every mean."""
+    for name, value in x.items():
+        if isinstance(value, float) and math.isinf(value):
+            raise DataError(
+                f"{place}: column 'x.{name}': {value} is no number: log what was measured, or leave it empty"
+            )
 
 
 def ids_of(decisions: Decisions, wanted: set[int]) -> dict[int, str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.delayed import Churn
+from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, unit_word
 from nba.cli.calls import Calls, leaving
 from nba.config import Config
-from nba.errors import InputError, RefusedError
+from nba.errors import InputError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
-from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio, refuse_mismatch, refuse_uneven
+from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio, refuse_mismatch
 from nba.experiments import HOLDOUT
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_COLUMNS = 10
-POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,62 +67,26 @@ class Trial:
 def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Trial:
     """Compare the arms. Raises InputError and RefusedError as nba.evaluate.experiment and nba.evaluate.ab say."""
     planned = ask.shares or _planned(config, ask.experiment)
-    unit_name = ask.unit or _unit(config, ask.experiment)
+    unit_name = ask.unit or assigned_unit(config, ask.experiment)
     inside, names = experiment_arms(calls, ask.experiment)
-    units, unit = np.unique([_word(calls, unit_name, k) for k in inside], return_inverse=True)
+    units, unit = np.unique([unit_word(calls, unit_name, k) for k in inside], return_inverse=True)
     found = assignment(names, unit, ask.control, tuple(planned or ()))
     arm = np.full(len(units), -1)
     arm[unit[found.arm >= 0]] = found.arm[found.arm >= 0]
     counts = {name: int((arm == k).sum()) for k, name in enumerate(found.arms)}
     checked = _checked_ratio(counts, planned)
-    _check_outcomes(calls, ask.experiment, unit_name, found.arms, inside, names)
+    check_outcomes(calls, ask.experiment, unit_name)
     metrics = _metrics(calls, ask, churn, inside, unit, len(units))
-    names_before, before = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
+    names_before, before, infinite = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
     effects = [
         effect
         for metric in metrics
         for effect in compare(metric, arm, found.arms, before=before, planned=ask.planned, tolerance=ask.tolerance)
     ]
     notes = _notes(calls, found, checked, counts, churn, unit_name, ask.experiment)
-    repaired = dict(calls.counts) | ({"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {})
+    repaired = calls.counts | infinite
+    repaired |= {"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {}
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
-
-
-def experiment_arms(calls: Calls, experiment: str) -> tuple[Numbers, list[str]]:
-    """Calls of the experiment and their arms. Whoever is not held out is the hold-out's other side."""
-    in_it = calls.words["experiment"] == experiment
-    if not in_it.any():
-        known = sorted({str(name) for name in calls.words["experiment"] if name is not None})
-        raise InputError(
-            f"no call of experiment {experiment!r} in the log: "
-            + (f"there are {', '.join(known)}" if known else "its columns experiment and arm are empty or missing")
-        )
-    if experiment == HOLDOUT:
-        return np.arange(len(calls)), [str(a) if i else POLICY for i, a in zip(in_it, calls.words["arm"], strict=True)]
-    inside = np.flatnonzero(in_it & (calls.words["arm"] != None))  # noqa: E711 - element by element
-    if not len(inside):
-        raise InputError(f"no call of experiment {experiment!r} names its arm: fill the column `arm`, as it was served")
-    return inside, [str(name) for name in calls.words["arm"][inside]]
-
-
-def _check_outcomes(
-    calls: Calls, experiment: str, unit: str, arms: tuple[str, ...], inside: Numbers, names: list[str]
-) -> None:
-    """Raises RefusedError as refuse_uneven says; only calls in which something was said can lack an outcome."""
-    spoken = np.isin(inside, calls.shown.call)
-    word = "customer_id" if unit == "customer" else unit
-    lacking = [
-        (arm, str(head[word])) for head in calls.unsettled if (arm := _arm_of(head, experiment)) in arms and head[word]
-    ]
-    told = [(name, _word(calls, unit, k)) for name, k, said in zip(names, inside, spoken, strict=True) if said]
-    everyone, some = Counter(arm for arm, _ in {*told, *lacking}), Counter(arm for arm, _ in set(lacking))
-    refuse_uneven(some, everyone)
-
-
-def _arm_of(head: Mapping[str, Any], experiment: str) -> str | None:
-    if head["experiment"] == experiment:
-        return None if head["arm"] is None else str(head["arm"])
-    return POLICY if experiment == HOLDOUT else None
 
 
 def _planned(config: Config, experiment: str) -> dict[str, float] | None:
@@ -137,23 +100,6 @@ def _planned(config: Config, experiment: str) -> dict[str, float] | None:
         return held | {POLICY: 1.0 - sum(held.values())} if held else None
     known = next((e for e in policy.experiments if e.name == experiment), None)
     return None if known is None else {arm.name: arm.share for arm in known.arms}
-
-
-def _unit(config: Config, experiment: str) -> str:
-    known = next((e for e in config.policy.experiments if e.name == experiment), None)
-    return "agent_group" if known is not None and known.unit == "agent_group" else "customer"
-
-
-def _word(calls: Calls, unit: str, call: int) -> str:
-    name = "customer_id" if unit == "customer" else unit
-    if name not in calls.words:
-        raise InputError(f"--unit {unit}: use customer, agent_id or agent_group")
-    word = calls.words[name][call]
-    if word is None:
-        raise RefusedError(
-            f"decision {calls.ids[call]} has no {name}: send `agent` with /v1/recommend, and keep the records"
-        )
-    return str(word)
 
 
 def _checked_ratio(counts: dict[str, int], planned: dict[str, float] | None) -> Ratio | None:
@@ -194,24 +140,39 @@ def _churned(calls: Calls, ask: Ask, churn: Churn, inside: Numbers, unit: Number
 
 def _before(
     calls: Calls, ask: Ask, inside: Numbers, unit: Numbers, arm: Numbers, goal: Metric, unit_name: str
-) -> tuple[list[str], Array | None]:
-    """Numeric x columns as they were at each customer's first call in the experiment: before anything was said to them."""
+) -> tuple[list[str], Array | None, dict[str, int]]:
+    """Numeric x columns as they were at each customer's first call in the experiment: before anything was said to them.
+
+    Then what was infinite in them, counted by column.
+    """
     if not ask.cuped or unit_name != "customer":
-        return [], None
+        return [], None, {}
     _, first = np.unique(unit, return_index=True)  # calls stand in order of time
     rows = [calls.x[inside[k]] for k in first]
     names = sorted(
         {n for row in rows[:200] for n, v in row.items() if isinstance(v, (int, float)) and n not in ask.without}
     )
     if not names:
-        return [], None
-    x = np.array([[_number(row.get(name)) for name in names] for row in rows])
-    x = np.where(np.isnan(x), np.nan_to_num(np.nanmean(np.where(np.isnan(x).all(axis=0), 0.0, x), axis=0)), x)
+        return [], None, {}
+    x, infinite = _filled(np.array([[_number(row.get(name)) for name in names] for row in rows]), names)
     inside_arm = arm >= 0
     limited = Metric(goal.name, goal.over[inside_arm], goal.under[inside_arm])
     check_before([f"x.{name}" for name in names], x[inside_arm], arm[inside_arm], limited)
     keep = _telling(x, goal)
-    return [f"x.{names[k]}" for k in keep], x[:, keep]
+    return [f"x.{names[k]}" for k in keep], x[:, keep], infinite
+
+
+def _filled(x: Array, names: list[str]) -> tuple[Array, dict[str, int]]:
+    """Columns (units, k) with their mean where they are not known or infinite; how often each was infinite, in words."""
+    infinite = np.isinf(x)
+    counts = {
+        f"units at which x.{name} is infinite, taken as not known": int(hits)
+        for name, hits in zip(names, infinite.sum(axis=0), strict=True)
+        if hits
+    }
+    x = np.where(infinite, np.nan, x)
+    mean = np.nanmean(np.where(np.isnan(x).all(axis=0), 0.0, x), axis=0)
+    return np.where(np.isnan(x), mean, x), counts
 
 
 def _telling(x: Array, goal: Metric) -> list[int]:

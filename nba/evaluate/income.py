@@ -52,7 +52,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Income:
-    """The whole report. `reasons`: of declines, (what was declined, why, how often). `drivers`: sentences of the model."""
+    """The whole report. `reasons`: of declines, (what was declined, why, how often). `drivers`: sentences of the model.
+
+    `warnings`: why these sums lean, such as outcomes that one arm lacks more than another.
+    """
 
     currency: str
     months: float
@@ -69,6 +72,7 @@ class Income:
     drivers: Sequence[str]
     drivers_of: str
     notes: Mapping[str, int]
+    warnings: Sequence[str] = ()
 
 
 def line(

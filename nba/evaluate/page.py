@@ -24,6 +24,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}
 th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid #eef1f4}
 th:first-child,td:first-child,td.text,th.text{text-align:left}.soft{color:#5c6975}
 .big{display:flex;flex-wrap:wrap;gap:2rem;margin:1rem 0}.big div{min-width:9rem}.big b{display:block;font-size:1.6rem}
+.warn{border-left:.3rem solid #a33;padding-left:.8rem}
 svg{max-width:100%;height:auto}figure{margin:0}figcaption{color:#5c6975;font-size:.9rem}
 """
 _STYLE: Any = {
@@ -40,6 +41,7 @@ def page(found: Income) -> str:
     days = f"{day_of(found.first_ms)} to {day_of(found.last_ms)}"
     parts = [
         f"<h1>What the service calls earned and kept</h1><p class=soft>{days} (UTC), {found.customers:,} customers</p>",
+        _warnings(found),
         _totals(found),
         _kept(found),
         *(_group(found, group, title) for group, title in GROUPS.items()),
@@ -53,13 +55,18 @@ def page(found: Income) -> str:
 
 
 def as_csv(found: Income) -> str:
-    """Every line of the page's tables: group, name, counts, share with interval, money a month."""
+    """Every line of the page's tables: group, name, counts, share with interval, money a month; then warnings by name."""
     out = io.StringIO()
     names = [field.name for field in fields(Line)]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(each) for each in (found.total, *found.lines))
+    writer.writerows({"group": "warning", "name": words} for words in found.warnings)
     return out.getvalue()
+
+
+def _warnings(found: Income) -> str:
+    return "".join(f'<p class="warn" role="alert">Warning: {_e(words)}</p>' for words in found.warnings)
 
 
 def _totals(found: Income) -> str:

@@ -116,12 +116,3 @@ def check_first_ranks(decision: Numbers, offer: Numbers, place: Callable[[int], 
             f"{place(row)}: its decision has two different offers at the first rank ({int(twice.sum()):,} such): "
             "give each decision an id of its own"
         )
-
-
-def last_of_each(keys: Sequence[Numbers]) -> NDArray[np.bool_]:
-    """Whether a row is the last one with its keys (n,) each."""
-    stacked = np.stack(keys)[:, ::-1]
-    _, first = np.unique(stacked, axis=1, return_index=True)
-    kept = np.zeros(stacked.shape[1], dtype=bool)
-    kept[stacked.shape[1] - 1 - first] = True
-    return kept

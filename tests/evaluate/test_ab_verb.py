@@ -135,6 +135,27 @@ def test_a_column_of_the_log_guards(journal: Any, tmp_path: Path) -> None:
     assert effect(found, "handle_s")["says"].startswith("STOP") and found["stop"]
 
 
+def test_an_infinite_value_from_before_is_counted_and_named(journal: Any, tmp_path: Path) -> None:
+    """Planted: three customers whose best column is infinite. It stays in CUPED with their value not known, and is counted."""
+    columns = (
+        pq.read_table(journal.state / "decisions", partitioning=None).select(["customer_id", "outcome"]).to_pylist()
+    )
+    yes = {row["customer_id"] for row in columns if row["outcome"] == "accepted"}
+    wild = set(sorted({row["customer_id"] for row in columns})[:3])
+    habit = [crc32(row["customer_id"].encode()) % 5 + 2.0 * (row["customer_id"] in yes) for row in columns]
+    names = [row["customer_id"] for row in columns]
+    where = ("--experiment", "tone", "--decisions")
+
+    def told(values: list[float | None]) -> dict:
+        return journal.nba("ab", *where, rows(journal, tmp_path, **{"x.data_gb_peak": lambda old: values}))
+
+    found = told([float("inf") if n in wild else v for n, v in zip(names, habit, strict=True)])
+    assert found["counts"]["units at which x.data_gb_peak is infinite, taken as not known"] == 3
+    assert "x.data_gb_peak" in found["columns"]
+    empty = told([None if n in wild else v for n, v in zip(names, habit, strict=True)])
+    assert found["effects"] == empty["effects"] and not any("infinite" in words for words in empty["counts"])
+
+
 def test_power_before_the_start(journal: Any) -> None:
     """Customers for a lift, days, and what those there are can show."""
     found = journal.nba("power", "--rate", 0.2, "--lift", 0.1, "--a-day", 500, "--once", "--customers", 4000)

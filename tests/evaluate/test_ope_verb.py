@@ -13,8 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nba.cli.logged import learnt_rows
-from nba.clock import format_at
+from models.scorer import Scorer
+from nba.cli.logged import Options, learnt_rows, read_question
+from nba.cli.target import Target
+from nba.clock import format_at, system_now_ms
+from nba.load import find_config, load_config
+from nba.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("journal")  # one worker makes the journal
 
@@ -79,6 +83,7 @@ def test_a_journal_without_its_records_is_refused(journal: Any, tmp_path: Path) 
         ({"decision_id": lambda v: ["d-1"] * len(v)}, 2, "two different offers at the first rank"),
         ({"rank": lambda v: [0] * len(v)}, 2, "row 1: column 'rank': 0 is below 1"),
         ({"reward": lambda v: [0.5] * 3 + [float("inf")] + [0.5] * (len(v) - 4)}, 2, "row 4: column 'reward': inf"),
+        ({"x.plan_views_7d": lambda v: [*v[:3], float("inf"), *v[4:]]}, 2, r"row 4: column 'x\.plan_views_7d': inf"),
         ({"at": lambda v: [v[0].replace(year=2090), *v[1:]]}, 2, "in the future"),
     ],
 )
@@ -100,6 +105,23 @@ def test_repeated_rows_and_a_clock_that_ran_back_are_counted(journal: Any, tmp_p
     assert found["rows"]["left out: repeated"] == 200
     assert found["rows"]["rows after which the clock ran backwards (sorted by time)"] > 50
     assert found["estimates"]["ips"]["value"] == pytest.approx(clean["estimates"]["ips"]["value"])
+
+
+def test_what_agents_skip_is_no_reversed_label(journal: Any, tmp_path: Path) -> None:
+    """Agents skip what the model finds likely: that earned nothing, but no customer has said no to it."""
+    path, config = journal.state / "history.parquet", load_config(find_config("telco"))
+    scorer = Scorer.load(journal.state / "models" / journal.model, config.catalog, config.features.columns)
+    settings, target = Settings(state_dir=journal.state), Target(config, scorer)
+    asked = read_question(settings, path, target, system_now_ms(), Options(), lambda share: None).question
+    likely = asked.foretold > np.quantile(asked.foretold, 0.3)
+    place = np.argsort(np.argsort(pq.read_table(path)["at"].to_numpy(), kind="stable"), kind="stable")
+    log = changed(
+        journal, tmp_path,
+        outcome=lambda old: ["skipped" if likely[k] else word for k, word in zip(place, old, strict=True)],
+    )  # fmt: skip
+    found = journal.nba("ope", "--decisions", log, "--model", "champion")
+    assert found["rows"]["skipped by the agent, earned nothing"] == likely.sum()
+    assert found["logged"]["value"] == pytest.approx(asked.reward[~likely].sum() / len(likely))
 
 
 def test_no_such_model(journal: Any) -> None:

@@ -6,9 +6,12 @@ import csv
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -79,3 +82,46 @@ def test_without_a_hold_out_nothing_is_claimed(journal: Any, tmp_path: Path) -> 
     found = journal.nba("report", "--decisions", journal.state / "history.parquet", "--out", tmp_path / "r.html")
     assert found["kept"] is None and found["kept_says"].startswith("Not measured")
     assert "Not measured" in (tmp_path / "r.html").read_text()
+
+
+def told(journal: Any, folder: Path, lost: Callable[[str, int], bool], *more: object) -> dict:
+    """The report of the journal without the outcomes of those customers for whom `lost` says so, by arm and number."""
+    table = pq.read_table(journal.state / "decisions", partitioning=None)
+    rows = table.select(["arm", "customer_id", "outcome"]).to_pylist()
+    left = [None if lost(row["arm"], crc32(row["customer_id"].encode())) else row["outcome"] for row in rows]
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(left)), folder / "rows.parquet"
+    )
+    where = ("--decisions", folder / "rows.parquet", "--out", folder / "r.html", "--horizon-days", 15)
+    return journal.nba("report", *where, "--delayed", journal.state / "outcomes_delayed", *more)
+
+
+TONE = ("--experiment", "tone", "--control", "control")
+
+
+@pytest.mark.parametrize("more", [TONE, ()], ids=["the hold-out", "another experiment"])
+def test_outcomes_that_one_arm_lacks_are_said(journal: Any, tmp_path: Path, more: tuple) -> None:
+    """Planted: every fourth customer of one arm without outcomes. Page and CSV warn, and nothing is claimed to be kept."""
+    found = told(journal, tmp_path, lambda arm, n: arm == "kinder" and n % 4 == 0, *more)
+    (said,) = found["warnings"]
+    assert "'tone': outcomes are missing in one arm more than in another" in said and "kinder 2" in said
+    assert found["kept"] is None and found["kept_says"].startswith("Not measured")
+    assert "Warning: experiment" in Path(found["html"]).read_text()
+    with Path(found["csv"]).open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file) if row["group"] == "warning"] == [said]
+
+
+@pytest.mark.parametrize(
+    ("lost", "more"),
+    [
+        (lambda arm, n: False, ()),
+        (lambda arm, n: n % 8 == 0, ()),
+        (lambda arm, n: arm == "kinder" and n % 4 == 0, ("--open-means-no",)),
+    ],
+    ids=["none is missing", "both arms alike", "silence means no"],
+)
+def test_outcomes_that_no_arm_lacks_more_are_no_warning(journal: Any, tmp_path: Path, lost: Any, more: tuple) -> None:
+    """The same gate lets the sound log pass, one that lacks outcomes alike in both arms, and one whose silence means no."""
+    found = told(journal, tmp_path, lost, *TONE, *more)
+    assert list(found["warnings"]) == [] and found["kept"] is not None
+    assert "Warning" not in Path(found["html"]).read_text() and "warning" not in Path(found["csv"]).read_text()

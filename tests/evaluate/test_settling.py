@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from models.dataset import Decisions, read_decisions
-from nba.cli.logged import Options, settled_rows
+from nba.cli.logged import Options, missing_outcomes, settled_rows
 from nba.clock import DAY_MS
 from nba.errors import DataError, RefusedError
 from nba.evaluate.rows import check_finite
@@ -59,6 +59,28 @@ def test_what_the_agent_skipped_earned_nothing() -> None:
     assert label.tolist() == [1, 0, 0] and counts["skipped by the agent, earned nothing"] == 1
     twice = log(["skipped", "skipped"], decision_id=["d", "d"])
     assert len(settled_rows(twice, NOW_MS, Options())[0]) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("weaker", ["declined", "later", "spoken", "shown", "skipped", None])
+def test_a_repeat_takes_no_acceptance_away(weaker: str | None, order: int) -> None:
+    """Told twice, accepted and something weaker in any order: it is one acceptance, neither a skip nor a silence."""
+    decisions = log(["accepted", weaker][::order] + ["declined"] * 4, decision_id=["d", "d", *"abce"])
+    rows, label, counts = settled_rows(decisions, NOW_MS, Options())
+    assert len(rows) == 5 and label.sum() == 1
+    assert counts == {"left out: repeated": 1}
+    assert missing_outcomes(decisions, NOW_MS, Options(), [offer.id for offer in CATALOG.offers]) == []
+
+
+def test_a_skip_is_settled_only_as_any_outcome_is() -> None:
+    """It is no silence, it waits for the window, a back-test's does not count, and a reward that was logged for it stands."""
+    rows, label, counts = settled_rows(log(["accepted"] + ["skipped"] * 3, [30, 30, 30, 0.1]), NOW_MS, Options())
+    assert rows.tolist() == [0, 1, 2] and label.tolist() == [1, 0, 0]
+    assert counts == {"left out: younger than the window": 1, "skipped by the agent, earned nothing": 2}
+    rows, label, _ = settled_rows(log(["skipped", "accepted"], backtest=[True, False]), NOW_MS, Options())
+    assert rows.tolist() == [1] and label.tolist() == [1]
+    paid = log(["skipped", "accepted"], reward=[2.5, None])
+    assert settled_rows(paid, NOW_MS, Options())[2] == {}
 
 
 def test_the_limit_takes_the_newest() -> None:

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.dataset import STRENGTH, read_decisions, settle
+from models.dataset import read_decisions, settle
 from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Config
 from nba.errors import DataError
-from serving.parts import STRENGTH as SERVED
 
 Make = Callable[..., pa.Table]
 NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
@@ -159,11 +158,6 @@ def test_a_back_test_hides_no_real_row(rows: Make, config: Config) -> None:
     settled = settle(read_decisions(table.append_column("backtest", pa.array(backtest)), config.catalog), NOW_MS)
     assert settled.label[0] == 0.0
     assert settled.left_out == {"back-test": 1}
-
-
-def test_the_order_of_outcomes_is_that_of_the_decision_log() -> None:
-    """The service settles repeated reports in the same order."""
-    assert STRENGTH == SERVED
 
 
 @pytest.mark.parametrize("column", ["at", "outcome_at"])

@@ -321,7 +321,7 @@ def test_a_small_history_of_noise_still_gives_a_first_model(rows: Make, config: 
     assert abs(report.accept.figures.log_loss - report.accept.figures.base_log_loss) < 0.1
 
 
-@pytest.mark.parametrize("name", ["parity", "schema", "log_loss", "calibration", "off_policy"])
+@pytest.mark.parametrize("name", ["parity", "schema", "leak", "log_loss", "calibration", "off_policy"])
 def test_every_gate_stops_a_promotion(
     rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -418,4 +418,11 @@ def test_the_report_is_plain_data(first: TrainReport) -> None:
     found = json.loads(json.dumps(first.as_json()))
     assert found["version"] == first.version
     assert found["stopped_by"] == []
-    assert {gate["name"] for gate in found["gates"]} == {"parity", "schema", "log_loss", "calibration", "off_policy"}
+    assert {gate["name"] for gate in found["gates"]} == {
+        "parity",
+        "schema",
+        "leak",
+        "log_loss",
+        "calibration",
+        "off_policy",
+    }

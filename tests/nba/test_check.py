@@ -24,6 +24,12 @@ BAD = [
     ("catalog", "attributes: {data_gb: 10}", "attributes: {price_month: 10}", "reserved name"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan !! 3"', "not a CEL expression"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan > 3"', "mixes types"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan != 10"', r"catalog.yaml:\d+: flex-10: eligible: profile.plan \(text\) never equals 10 \(number\) .*compare text with text"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"own.data_gb == \'10\'"', "own.data_gb .number. never equals '10'"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"attributes.data_gb == \'10\'"', "attributes.data_gb .number. never equals '10'"),
+    ("catalog", "saving_month > 0\"", "context.intent in ['a', 2]\"", r"catalog.yaml:2\d: flex-10: when: context.intent .text. never equals 2"),
+    ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "data_mb_m1 == \'0\' ? 0.0 : 1.0"', "data_mb_m1 .number. never equals '0'"),
+    ("policy", "base_accept:", 'exploration: {off_when: "context.sentiment == \'bad\'"}\nbase_accept:', r"policy.yaml:8: off_when: context.sentiment .number. never equals 'bad'"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"attributes.minutes > 3"', r"attributes.minutes is not there .*did you mean|known: data_gb"),
     ("catalog", "ceil(features.data_mb_m1 / 1024.0)", "saving_month", "is computed from it"),
     ("features", "take: count, window: 7d", "take: count, window: 7 days", r"features.yaml:11: .*is no window"),
@@ -47,6 +53,17 @@ BAD = [
     ("policy", "opening:", "opening: [", "not YAML"),
     ("policy", "service_intents: [outage]", "service_intents: [outage], intent_field: intnt", "no call carries: did you mean 'intent'"),
     ("policy", '"{salutation} {family_name}, let', '"Hello {salutation} {family_name}, let', "'Hello' would not be said"),
+    ("catalog", "price_month: 5", "price_month: true", r"catalog.yaml:26: offers.2.price_month: true is no number: write one"),
+    ("catalog", "price_month: 5", "price_month: .nan", r"catalog.yaml:26: offers.2.price_month: nan is no finite number: write one"),
+    ("catalog", "price_month: 5", "price_month: .inf", r"catalog.yaml:26: offers.2.price_month: inf is no finite number: write one"),
+    ("catalog", "attributes: {data_gb: 10}", "attributes: {data_gb: .nan}", r"^catalog.yaml:17: offers.1.attributes.data_gb: nan is no finite number[^\n]*$"),
+    ("catalog", "at_most: 2", "at_most: yes", r"catalog.yaml:2\d: offers.1.contact.at_most: true is no number"),
+    ("catalog", "currency: EUR", "currency: XXQ", r"catalog.yaml:2: currency 'XXQ' is not in ISO 4217"),
+    ("features", "take: hours_since}", "take: hours_since, default: .inf}", "inf is no finite number"),
+    ("features", "type: number, default: 0", "type: number, default: .nan", "^[^\n]*nan is no finite number[^\n]*$"),
+    ("policy", "resolve: 20", "resolve: on", r"policy.yaml:7: worth.of_kind.resolve: true is no number"),
+    ("policy", "optimize: 0.3", "optimize: off", r"base_accept.optimize: false is no number"),
+    ("policy", "worth: {horizon", "monotone: {pair.saving_month: true}\nworth: {horizon", r"true is no number"),
     ("policy", "base_accept:", "worth:", "key 'worth' stands here twice"),
 ]  # fmt: skip
 
@@ -65,6 +82,16 @@ def test_a_defect_is_named_with_its_place(
         load_config(folder)
     assert re.search(message, str(caught.value)), str(caught.value)
     assert all(re.match(rf"{file}\.yaml:\d+: ", problem) for problem in caught.value.problems)
+
+
+def test_an_attribute_of_two_types_is_compared_with_either(shop: Callable[..., Path]) -> None:
+    """One plan has 10 GB, another "unlimited": which of them the customer's own is, nobody knows beforehand."""
+    catalog = (shop() / "catalog.yaml").read_text(encoding="utf-8")
+    catalog = catalog.replace("{data_gb: 40}", "{data_gb: 40, tier: gold}").replace(
+        "{data_gb: 10}", "{data_gb: 10, tier: 2}"
+    )
+    for literal in ("2", "'gold'"):
+        load_config(shop(catalog=catalog.replace("profile.plan != 'l-40'", f"own.tier == {literal}")))
 
 
 def test_all_problems_come_at_once(shop: Callable[..., Path]) -> None:
@@ -97,6 +124,15 @@ def test_broken_yaml_is_an_error_with_a_line(shop: Callable[..., Path], text: st
     (folder / "catalog.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"catalog\.yaml"):
         load_config(folder)
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_its_line(shop: Callable[..., Path]) -> None:
+    """A German editor of another age saves Latin-1: the first line that shows it is named, and what to do."""
+    path = shop() / "policy.yaml"
+    path.write_bytes(path.read_text(encoding="utf-8").replace("opening:", "# ü\nopening:", 1).encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path.parent)
+    assert re.fullmatch(r"policy\.yaml:2: byte 0xfc is no UTF-8 .*: save the file as UTF-8 text", str(caught.value))
 
 
 def test_a_missing_file_names_the_way_out(tmp_path: Path) -> None:

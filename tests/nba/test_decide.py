@@ -36,6 +36,7 @@ def test_the_sentence_of_the_contract_comes_out(decider: Decider) -> None:
     )
     assert first.saving_month == 12.0
     assert {r.feature: r.value for r in first.because} == {"data_gb_peak": 2150.0 / 1024, "saving_month": 12.0}
+    assert {r.feature: r.window for r in first.because} == {"data_gb_peak": "month-1", "saving_month": None}
 
 
 def test_german_is_written_the_german_way(decider: Decider) -> None:
@@ -185,3 +186,12 @@ def test_the_answer_has_the_fields_of_the_contract(decider: Decider, explain: bo
     assert set(body) == {*fields.split(), *(("withheld", "features") if explain else ())}
     assert body["own"] == {"offer_id": "l-40", "title": "L 40 GB", "cost_month": 41.9}
     assert body["funnel"] == {"catalog": 5, "eligible": 4, "passed": 4, "suggested": 3}
+
+
+@pytest.mark.parametrize(("before_ms", "age_s"), [(60_999, 60), (0, 0), (-1, None), (-60_000, None)])
+def test_nothing_is_fresher_than_now(decider: Decider, before_ms: int, age_s: int | None) -> None:
+    """A clock that runs ahead makes an age unknown, never negative."""
+    ahead = customer(activity_at_ms=NOW_MS - before_ms, profile_at_ms=NOW_MS - before_ms)
+    case = case_for(decider, ahead)
+    body = answer(decider.config, case, decider.decide(case, None), model=None)
+    assert body["freshness"] == {"activity_s": age_s, "profile_s": age_s}

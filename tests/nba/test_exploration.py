@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nba.decide import Decider
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked, uniform
+from nba.load import load_config
 
+_spec = importlib.util.spec_from_file_location("nba_shop_tried", Path(__file__).with_name("conftest.py"))
+shop_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(shop_module)
+case_for, customer = shop_module.case_for, shop_module.customer
 values_of = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=12).map(lambda v: sorted(v, reverse=True))
 
 
@@ -30,6 +38,12 @@ def test_squarecb_by_hand() -> None:
     assert first_rank_probabilities([10.0, 5.0, 1.0], 20.0, [True] * 3) == pytest.approx(
         [1 - 1 / 13 - 1 / 21, 1 / 13, 1 / 21]
     )
+
+
+def test_an_arm_that_may_not_be_tried_takes_no_share() -> None:
+    """K counts the arms that take part: a fix in the list does not make the others less likely to be tried."""
+    found = first_rank_probabilities([10.0, 8.0, 5.0, 1.0], 20.0, [True, False, True, False])
+    assert found == pytest.approx([1 - 1 / 12, 0.0, 1 / 12, 0.0])
 
 
 @pytest.mark.parametrize("gamma", [None, 20.0])
@@ -63,3 +77,46 @@ def test_the_same_interaction_draws_the_same() -> None:
     """Seed, customer and interaction decide; parts do not run into each other."""
     assert uniform(1, "ab", "c") == uniform(1, "ab", "c") != uniform(1, "a", "bc")
     assert uniform(1, "ab", "c") != uniform(2, "ab", "c")
+
+
+def exploring(shop, more: str = "") -> Decider:
+    """The shop, which tries everything that may be said."""
+    return Decider(load_config(shop(policy=shop_module.POLICY + f"exploration: {{gamma: 0.1, off_for: []{more}}}\n")))
+
+
+def first(decider: Decider, **request: object) -> str:
+    return decider.decide(case_for(decider, **request), None).suggestions[0].offer_id
+
+
+@pytest.mark.parametrize("missing", ["features", "profile", "contacts", "thread"])
+def test_nothing_is_tried_on_a_customer_who_could_not_be_read(shop, missing: str) -> None:
+    """What is not known of a customer is no ground for an experiment on them: the best that is left comes first."""
+    decider = exploring(shop)
+    healthy, blind = (
+        decider.first_rank(case_for(decider, customer(degraded=degraded)), None) for degraded in ((), (missing,))
+    )
+    assert max(healthy.values()) < 0.5
+    assert len(blind) > 1 and sorted(blind.values())[-2:] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(("context", "tried"), [({"sentiment": 0.5}, True), ({"sentiment": -0.9}, False), ({}, False)])
+def test_what_switches_exploration_off_does_so_when_in_doubt(shop, context: dict, tried: bool) -> None:
+    """`off_when` that holds, or that nobody can answer for this call: nothing is tried."""
+    decider = exploring(shop, ', off_when: "context.sentiment < -0.5"')
+    chances = decider.first_rank(case_for(decider, context=context), None)
+    assert (max(chances.values()) < 1.0) is tried
+
+
+def test_each_interaction_draws_anew_and_keeps_its_draw(shop) -> None:
+    """Calls of one customer are told different things first; what a call was told first it is told again."""
+    decider = exploring(shop)
+    calls = [f"call-{n}" for n in range(40)]
+    drawn = {call: {first(decider, interaction_id=call, decision_id=f"{call}-{n}") for n in range(3)} for call in calls}
+    assert all(len(said) == 1 for said in drawn.values())
+    assert len(set.union(*drawn.values())) > 2
+
+
+def test_without_an_interaction_each_decision_draws_anew(shop) -> None:
+    """Nothing holds such decisions together but the customer."""
+    decider = exploring(shop)
+    assert len({first(decider, interaction_id=None, decision_id=f"d-{n}") for n in range(40)}) > 2

@@ -77,6 +77,17 @@ def test_nobody_is_offered_the_plan_they_have(shop) -> None:
     assert withheld(Decider(load_config(shop(catalog=catalog))), "l-40") == "eligibility"
 
 
+@pytest.mark.parametrize(("eligible", "stage"), [("true", "dominated"), ("profile.plan != 'own'", None)])
+def test_the_own_plan_dominates_where_its_rule_holds(shop, eligible: str, stage: str | None) -> None:
+    """Who has a plan that fits them and costs less is not told of a dearer one; a rule that rules it out is believed."""
+    own = f'{{id: own, kind: optimize, title: Own, price_month: 20, eligible: "{eligible}"}}'
+    large = "{id: large, kind: up_sell, title: Large, price_month: 60, margin_month: 90}"
+    catalog = "currency: EUR\noffers:\n  - " + own + "\n  - " + large + "\n"
+    decider = Decider(load_config(shop(catalog=catalog)))
+    assert withheld(decider, "large", customer(profile={"plan": "own"})) == stage
+    assert withheld(decider, "own", customer(profile={"plan": "own"})) == "eligibility"
+
+
 def test_near_identical_offers_rest_together_once_one_was_accepted(shop) -> None:
     """Who has just bought one of a kind is not offered the other."""
     twins = "{id: music, kind: cross_sell, title: A, price_month: 5, margin_month: 3, group: g}\n"
@@ -136,3 +147,41 @@ def test_a_lever_below_nothing_is_refused(config: Config) -> None:
     """Minus two times a loss would be a gain."""
     with pytest.raises(ValueError, match="greater than or equal to 0"):
         Policy.model_validate({**config.policy.model_dump(by_alias=True), "worth": {"levers": {"music": -2}}})
+
+
+@pytest.mark.parametrize("name", ["saving_month", "saving_year"])
+@pytest.mark.parametrize(("more", "said"), [(5.0, False), (0.0, False), (-5.0, True)])
+def test_what_costs_more_is_not_told_as_a_saving(shop, name: str, more: float, said: bool) -> None:
+    """A template that forgot its condition stays unsaid where nothing is saved: neither minus five nor nothing is a saving."""
+    cost = f'cost_month: "own_cost_month + {more}", say: [{{en: "{{title}} saves you {{{name}}}"}}]'
+    decider = with_music(shop, f"{{id: music, kind: cross_sell, title: More, margin_month: 9, {cost}}}")
+    assert withheld(decider, "music") == (None if said else "evidence")
+
+
+def test_an_offer_of_this_call_may_be_said_again_and_counts_in_the_next(decider: Decider) -> None:
+    """The list refreshes during a call: only what was put on other occasions uses up `at_most`."""
+    before = Contact(NOW_MS - 86_400_000, "flex-10", "spoken", "call", interaction_id="call-0")
+    here = Contact(NOW_MS - 1000, "flex-10", "shown", "call", interaction_id="call-1")
+    of = customer(contacts=(before, here))
+    assert withheld(decider, "flex-10", of) is None
+    assert withheld(decider, "flex-10", of, interaction_id="call-2") == "contact"
+    assert withheld(decider, "flex-10", of, interaction_id=None) == "contact"
+
+
+@pytest.mark.parametrize(("days", "stage"), [(10, "authority"), (364, "authority"), (366, None)])
+def test_a_budget_is_spent_for_its_days(shop, days: int, stage: str | None) -> None:
+    """What was given away before `budget_per_days` is made up for; what was given since is not given again."""
+    gift = "{id: gift, kind: retain, title: a gift, discount_month: 5, contact: {per_days: 1}}"
+    policy = shop_module.POLICY + "authority: {budget_per_customer: 100, budget_per_days: 365}\n"
+    catalog = shop_module.CATALOG + f"  - {gift}\n  - {gift.replace('id: gift', 'id: other')}\n"
+    decider = Decider(load_config(shop(catalog=catalog, policy=policy)))
+    given = Contact(NOW_MS - days * 86_400_000, "gift", "accepted", "call", interaction_id="call-0")
+    assert withheld(decider, "other", customer(contacts=(given,))) == stage
+
+
+def test_an_unread_profile_may_have_refused_marketing(decider: Decider) -> None:
+    """Nothing but care is offered to somebody of whom nobody knows what they allow."""
+    unread = customer(profile={}, degraded=("profile",))
+    assert withheld(decider, "music", unread) == "consent"
+    assert withheld(decider, "line-check", unread) is None
+    assert withheld(decider, "music", customer(profile={})) is None

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba.domain import OUTCOMES
+from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import JournalError, NotFoundError
 from serving.forget import forget_logged, forget_spooled
 from serving.journal import Folders, Journal, decision_id, find_live, place_of
-from serving.parts import STRENGTH, find_rolled, stronger
+from serving.parts import find_rolled, stronger
 from serving.roll import pending_table, roll
 from serving.segment import Segment, abandoned, documents, segments
 

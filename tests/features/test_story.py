@@ -1,0 +1,62 @@
+"""The story of a customer, from bytes alone: what one moment holds, how far back it looks, and what stands twice."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from features import thread
+from features.packing import pack
+from features.spec import FeatureSpec
+from features.view import customer
+
+
+def told(spec: FeatureSpec, kit, *events, log: bytes = b""):
+    """The customer whose thread has a line for each event, in this order."""
+    return customer("c", log, None, b"", b"".join(map(thread.line, events)), kit.NOW_MS, spec)
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_of_one_moment_what_opens_comes_before_what_closes(spec, kit, number) -> None:
+    """A file that knows only the day: what was opened and closed on it is closed, whatever the ids and the order."""
+    day = kit.NOW_MS - kit.DAY_MS
+    opened = kit.event(f"opened-{number}", day, "complaint", subject="bill")
+    closed = kit.event(f"closed-{number}", day, "resolved", subject="bill")
+    for order in ((opened, closed), (closed, opened)):
+        found = told(spec, kit, *order)
+        assert (found.open_issues, found.closed_ms) == ((), day)
+        assert found.bad_experience_ms == day
+
+
+def test_an_issue_that_opens_again_after_it_was_closed_is_open(spec, kit) -> None:
+    """Only of the same moment does the opening come first."""
+    closed = kit.event("closed", kit.NOW_MS - 10, "resolved")
+    again = kit.event("again", kit.NOW_MS - 9, "complaint")
+    assert [issue.since_ms for issue in told(spec, kit, again, closed).open_issues] == [kit.NOW_MS - 9]
+
+
+def test_a_story_behind_many_quiet_events_is_still_told(kit) -> None:
+    """Hundreds of events that nobody tells do not push the last ones that are told out of sight."""
+    spec = FeatureSpec(kit.config(thread_events=3))
+    stories = [kit.event(f"told-{i}", kit.NOW_MS - 10_000 + i, "told", None) for i in range(5)]
+    quiet = [kit.event(f"seen-{i}", kit.NOW_MS - 5_000 + i, "seen", None) for i in range(100)]
+    log = b"".join(pack(event, frozenset(spec.channels)) for event in (*stories, *quiet))
+    assert [entry.at_ms for entry in told(spec, kit, log=log).thread] == [e.at_ms for e in stories[-3:]]
+    recent = kit.event("now", kit.NOW_MS - 1, "told", None)
+    log += pack(recent, frozenset(spec.channels))
+    assert [entry.at_ms for entry in told(spec, kit, log=log).thread] == [
+        *(e.at_ms for e in stories[-2:]),
+        recent.at_ms,
+    ]
+
+
+def test_an_event_that_stands_twice_is_told_by_its_earliest_and_smallest_line(spec, kit) -> None:
+    """Every replica tells the same, in whatever order the repeated lines arrived."""
+    lines = [
+        kit.event("same", kit.NOW_MS - 5, "told", text="b"),
+        kit.event("same", kit.NOW_MS - 5, "told", text="a"),
+        kit.event("same", kit.NOW_MS - 4, "told", text="0"),
+    ]
+    for order in permutations(lines):
+        assert [(e.at_ms, e.text) for e in told(spec, kit, *order).thread] == [(kit.NOW_MS - 5, "a")]
