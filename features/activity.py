@@ -16,6 +16,7 @@ MAX_SUBJECT = 256
 MAX_TEXT = 2000
 FIELDS = ("event_id", "customer_id", "at", "channel", "type", "value", "subject", "text", "interaction_id")
 _REQUIRED = FIELDS[:5]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # of interactions, which some telephony names {3F2504E0-…}
 _NOT_IN_IDS = re.compile(r"[\x00-\x1f\x7f-\x9f{}]")  # braces would move a customer's keys to other nodes of a cluster
 
 
@@ -43,20 +44,21 @@ def parse_event(raw: Mapping[str, object], spec: FeatureSpec, now_ms: int) -> Ac
         text=_text(raw.get("text"), "/text", MAX_TEXT),
         interaction_id=None
         if raw.get("interaction_id") is None
-        else identifier(raw["interaction_id"], "/interaction_id"),
+        else identifier(raw["interaction_id"], "/interaction_id", _CONTROL),
     )
 
 
-def identifier(raw: object, pointer: str) -> str:
-    """An id of a customer, an event, an interaction: 1 to 256 bytes of UTF-8. Raises ActivityError."""
+def identifier(raw: object, pointer: str, never: re.Pattern[str] = _NOT_IN_IDS) -> str:
+    """An id of a customer, an event, an interaction: 1 to 256 bytes of UTF-8 without what `never` finds. Raises ActivityError."""
     if not isinstance(raw, str):
         raise ActivityError(f"{raw!r} is not text: write ids in quotes", pointer)
     if not 1 <= len(_utf8(raw, pointer)) <= MAX_ID_BYTES:
         raise ActivityError(f"an id has 1 to {MAX_ID_BYTES} bytes: shorten it, or hash it", pointer)
     if raw.isspace():
         raise ActivityError("an id of only blanks names nobody: send the id itself", pointer)
-    if _NOT_IN_IDS.search(raw):
-        raise ActivityError("an id has no braces and no control characters: take them out", pointer)
+    if never.search(raw):
+        what = "control characters" if never is _CONTROL else "braces and no control characters"
+        raise ActivityError(f"an id has no {what}: take them out", pointer)
     return raw
 
 

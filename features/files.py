@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from features.utf8 import MARK, MarkedUtf8
 from nba.errors import DataError
 
 BATCH_ROWS = 20_000
@@ -93,6 +95,8 @@ def read_batches(file: Path, columns: Sequence[str], required: Sequence[str]) ->
 
 
 def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str], required: Sequence[str]) -> None:
+    if any(MARK in name for name in schema.names):
+        raise DataError(f"{file}: its header is not UTF-8: save the file as UTF-8")
     twice = [name for name in schema.names if schema.names.count(name) > 1]
     if twice:
         raise DataError(f"{file}: column {twice[0]!r} stands there twice: leave one of the two out")
@@ -124,25 +128,36 @@ def _csv(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
         skipped.append(_Skipped(row.number, reason, (row.text or "").count("\n")))
         return "skip"
 
-    with _opened(file) as (raw, source):
+    with _opened(file) as (raw, content):
+        blank, several = _begins(content)
+        source = MarkedUtf8(content)
         reader = pa_csv.open_csv(
             source,
-            pa_csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES),  # threads would lose the row numbers
-            pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note),
-            # As bytes: one row in another encoding is refused alone, not the whole file with it.
+            # threads would lose the row numbers
+            pa_csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK_BYTES, skip_rows=blank),
+            # Empty lines are read where they can be told from rows, since they count as lines.
+            pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=note, ignore_empty_lines=not several),
             pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.binary()), strings_can_be_null=True, null_values=[""]
+                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=True, null_values=[""]
             ),
         )
         yield Batch((), 0, 0.0, pa.RecordBatch.from_pylist([], reader.schema))  # a header alone is checked too
-        places, size = _Places(), max(file.stat().st_size, 1)
+        places, size = _Places(1 + blank), max(file.stat().st_size, 1)
         for table in reader:
             lines, bad = places.of(table, skipped)
-            texts, lines, foreign = _as_text(table, lines)
+            rows, lines, foreign = _proper(table, lines, marked=source.found)
             done = min(raw.tell() / size, 1.0)
-            yield Batch(lines, places.seen, done, texts, unreadable=sorted([*bad, *foreign], key=lambda b: b.line))
+            yield Batch(lines, places.seen, done, rows, unreadable=sorted([*bad, *foreign], key=lambda b: b.line))
         _, bad = places.of(None, skipped)
         yield Batch((), places.seen, 1.0, unreadable=bad)
+
+
+def _begins(content: Any) -> tuple[int, bool]:
+    """How many empty lines stand before the header, and whether it has several columns."""
+    head: bytes = content.peek()
+    header = head.lstrip(b"\r\n")
+    above = head[: len(head) - len(header)]
+    return max(above.count(b"\n"), above.count(b"\r")), b"," in header.split(b"\n", 1)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +172,9 @@ class _Skipped:
 class _Places:
     """On which line each row begins: the reader counts rows, and a quoted value may run over several lines."""
 
-    def __init__(self) -> None:
-        self._row = 1  # the header
+    def __init__(self, header: int) -> None:
+        self._row = self.seen = header  # its line
         self._breaks = 0
-        self.seen = 1
 
     def of(self, table: pa.RecordBatch | None, skipped: list[_Skipped]) -> tuple[Sequence[int], list[Unreadable]]:
         """The lines of a table's rows and the rows skipped before its last one, which are taken out of `skipped`.
@@ -198,39 +212,36 @@ def _breaks(table: pa.RecordBatch | None) -> NDArray[np.int64]:
     """The line breaks inside each row, shape (rows,)."""
     found = np.zeros(0 if table is None else table.num_rows, np.int64)
     for column in () if table is None else table.columns:
-        if pa.types.is_binary(column.type):
+        if pa.types.is_string(column.type):
             found += pc.fill_null(pc.count_substring(column, "\n"), 0).to_numpy(zero_copy_only=False)
     return found
 
 
-def _as_text(table: pa.RecordBatch, lines: Sequence[int]) -> tuple[pa.RecordBatch, Sequence[int], list[Unreadable]]:
-    """The table with text for bytes, without the rows that are no UTF-8; these with their lines and columns."""
-    try:
-        return _texts(table), lines, []
-    except pa.ArrowInvalid:
-        wrong = {i: name for name in table.schema.names for i in _no_text(table.column(name))}
-    good = [i for i in range(table.num_rows) if i not in wrong]
+def _proper(
+    table: pa.RecordBatch, lines: Sequence[int], *, marked: bool
+) -> tuple[pa.RecordBatch, Sequence[int], list[Unreadable]]:
+    """The rows that say something and are UTF-8, and their lines; what is not UTF-8 with its line and column."""
+    wrong = {i: name for name in table.schema.names for i in _marked(table.column(name))} if marked else {}
+    left_out = {*wrong, *_blank(table)}
+    if not left_out:
+        return table, lines, []
+    good = [i for i in range(table.num_rows) if i not in left_out]
     foreign = [Unreadable(lines[i], f"{wrong[i]}: is not UTF-8: save the file as UTF-8") for i in sorted(wrong)]
-    return _texts(table.take(pa.array(good, pa.int64()))), [lines[i] for i in good], foreign
+    return table.take(pa.array(good, pa.int64())), [lines[i] for i in good], foreign
 
 
-def _texts(table: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [c.cast(pa.string()) if pa.types.is_binary(c.type) else c for c in table.columns]
-    return pa.RecordBatch.from_arrays(columns, names=table.schema.names)
+def _marked(column: pa.Array) -> list[int]:
+    found: list[int] = pc.indices_nonzero(pc.fill_null(pc.match_substring(column, MARK), False)).to_pylist()
+    return found
 
 
-def _no_text(column: pa.Array) -> list[int]:
-    if not pa.types.is_binary(column.type):
+def _blank(table: pa.RecordBatch) -> list[int]:
+    """The rows without a single value, as empty lines are read."""
+    if table.num_columns == 1 or any(column.null_count == 0 for column in table.columns):
         return []
-    return [i for i, value in enumerate(column.to_pylist()) if value is not None and not _is_text(value)]
-
-
-def _is_text(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    nothing = [column.is_null().to_numpy(zero_copy_only=False) for column in table.columns]
+    found: list[int] = np.flatnonzero(np.logical_and.reduce(nothing)).tolist()
+    return found
 
 
 def _jsonl(file: Path, _: Sequence[str]) -> Iterator[Batch]:
@@ -239,6 +250,7 @@ def _jsonl(file: Path, _: Sequence[str]) -> Iterator[Batch]:
         lines, rows, bad = [], [], []
         while text := source.readline(MAX_LINE_BYTES):
             seen += 1
+            text = text.removeprefix(codecs.BOM_UTF8) if seen == 1 else text
             found = _object(text)
             if isinstance(found, str):
                 bad.append(Unreadable(seen, found))

@@ -25,7 +25,7 @@ from nba.settings import Settings
 from serving import lane, schemas
 from serving.auth import Keys
 from serving.desk_routes import add_desk
-from serving.doors import RECOMMEND_PATH, Doors, Scope
+from serving.doors import RECOMMEND_PATH, Doors, Scope, added_headers
 from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.outcomes import find
@@ -77,7 +77,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
     app.add_middleware(
         Doors, keys=keys, metrics=metrics, lane=_lane, rates=Rates(getattr(settings, "rate_per_s", None))
     )
-    _add_refusals(app)
+    _add_refusals(app, metrics)
     _add_calls(app)
     _add_customers(app)
     _add_operations(app, metrics)
@@ -264,10 +264,12 @@ def _add_operations(app: FastAPI, metrics: Metrics) -> None:
         return _json(await _service(request).reload())
 
 
-def _add_refusals(app: FastAPI) -> None:
+def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
     @app.exception_handler(errors.NbaError)
     async def ours(request: Request, error: errors.NbaError) -> Response:
         status, body = of_error(error, _request_id(request))
+        if isinstance(error, errors.JournalError):
+            metrics.refusals.inc()
         if status >= 500:
             log.error(
                 "refused", extra={"status": status, "request_id": _request_id(request), "error": type(error).__name__}
@@ -289,9 +291,12 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
-        log.error("unforeseen", extra={"request_id": _request_id(request)}, exc_info=error)
+        name = _request_id(request)
+        log.error("unforeseen", extra={"request_id": name}, exc_info=error)
         detail = "this should not have happened: the log has it under the request id"
-        return _refusal(500, problem(500, detail, request_id=_request_id(request)))
+        # This answer alone does not pass doors.py: the framework gives it outside of every layer.
+        added = {key.decode(): value.decode() for key, value in added_headers(request.url.path, name.encode())}
+        return _refusal(500, problem(500, detail, request_id=name), added)
 
 
 def _refusal(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:

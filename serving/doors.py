@@ -35,6 +35,7 @@ Lane = Callable[[Scope, bytes, bytes, frozenset[str] | None, str], Awaitable[tup
 MAX_BODY_BYTES = 1 << 20
 RECOMMEND_PATH = "/v1/recommend"
 GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for; no header can set it
+ANSWERED = "nba.answered"  # in the ASGI scope: status, detail and headers with which gate.py wants it answered
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop", "/insights"})
 _WITH_BODY = ("POST", "PUT")
@@ -122,7 +123,7 @@ class Doors:
             return 413
         state = scope["state"]
         status, answer, media = await self._lane(scope, body, seen.content_type, state["scopes"], state["request_id"])
-        headers = _headers(scope["path"], seen.request_id, media.encode(), len(answer))
+        headers = answer_headers(scope["path"], seen.request_id, media.encode(), len(answer))
         if status == 503:
             headers.append((b"retry-after", b"1"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -136,13 +137,16 @@ class Doors:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_added(scope["path"], seen.request_id)]
+                message["headers"] = [*message.get("headers", ()), *added_headers(scope["path"], seen.request_id)]
             await send(message)
 
         await self._app(scope, receive if seen.length is not None else _bounded(receive, self._max_body), answer)
         return status
 
     def _refusal(self, scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
+        if ANSWERED in scope:
+            answered: tuple[int, str, Headers] = scope[ANSWERED]
+            return answered
         if GRANTED in scope:  # gate.py has held this request against its token
             scope["state"]["scopes"] = scope[GRANTED]
         elif self._keys:
@@ -218,11 +222,13 @@ async def _whole_body(receive: Receive, most: int) -> bytes | None:
     return b"".join(parts) if size <= most else None
 
 
-def _headers(path: str, request_id: bytes | None, media: bytes, length: int) -> Headers:
-    return [(b"content-type", media), (b"content-length", b"%d" % length), *_added(path, request_id)]
+def answer_headers(path: str, request_id: bytes | None, media: bytes, length: int) -> Headers:
+    """The headers of an answer that the framework does not make."""
+    return [(b"content-type", media), (b"content-length", b"%d" % length), *added_headers(path, request_id)]
 
 
-def _added(path: str, request_id: bytes | None) -> Headers:
+def added_headers(path: str, request_id: bytes | None) -> Headers:
+    """What every answer carries."""
     dropped = 2 if path.startswith(_FILES) else 1 if path.startswith(_PAGES) else 0
     safe = _SAFE_HEADERS[: len(_SAFE_HEADERS) - dropped]
     return [(b"x-request-id", request_id or b""), *safe]
@@ -248,7 +254,11 @@ def _bounded(receive: Receive, most: int) -> Receive:
 
 
 async def _refuse(send: Send, scope: Scope, request_id: bytes | None, status: int, detail: str, more: Headers) -> None:
-    body = problem(status, detail, request_id=scope["state"]["request_id"])
-    headers = [*_headers(scope["path"], request_id, MEDIA_TYPE.encode(), len(body)), *more]
+    if status == 204:  # a browser's question before a request from another origin
+        body, headers = b"", added_headers(scope["path"], request_id)
+    else:
+        body = problem(status, detail, request_id=scope["state"]["request_id"])
+        headers = answer_headers(scope["path"], request_id, MEDIA_TYPE.encode(), len(body))
+    headers = [*headers, *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,7 +1,8 @@
 """What a widget on somebody else's page may do: requests with a token, from the origins that the settings name.
 
 The outermost layer. It answers a browser's question before a cross-origin request (CORS), and holds every request that
-carries a token against what that token allows; requests with keys pass through untouched.
+carries a token against what that token allows; requests with keys pass through untouched. What it refuses is answered by
+doors.py, as every refusal is: with a request id, and counted.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from nba.errors import InputError, NbaError
-from serving.doors import GRANTED, App, Headers, Message, Receive, Scope, Send
-from serving.problems import MEDIA_TYPE, problem
+from serving.doors import ANSWERED, GRANTED, App, Headers, Message, Receive, Scope, Send
 from serving.tokens import OUTCOME, PREFIX, RECOMMEND, Grant, Tokens
 
 _MOST_BYTES = 64 << 10
@@ -60,7 +60,8 @@ class Gate:
             return
         cors = self._cors(origin, scope)
         if cors and scope["method"] == "OPTIONS":
-            await _answer(send, 204, b"", [*cors, *_PREFLIGHT])
+            scope[ANSWERED] = (204, "", [*cors, *_PREFLIGHT])
+            await self._app(scope, receive, send)
             return
         answer = _with_headers(send, cors) if cors else send
         if token is None:
@@ -69,12 +70,14 @@ class Gate:
         grant = self._tokens().grant_of(token, self._clock())
         if grant is None:
             headers = [(b"www-authenticate", b'Bearer realm="nba", error="invalid_token"')]
-            await _refuse(answer, 401, "this token is not valid any more: fetch a new one for this call", headers)
+            scope[ANSWERED] = (401, "this token is not valid any more: fetch a new one for this call", headers)
+            await self._app(scope, receive, answer)
             return
         body = await _body(receive) if scope["method"] == "POST" else b""
         refusal = await self._beyond(grant, scope, body)
         if refusal is not None:
-            await _refuse(answer, 403, refusal, [])
+            scope[ANSWERED] = (403, refusal, [])
+            await self._app(scope, receive, answer)
             return
         scope[GRANTED] = frozenset({"recommend", "write"})
         await self._app(scope, _again(body, receive) if body else receive, answer)
@@ -192,14 +195,3 @@ def _with_headers(send: Send, more: Headers) -> Send:
         await send(message)
 
     return answer
-
-
-async def _refuse(send: Send, status: int, detail: str, headers: Headers) -> None:
-    await _answer(send, status, problem(status, detail), [(b"content-type", MEDIA_TYPE.encode()), *headers])
-
-
-async def _answer(send: Send, status: int, body: bytes, headers: Headers) -> None:
-    length = [] if status == 204 else [(b"content-length", b"%d" % len(body))]
-    safe = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-    await send({"type": "http.response.start", "status": status, "headers": [*length, *safe, *headers]})
-    await send({"type": "http.response.body", "body": body})

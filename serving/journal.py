@@ -15,6 +15,7 @@ closed segments into Parquet.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ from typing import Any
 import orjson
 
 from nba.clock import day_of
-from nba.errors import NotFoundError
+from nba.errors import JournalError, NotFoundError
 from serving.segment import SUFFIX, DurableLog, Segment, parse_line
 
 _ID = re.compile(r"(20\d\d)(\d\d)(\d\d)-(d[0-9a-f]{21})-([0-9a-f]{10})", re.ASCII)
 _MAX_LINE = 4 << 20
+_ROOM_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,12 @@ class Journal:
     def _full(self, segment: Segment, now_ms: int) -> bool:
         old = now_ms - segment.created_ms >= self._max_age_ms
         return segment.size > 0 and (old or segment.size >= self._max_bytes)
+
+    def probe(self) -> None:
+        """Raises JournalError when the disk fails, or has no room for more decisions."""
+        self.outcomes.segment.sync()
+        if shutil.disk_usage(self.folders.live).free < _ROOM_BYTES:
+            raise JournalError(f"the disk under {self.folders.live} is full: free space there")
 
     def rotate(self, now_ms: int) -> None:
         """Go on in a new segment of decisions; the old one may be rolled from now on."""

@@ -86,9 +86,13 @@ def of_validation(found: Sequence[Mapping[str, Any]], request_id: str) -> tuple[
 
 def pointer_of(location: Sequence[str | int]) -> str:
     """pydantic's location as a JSON pointer in URI form: ("body", "context", "a/b") is #/context/a~1b."""
-    inside = [part for part in location[1:] if part not in (OFFER, DELAYED)]
-    parts = (quote(str(part).replace("~", "~0").replace("/", "~1")) for part in inside)
+    parts = (quote(str(part).replace("~", "~0").replace("/", "~1")) for part in _inside(location))
     return "#" + "".join(f"/{part}" for part in parts)
+
+
+def _inside(location: Sequence[str | int]) -> list[str | int]:
+    """The location within the body: without its name, and without the names of the two shapes of an outcome."""
+    return [part for part in location[1:] if part not in (OFFER, DELAYED)]
 
 
 def _plain(entry: Mapping[str, Any]) -> str:
@@ -96,6 +100,7 @@ def _plain(entry: Mapping[str, Any]) -> str:
         return "is not known here: remove it, or look for a typing error"
     if entry["type"] == "missing" and len(entry["loc"]) > 1:
         return "is missing: add it"
-    if entry["type"] in ("missing", "model_attributes_type", "dict_type", "model_type") and len(entry["loc"]) == 1:
+    whole = not _inside(entry["loc"])
+    if whole and entry["type"] in ("missing", "model_attributes_type", "dict_type", "model_type"):
         return "the body has to be one JSON object, sent with Content-Type: application/json"
     return str(entry["msg"]).removeprefix("Value error, ")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import orjson
@@ -101,10 +102,13 @@ class Recommender:
         now_ms = made_ms if asked.at is None else moment(asked.at, "/at")
         until_s = asyncio.get_running_loop().time() + self._budget_s * READ_SHARE
         customer = await self.read(engine, asked.customer_id, now_ms, THREAD_SHOWN)
+        if asked.at is not None:  # else what another worker's clock has put a little ahead counts too
+            customer = replace(customer, intents=tuple(old for old in customer.intents if old.at_ms <= now_ms))
         variant, missing = await self._variant(engine, asked, customer, until_s)
         said = _new_intent(variant.decider.config.policy, asked, context, customer, now_ms)
         if said is not None:
-            await self._keep_intent(engine, customer, said, until_s)
+            with self._counted():
+                await self._keep_intent(engine, customer, said, until_s)
         watch.read = time.perf_counter()
         request = Request(
             customer_id=asked.customer_id,
@@ -133,7 +137,7 @@ class Recommender:
             async with asyncio.timeout_at(until_s):
                 await engine.store.append_intent(customer.customer_id, said)
         except (StoreError, TimeoutError):
-            await self._spool.add_intent(customer.customer_id, said)
+            self._spool.add_intent(customer.customer_id, said)
 
     async def _variant(
         self, engine: Engine, asked: RecommendIn, customer: Customer, until_s: float
@@ -163,8 +167,9 @@ class Recommender:
 
         `activity_pending` in `degraded`: something of this customer waits in a spool, so what was read is behind.
         """
+        waits = self._spool.holds(customer_id)  # asked first: what is delivered from now on may be in the read or not
         customer = await self._read(engine, customer_id, now_ms, entries)
-        if self._spool.holds(customer_id):
+        if waits or self._spool.holds(customer_id):
             return replace(customer, degraded=(*customer.degraded, "activity_pending"))
         return customer
 
@@ -189,8 +194,14 @@ class Recommender:
         return self._clock()
 
     def _next_id(self, made_ms: int) -> str:
-        try:
+        with self._counted():
             return self.journal.next_id(made_ms)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Counts what the disk refuses."""
+        try:
+            yield
         except JournalError:
             self._metrics.refusals.inc()
             raise
@@ -231,11 +242,8 @@ class Recommender:
         return sent
 
     def _write(self, line: bytes) -> None:
-        try:
+        with self._counted():
             self.journal.write(line)
-        except JournalError:
-            self._metrics.refusals.inc()
-            raise
         self._metrics.journal_bytes.inc(len(line))
 
     def _measure(self, case: Case, decision: Decision, watch: Watch) -> None:

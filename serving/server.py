@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import secrets
 import signal
 import sys
 from types import FrameType
@@ -18,11 +19,17 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from serving.doors import answer_headers
+from serving.problems import MEDIA_TYPE, problem
+
 PATIENCE_S = 10.0
 DRAIN_S = 20
 # How long an idle connection stays open for a request that is already on its way to a service that stops.
 FAREWELL_S = 0.5
+# How long an answer is still given to a client that has closed its side; one that has gone altogether is the same to see.
+LINGER_S = 2.0
 _MOST_FILES = 1 << 16
+_NOT_HTTP = "this is no HTTP/1.1 request that can be read: mend the client that sent it"
 
 
 class ImpatientProtocol(HttpToolsProtocol):
@@ -31,6 +38,7 @@ class ImpatientProtocol(HttpToolsProtocol):
     patience_s = PATIENCE_S
     _limit: asyncio.TimerHandle | None = None
     _leaving = False
+    _said_all = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
@@ -58,6 +66,29 @@ class ImpatientProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._leaving:
             self.cycle.keep_alive = False
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more, and may still listen: what has come whole is answered before the connection closes."""
+        if self.scheme == "https" or self._limit is not None or not self._busy():
+            return False
+        self._said_all = True
+        self.loop.call_later(LINGER_S, self.transport.close)
+        return True
+
+    def on_response_complete(self) -> None:
+        """An answer has left; after the last one nothing more comes from a client that has said all."""
+        super().on_response_complete()
+        if self._said_all and not self._busy():
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP is refused as everything else is: a problem document with a request id."""
+        request_id = secrets.token_hex(8)
+        body = problem(400, _NOT_HTTP, request_id=request_id)
+        headers = [*answer_headers("", request_id.encode(), MEDIA_TYPE.encode(), len(body)), (b"connection", b"close")]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + lines + b"\r\n" + body)
+        self.transport.close()
 
     def shutdown(self) -> None:
         """The service stops: close once everything that has come is answered."""

@@ -75,7 +75,7 @@ class Service:
         except (StoreError, TimeoutError) as error:
             found["redis"] = str(error) or "did not answer in time"
         try:
-            await asyncio.to_thread(self.journal.outcomes.segment.sync)
+            await asyncio.to_thread(self.journal.probe)
         except JournalError as error:
             found["journal"] = str(error)
         if engine.scorer is None:
@@ -91,10 +91,15 @@ class Service:
     async def reload(self) -> dict[str, object]:
         """Load, check and warm what is promoted and configured now, switch between two requests, here and in all workers.
 
-        Raises ConfigError and ModelError: then everything stays as it was, everywhere.
+        Raises ConfigError, ModelError and JournalError: then everything stays as it was, everywhere.
         """
-        await self.switch()
-        name = self.workers.order_reload()
+        name = self.workers.prepare_reload()
+        try:
+            await self.switch()
+        except BaseException:
+            self.workers.drop_reload(name)
+            raise
+        self.workers.order_reload(name)
         self.workers.say(name)
         late = await self._others_until(name)
         engine = self.recommender.engine

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from nba.errors import JournalError
 from serving.segment import Segment, abandoned, segments
 
 
@@ -50,13 +51,26 @@ class Workers:
         except FileNotFoundError:
             return ""
 
-    def order_reload(self) -> str:
-        """Tell all workers to reload; gives the name of this reload."""
+    def prepare_reload(self) -> str:
+        """Write down the name of a reload, so that a full disk is known before anything changes. Raises JournalError."""
         name = secrets.token_hex(8)
-        hidden = self._folder / f".generation-{name}"
-        hidden.write_text(name, encoding="ascii")
-        hidden.replace(self._folder / "generation")
+        try:
+            self._hidden(name).write_text(name, encoding="ascii")
+        except OSError as error:
+            self.drop_reload(name)
+            raise JournalError(f"cannot write to {self._folder}: {error.strerror}: free space there") from error
         return name
+
+    def order_reload(self, name: str) -> None:
+        """Tell all workers to do a reload that was prepared."""
+        self._hidden(name).replace(self._folder / "generation")
+
+    def drop_reload(self, name: str) -> None:
+        """Nothing comes of it."""
+        self._hidden(name).unlink(missing_ok=True)
+
+    def _hidden(self, name: str) -> Path:
+        return self._folder / f".generation-{name}"
 
     def close(self) -> None:
         """Leave."""

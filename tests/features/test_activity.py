@@ -56,6 +56,7 @@ def test_a_wrong_field_is_named_by_its_pointer(raw, kit, spec, field, value):
     [
         ("value", 2**63 - 1), ("value", -(2**63)), ("value", None), ("subject", "Ü" * 256), ("text", "x" * 2000),
         ("event_id", "é" * 128), ("customer_id", " x "), ("channel", "a_new-channel9"), ("interaction_id", "call 7"),
+        ("interaction_id", "{3F25-04E0}"),
     ],
 )  # fmt: skip
 def test_the_edges_of_what_is_allowed_are_allowed(raw, kit, spec, field, value):

@@ -187,9 +187,61 @@ def test_lines_are_told_as_an_editor_counts_them(load, kit, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_row_with_two_faults_is_refused_alone_too(load, kit, tmp_path):
+    """In another encoding and with a column too many, and a character cut in two by the reader's blocks harms nobody."""
+    rows = [row | {"text": "\u00fc" * 1001} for row in rows_of(kit, 3000)]
+    lines = write(rows, tmp_path / "a.csv").read_bytes().splitlines(keepends=True)
+    lines[1500] = "M\u00fcller,too,much,of,it,all,in,all,here,x\n".encode("latin-1")
+    (tmp_path / "a.csv").write_bytes(b"".join(lines))
+    assert (tmp_path / "a.csv").stat().st_size > 2 * files_module.CSV_BLOCK_BYTES
+    report = load(tmp_path / "a.csv")
+    assert (report.accepted, report.rejected) == (2999, 1)
+    assert [(line, reason.partition(" ")[0]) for line, reason in refused(report)] == [(1501, "has")]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_empty_lines_count_as_lines_and_are_no_rows(load, tmp_path, end):
+    """Above the header, between rows and at the end: an editor shows them, nobody has to answer for them."""
+    start = "event_id,customer_id,at,channel,type,text"
+    row = "e{0},c-{0},2026-09-01T10:00:00Z,web,{1},x"
+    lines = [
+        "",
+        "",
+        start,
+        "",
+        row.format(1, "spent"),
+        "",
+        "",
+        row.format(2, "sold"),
+        "a,b",
+        "",
+        row.format(3, "sold"),
+        "",
+    ]
+    (tmp_path / "a.csv").write_bytes((end.join(lines) + end).encode())
+    report = load(tmp_path / "a.csv")
+    assert (report.rows, report.accepted) == (4, 1)
+    assert [(line, reason.partition(" ")[0]) for line, reason in refused(report)] == [
+        (8, "type:"), (9, "has"), (11, "type:"),
+    ]  # fmt: skip
+
+
+def test_a_mark_that_windows_puts_before_a_file_is_no_fault(load, kit, tmp_path):
+    """The byte order mark of UTF-8, in both formats of text."""
+    for name in ("a.csv", "a.jsonl"):
+        file = write(rows_of(kit, 3), tmp_path / name)
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+        assert load(file).accepted == 3
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (
+            lambda p: _bytes(p / "a.csv", "event_id,customer_id,at,channel,type,Stra\u00dfe\n".encode("latin-1")),
+            "UTF-8",
+        ),
+        (lambda p: _bytes(p / "a.csv", "event_id,customer_id,at,channel,type\n".encode("utf-16")), "UTF-8"),
         (lambda p: p / "none.parquet", "no such file"),
         (
             lambda p: _text(p / "a.csv", "event_id,customer_id,at,type,channel,at\n1,2,3,4,5,6\n"),
@@ -207,6 +259,11 @@ def test_a_file_that_cannot_be_used_says_so_and_how_to_mend_it(load, tmp_path, m
     """Before a single row is taken."""
     with pytest.raises(DataError, match=says):
         load(make(tmp_path))
+
+
+def _bytes(file: Path, content: bytes) -> Path:
+    file.write_bytes(content)
+    return file
 
 
 def _text(file: Path, text: str) -> Path:

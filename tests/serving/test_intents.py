@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from redis import Redis
 
 from features.keys import customer_keys
+from nba.clock import format_at, system_now_ms
 from nba.domain import SALES_KINDS
 from nba.load import load_config
 from serving.replay import replay
@@ -67,6 +70,14 @@ def test_what_is_no_service_and_what_is_long_past_is_not_kept(nba, asked, make_e
     assert waiting(ask(nba, customer, "call-1")) == set()
 
 
+def test_a_question_about_the_past_knows_nothing_of_what_was_said_later(nba, make_event):
+    """A back-test answers as of its moment, also within an interaction that was about a fault in the end."""
+    customer = caller(nba, make_event)
+    ask(nba, customer, "call-1", context=FAULT)
+    assert waiting(ask(nba, customer, "call-1", at=format_at(system_now_ms() - 3_600_000))) == set()
+    assert waiting(ask(nba, customer, "call-1", at=format_at(system_now_ms() + 1000))) == {"service intent: technical"}
+
+
 def test_it_is_known_and_not_told(two, redis, make_event):
     """No line of the thread, no activity that would age; said again it is written once; forgotten with the customer."""
     service, _ = two
@@ -101,6 +112,38 @@ def test_while_redis_takes_no_writes_nothing_is_sold_to_who_waits(start, redis, 
         client.config_set("min-replicas-to-write", 0)
     eventually(lambda: "activity_pending" not in service.recommend(customer)["degraded"])
     assert waiting(ask(service, customer, "call-1")) == {"service intent: technical"}
+
+
+def test_a_slow_disk_does_not_hold_up_the_answer_to_an_intent(start, redis, make_event):
+    """The answer is given while the disk of the spool is still busy, and what was said in it counts."""
+    service = start(redis_url=redis.url)
+    customer, disk = caller(service, make_event), threading.Event()
+    spool = service.app.state.service.recommender._spool
+    with Redis.from_url(redis.url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        spool._log.segment.sync = lambda: disk.wait(5)
+        service.http.timeout = 3
+        try:
+            ask(service, customer, "call-1", context=FAULT)
+            assert waiting(ask(service, customer, "call-1")) != set()
+        finally:
+            disk.set()
+            client.config_set("min-replicas-to-write", 0)
+
+
+def test_what_waits_at_one_worker_sells_nothing_at_another(two, redis, make_event):
+    """Acknowledged is known to all at once: the intent of a call, and a complaint that came over another channel."""
+    first, second = two
+    caller_in, complainer = caller(first, make_event), caller(first, make_event)
+    with Redis.from_url(redis.url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        ask(first, caller_in, "call-1", context=FAULT)
+        assert waiting(ask(second, caller_in, "call-1")) != set()
+        assert waiting(ask(second, complainer, "call-2")) == set()
+        sent = {"events": [make_event(complainer, "complaint", subject="the bill")]}
+        assert first.http.post("/v1/activity", json=sent).json()["accepted"] == 1
+        assert waiting(ask(second, complainer, "call-2")) != set()
+        client.config_set("min-replicas-to-write", 0)
 
 
 def test_a_complaint_that_still_waits_for_redis_stops_sales(start, redis, make_event):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import orjson
 import pyarrow.parquet as pq
@@ -293,3 +295,24 @@ def test_the_disk_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "live").touch()
     with pytest.raises(JournalError, match="live"):
         Journal(tmp_path, NOW_MS)
+
+
+def test_a_full_disk_is_told_by_readyz_and_counted(start, monkeypatch):
+    """Whoever sends calls to this machine learns that it refuses them; outcomes that are refused count too."""
+    service = start()
+    journal = service.app.state.service.journal
+    customer = service.customer()
+    decision = service.recommend(customer)
+
+    def full(line: bytes) -> int:
+        raise JournalError("no space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+        disk.setattr(journal.outcomes.segment, "append", full)
+        assert service.outcome(decision, "spoken").status_code == 503
+        ready = service.http.get("/readyz")
+        assert (ready.status_code, "full" in ready.json()["dependencies"]["journal"]) == (503, True)
+    assert "nba_journal_refusals_total 1.0" in service.http.get("/metrics").text
+    assert service.http.get("/readyz").json()["dependencies"]["journal"] == "ok"
+    assert service.outcome(decision, "spoken").json()["duplicate"] is False

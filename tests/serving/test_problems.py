@@ -40,3 +40,24 @@ def test_what_nobody_foresaw_is_not_told_to_the_caller():
     assert status == 500
     assert "secret" not in body.decode()
     assert json.loads(body)["request_id"] == "r-1"
+
+
+def test_what_nobody_foresaw_is_answered_as_everything_else_is(start):
+    """Its request id is in the header and in the document, and the headers are the safe ones."""
+    service = start()
+
+    def broken() -> None:
+        raise ZeroDivisionError("c-1 has secrets")
+
+    service.app.add_api_route("/broken", broken)
+    answer = service.http.get("/broken", headers={"X-Request-Id": "mine"})
+    assert (answer.status_code, answer.headers["x-request-id"], answer.json()["request_id"]) == (500, "mine", "mine")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "secrets" not in answer.text
+
+
+def test_an_outcome_that_is_no_object_is_told_how_to_send_one(nba):
+    """Most often the content type was forgotten."""
+    for sent in ({"content": b'{"outcome": "shown"}'}, {"json": ["shown"]}):
+        told = nba.http.post("/v1/outcomes", **sent).json()
+        assert (told["status"], told["pointer"], "Content-Type: application/json" in told["detail"]) == (422, "#", True)

@@ -67,3 +67,16 @@ def test_a_broken_model_is_refused_by_a_reload_and_survived_by_a_start(start, tm
     assert service.http.post("/v1/admin/reload").status_code == 503
     assert service.recommend("c-1")["degraded"] == ["model"]
     assert start().recommend("c-1")["source"] == "fallback"
+
+
+def test_a_reload_that_cannot_be_told_to_the_others_changes_nothing(start, folder, monkeypatch):
+    """On a full disk it is refused before this worker has switched: no two workers serve two versions."""
+    one, two = (start(config=str(folder), state_dir=folder.parent / "state") for _ in range(2))
+    before = one.recommend("c-1")["policy"]
+    edit(folder, "judging by your recent activity", "from what you did lately")
+    with monkeypatch.context() as disk:
+        disk.setattr(one.app.state.service.workers, "_folder", folder / "nowhere")
+        refused = one.http.post("/v1/admin/reload")
+        assert (refused.status_code, "free space" in refused.json()["detail"]) == (503, True)
+        assert one.recommend("c-1")["policy"] == two.recommend("c-1")["policy"] == before
+    assert one.http.post("/v1/admin/reload").json()["policy"] != before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
@@ -130,3 +131,55 @@ def test_one_key_does_not_use_up_anothers_share():
     assert [rates.allows(b"a", 0.0) for _ in range(3)] == [True, True, False]
     assert rates.allows(b"b", 0.0)
     assert all(Rates(None).allows(b"a", 0.0) for _ in range(1000))
+
+
+ASKED = b'{"customer_id":"c-1"}'
+WHOLE = (
+    b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n" + ASKED
+)
+
+
+def answered_after_its_end(service, sent: bytes) -> bytes:
+    """What a client gets that closes its side as soon as it has said all."""
+    with connected(service) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        said = b""
+        with suppress(ConnectionError):
+            while part := client.recv(65536):
+                said += part
+        return said
+
+
+def test_a_client_that_closes_its_side_still_gets_what_it_asked_for(nba):
+    """One question or several at once; half a question gets nothing and is let go of."""
+    for count in (1, 5):
+        said = answered_after_its_end(nba, WHOLE * count)
+        assert (said.count(b"HTTP/1.1 200 OK"), said.count(b'"decision_id"')) == (count, count)
+    assert answered_after_its_end(nba, WHOLE[:-5]) == b""
+
+
+def test_a_stream_whose_listener_has_gone_is_let_go_of(nba, eventually):
+    """A page that is closed says no more than one that has closed its side: not for long."""
+    state = nba.app.state.service
+    with connected(nba) as client:
+        client.sendall(b"GET /v1/interactions/gone/stream?customer_id=c-1 HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b"200 OK" in client.recv(65536)
+        eventually(lambda: "nba_streams 1.0" in state.metrics.exposition().decode())
+    eventually(lambda: "nba_streams 0.0" in state.metrics.exposition().decode())
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x16\x03\x01\x02\x00\x01", b"GET /v1/customers/\xc3\xbc HTTP/1.1\r\nhost: x\r\n\r\n",
+     b"POST /v1/recommend HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"],
+    ids=["TLS", "raw bytes in the path", "two lengths"],
+)  # fmt: skip
+def test_what_is_no_http_is_refused_as_everything_else_is(nba, sent):
+    """A problem document with a request id, and the headers that every answer has."""
+    head, _, body = closed_after(nba, sent).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n")
+    problem = json.loads(body)
+    assert problem["status"] == 400
+    assert f"x-request-id: {problem['request_id']}".encode() in head
+    assert b"x-content-type-options: nosniff" in head

@@ -12,6 +12,7 @@ from features.keys import customer_keys
 from features.spec import FeatureSpec
 from features.store import Store
 from nba.domain import Activity, Contact
+from nba.errors import JournalError
 from nba.load import find_config, load_config
 from serving.aside import RETRY_DELIVERIES
 from serving.forget import forget_spooled
@@ -108,6 +109,59 @@ def test_forgetting_reaches_what_was_set_aside(redis, poisoned, tmp_path):
                 await spool.deliver(store)
             assert (await store.read("bad", NOW_MS)).contacts == ()
             assert len(spool) == 0
+        spool.close()
+
+    asyncio.run(told())
+
+
+def test_another_workers_spool_that_began_anew_is_read_from_its_beginning(redis, tmp_path):
+    """Delivered and filled again beyond what was read before, between two looks: who stands in it now is known."""
+
+    async def told() -> None:
+        first, second = Spool(tmp_path / "spool", NOW_MS), Spool(tmp_path / "spool", NOW_MS + 1)
+        async with store_of(redis) as store:
+            await first.add_events([complaint("one")])
+            assert (second.holds("one"), second.holds("other")) == (True, False)
+            await first.deliver(store)
+            await first.add_events([complaint("other"), complaint("third")])
+            assert (second.holds("one"), second.holds("other")) == (False, True)
+        first.close()
+        second.close()
+
+    asyncio.run(told())
+
+
+def test_much_that_is_unread_may_be_anybodys_until_it_is_read(tmp_path):
+    """A call does not read a long spool of another worker: it counts as holding everybody until a thread has looked."""
+
+    async def told() -> None:
+        first, second = Spool(tmp_path / "spool", NOW_MS), Spool(tmp_path / "spool", NOW_MS + 1)
+        for number in range(10):
+            await first.add_events([complaint(f"c-{number}-{more}") for more in range(400)])
+        assert second.holds("nobody")
+        assert second.look_around()
+        assert (second.holds("c-9-399"), second.holds("nobody")) == (True, False)
+        first.close()
+        second.close()
+
+    asyncio.run(told())
+
+
+def test_who_was_refused_by_a_full_disk_does_not_wait_for_ever(redis, tmp_path, monkeypatch):
+    """Nothing of them is kept, so after the next delivery nothing of them is pending."""
+
+    def full(line: bytes) -> int:
+        raise JournalError("no space left on device")
+
+    async def told() -> None:
+        spool = Spool(tmp_path / "spool", NOW_MS)
+        async with store_of(redis) as store:
+            with monkeypatch.context() as disk:
+                disk.setattr(spool._log.segment, "append", full)
+                with pytest.raises(JournalError):
+                    await spool.add_events([complaint("one")])
+            await spool.deliver(store)
+            assert not spool.holds("one")
         spool.close()
 
     asyncio.run(told())

@@ -118,6 +118,27 @@ def test_a_token_that_is_none_is_401(keyed):
     assert (answer.status_code, answer.json()["status"]) == (401, 401)
 
 
+def test_what_the_gate_says_is_traced_and_counted_as_every_answer_is(start):
+    """A token that is none, one that asks too much, a browser's question: a request id, safe headers, a count."""
+    service = start(widget_origins="https://crm.example")
+    made = service.http.post("/v1/tokens", json={"customer_id": "c", "interaction_id": "i"}).json()["token"]
+    for token, status in (("nbt1.x.y", 401), (made, 403)):
+        headers = {"Authorization": f"Bearer {token}", "X-Request-Id": "mine", "Origin": "https://crm.example"}
+        answer = service.http.post("/v1/recommend", json={"customer_id": "other"}, headers=headers)
+        assert (answer.status_code, answer.headers["x-request-id"], answer.json()["request_id"]) == (
+            status,
+            "mine",
+            "mine",
+        )
+        assert answer.headers["access-control-allow-origin"] == "https://crm.example"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        counted = f'nba_requests_total{{route="/v1/recommend",status="{status}"}} 1.0'
+        assert counted in service.http.get("/metrics").text
+    asked = {"Origin": "https://crm.example", "Access-Control-Request-Method": "POST"}
+    question = service.http.options("/v1/recommend", headers=asked)
+    assert (question.status_code, question.content, bool(question.headers["x-request-id"])) == (204, b"", True)
+
+
 def test_only_named_origins_are_answered(start):
     """A browser's question before a request is answered for these, and for what the widget calls."""
     service = start(widget_origins="https://crm.example")
