@@ -7,14 +7,10 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 from nba.clock import day_of
 from nba.evaluate.income import Income, Kept, Line
+from nba.plots import figure, svg
 
 GROUPS = {"kind": "By kind", "channel": "By channel", "agent_group": "By agent group", "offer": "By offer"}
 _CSS = """
@@ -27,13 +23,6 @@ th:first-child,td:first-child,td.text,th.text{text-align:left}.soft{color:#5c697
 .warn{border-left:.3rem solid #a33;padding-left:.8rem}
 svg{max-width:100%;height:auto}figure{margin:0}figcaption{color:#5c6975;font-size:.9rem}
 """
-_STYLE: Any = {
-    "svg.hashsalt": "nba",
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def page(found: Income) -> str:
@@ -152,17 +141,11 @@ def _notes(found: Income) -> str:
 def _shares(lines: Sequence[Line]) -> str:
     """Shares accepted as dots with their intervals, as inline SVG."""
     shown = list(lines)[:15][::-1]
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.0, 0.9 + 0.28 * len(shown)), layout="constrained")
-        FigureCanvasSVG(figure)
-        axes = figure.add_subplot()
-        ends = [[max(x.share - x.low, 0.0) for x in shown], [max(x.high - x.share, 0.0) for x in shown]]
-        axes.errorbar([x.share for x in shown], [x.name for x in shown], xerr=ends, fmt="o", color="#1f5fa8", capsize=3)
-        axes.set(xlabel="share accepted", xlim=(0.0, max([x.high for x in shown] + [0.01]) * 1.05))
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    drawn, axes = figure(7.0, 0.9 + 0.28 * len(shown))
+    ends = [[max(x.share - x.low, 0.0) for x in shown], [max(x.high - x.share, 0.0) for x in shown]]
+    axes.errorbar([x.share for x in shown], [x.name for x in shown], xerr=ends, fmt="o", color="#1f5fa8", capsize=3)
+    axes.set(xlabel="share accepted", xlim=(0.0, max([x.high for x in shown] + [0.01]) * 1.05))
+    return svg(drawn)
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = ()) -> str:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from nba.plots import figure, svg
 
 COLUMNS = {
     "policy": "policy",
@@ -32,13 +28,6 @@ body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .8rem .25rem 0;text-align:right}
 th,td{border-bottom:1px solid #eef1f4}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}
 """
-_STYLE: Any = {
-    "svg.hashsalt": "nba",
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 _INKS = {
     "engine": "#1f5fa8", "random": "#9aa4ae", "margin": "#d1731c", "acceptance": "#3a8a4d", "oracle": "#8a6d3b",
     "vw": "#9a4fa0", "told": "#b03a48",
@@ -79,7 +68,7 @@ def cell(key: str, value: Any) -> str:
 
 def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
     """How good the choices of each policy were in each round: 0 as a random one, 1 the oracle's, in the same calls."""
-    figure, axes = _figure(7.5, 4.0)
+    drawn, axes = figure(7.5, 4.0)
     last = max(map(len, rounds.values()))
     for name, shares in rounds.items():
         ink = _INKS.get(name, _OTHER_INK)
@@ -91,12 +80,12 @@ def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
     axes.set(xlabel="round (learners retrain between rounds)", ylabel="share of the gain, 0 random, 1 oracle")
     axes.set_xticks(range(1, last + 1))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(figure)
+    return svg(drawn)
 
 
 def grid_chart(grid: Grid) -> str:
     """How good the choices of each policy are in each world, 0 to 1 as above. `grid`: `world`, then a share a policy."""
-    figure, axes = _figure(7.5, 1.0 + 0.32 * len(grid))
+    drawn, axes = figure(7.5, 1.0 + 0.32 * len(grid))
     places = range(len(grid))
     names = [name for name in grid[0] if name != "world"]
     for name in names:
@@ -106,19 +95,4 @@ def grid_chart(grid: Grid) -> str:
     axes.invert_yaxis()
     axes.set(xlabel="share of the gain in the same calls, 0 random, 1 oracle")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return _svg(figure)
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        return figure, figure.add_subplot()
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    with mpl.rc_context(_STYLE):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return svg(drawn)
