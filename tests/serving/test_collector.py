@@ -31,7 +31,7 @@ def kept_for_the_collector() -> Iterator[list[object]]:
 
 
 def test_a_decision_is_freed_when_its_answer_has_left_also_where_rules_cannot_be_evaluated(nba):
-    """The shipped rules read `profile.contract_end_days`, which this customer has not: each question meets an error."""
+    """A shipped formula reads the slowest speed test, and this customer never ran one: each question meets an error."""
     customer = nba.customer()
     nba.recommend(customer)
     with kept_for_the_collector() as held:
