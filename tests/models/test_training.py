@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.challenge import Challenge
-from models.export import Head, to_onnx
-from models.forest import Split
-from models.judge import Gate
 from models.learned import Options
 from models.registry import Registry
 from models.scorer import Scorer
 from models.summary import TrainReport
 from models.train import train
 from nba.config import Config
-from nba.errors import DataError, InputError, ModelError, RefusedError, UnavailableError
+from nba.errors import DataError, InputError, RefusedError, UnavailableError
 
 Make = Callable[..., pa.Table]
 NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
@@ -172,24 +167,6 @@ def test_a_column_that_comes_twice_is_refused(rows: Make, config: Config, regist
         train(twice, config, registry, now_ms=NOW_MS, options=QUICK)
 
 
-@pytest.mark.parametrize(("rare", "words"), [("accepted", "0 yes"), ("declined", "0 no")])
-def test_a_judged_slice_of_one_class_proves_nothing(
-    rows: Make, config: Config, registry: Registry, rare: str, words: str
-) -> None:
-    """Without some of each class among the judged rows no gate can tell good from bad: refused with the way out."""
-    other = {"accepted": "declined", "declined": "accepted"}[rare]
-    table = with_outcomes(rows(1000), slice(880, 1000), [other] * 120)
-    with pytest.raises(RefusedError, match=rf"judged.*{words}.*valid-share"):
-        train(table, config, registry, now_ms=NOW_MS, options=QUICK)
-    assert registry.versions() == []
-
-
-def test_a_handful_of_judged_rows_proves_nothing(rows: Make, config: Config, registry: Registry) -> None:
-    """A split that leaves a few rows to judge on lets anything through, so it is refused."""
-    with pytest.raises(RefusedError, match=r"judged.*valid-share"):
-        train(rows(1000), config, registry, now_ms=NOW_MS, options=Options(threads=1, valid_share=0.02))
-
-
 def test_parity_is_asked_on_every_judged_row(rows: Make, config: Config, registry: Registry) -> None:
     """None of the rows that the figures are from is left out of the certificate, however many they are."""
     options = Options(threads=1, valid_share=0.9, calibrate_share=0.2)
@@ -241,167 +218,6 @@ def test_importance_weights_change_the_model(rows: Make, config: Config, registr
     plain = train(table, config, registry, now_ms=NOW_MS, options=QUICK)
     weighted = train(table, config, registry, now_ms=NOW_MS, options=Options(threads=1, weights="propensity"))
     assert plain.version != weighted.version
-
-
-def noise_rows(rows: Make, n: int) -> pa.Table:
-    """A history whose outcomes have been exchanged at random: there is nothing left to learn."""
-    table = rows(n)
-    outcome = table["outcome"].to_numpy(zero_copy_only=False)[np.random.default_rng(5).permutation(n)]
-    return table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(outcome))
-
-
-def test_a_worse_challenger_is_stopped(rows: Make, config: Config, registry: Registry) -> None:
-    """A model that learnt from spoilt columns is worse on the same later rows: log loss says so, the champion stays."""
-    good = rows(4000)
-    champion = train(good, config, registry, now_ms=NOW_MS, options=QUICK)
-    spoilt = {name: good[name].to_numpy(zero_copy_only=False).copy() for name in ("x.usage", "x.intent")}
-    for values in spoilt.values():
-        values[:3600] = values[np.random.default_rng(2).permutation(3600)]
-    worse = train(rows(4000, **spoilt), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert "log_loss" in worse.stopped_by
-    assert not worse.promoted
-    assert registry.champion() == champion.version
-    assert worse.version in registry.versions()  # kept, to be looked at
-
-
-def with_outcomes(table: pa.Table, rows: slice, outcome: list[str]) -> pa.Table:
-    words = table["outcome"].to_numpy(zero_copy_only=False).copy()
-    words[rows] = outcome
-    return table.set_column(table.schema.get_field_index("outcome"), "outcome", pa.array(words))
-
-
-def test_a_challenger_that_learnt_the_contrary_loses_value(rows: Make, config: Config, registry: Registry) -> None:
-    """Trained on exchanged answers it would say the wrong offers: the off-policy gate sees it on the explored log."""
-    table = rows(6000)
-    champion = train(table, config, registry, now_ms=NOW_MS, options=QUICK)
-    contrary = ["declined" if word == "accepted" else "accepted" for word in table["outcome"].to_pylist()[:5400]]
-    spoilt = with_outcomes(table, slice(0, 5400), contrary)
-    worse = train(spoilt, config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert {"log_loss", "off_policy"} <= set(worse.stopped_by)
-    assert registry.champion() == champion.version
-
-
-def test_a_challenger_that_exaggerates_is_stopped_by_calibration(
-    rows: Make, config: Config, registry: Registry
-) -> None:
-    """Calibrated on a slice where everybody accepted, it promises too much."""
-    table = rows(6000)
-    champion = train(table, config, registry, now_ms=NOW_MS, options=QUICK)
-    many = np.random.default_rng(0).choice(["accepted", "declined"], 600, p=[0.9, 0.1]).tolist()
-    loud = train(with_outcomes(table, slice(4800, 5400), many), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert "calibration" in loud.stopped_by
-    assert registry.champion() == champion.version
-
-
-def test_an_export_that_rounds_thresholds_is_stopped_by_parity(
-    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The defect of the usual converters, planted into the export, never reaches a customer."""
-
-    def rounded(width: int, accept: Head, stay: Head | None) -> bytes:
-        up = [replace(tree, splits=tuple(above(split) for split in tree.splits)) for tree in accept.forest.trees]
-        return to_onnx(width, Head(replace(accept.forest, trees=tuple(up)), accept.calibration), stay)
-
-    monkeypatch.setattr("models.train.to_onnx", rounded)
-    report = train(rows(2000), config, registry, now_ms=NOW_MS, options=QUICK)
-    assert report.stopped_by == ("parity",)
-    with pytest.raises(RefusedError, match="certificate"):
-        registry.promote(report.version)
-    assert registry.champion() is None
-
-
-def above(split: Split) -> Split:
-    return replace(split, threshold=float(np.nextafter(np.float32(split.threshold), np.float32(np.inf))))
-
-
-def test_a_small_history_of_noise_still_gives_a_first_model(rows: Make, config: Config, registry: Registry) -> None:
-    """Not worse than the base rate beyond noise: let through, with figures that say how little it knows."""
-    report = train(noise_rows(rows, 500), config, registry, now_ms=NOW_MS, options=QUICK)
-    assert report.promoted
-    assert abs(report.accept.figures.log_loss - report.accept.figures.base_log_loss) < 0.1
-
-
-@pytest.mark.parametrize("name", ["parity", "schema", "leak", "log_loss", "calibration", "off_policy"])
-def test_every_gate_stops_a_promotion(
-    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    """Whichever gate says no, the version is kept, not promoted, and the report names the gate."""
-    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
-    ask = Challenge.gates
-
-    def refusing(self: Challenge, certificate: Any) -> list[Gate]:
-        return [Gate(gate.name, gate.passed and gate.name != name, gate.says) for gate in ask(self, certificate)]
-
-    monkeypatch.setattr(Challenge, "gates", refusing)
-    report = train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert report.stopped_by == (name,)
-    assert not report.promoted
-    assert registry.champion() == champion
-
-
-def test_a_champion_that_cannot_answer_is_replaced(rows: Make, config: Config, registry: Registry) -> None:
-    """A corrupt champion is no reason to serve without a model for ever: without a whole one before it, it is said."""
-    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK)
-    (champion.folder / "model.onnx").write_bytes(b"rot")
-    report = train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert report.promoted
-    assert any("cannot answer" in note and "judged as a first model" in note for note in report.notes)
-
-
-def spoilt_rows(rows: Make, n: int) -> pa.Table:
-    """A history whose training part has its outcomes exchanged at random: the judged rows are as ever."""
-    table = rows(n)
-    outcome = table["outcome"].to_numpy(zero_copy_only=False)[: int(n * 0.9)]
-    return with_outcomes(table, slice(0, len(outcome)), np.random.default_rng(5).permutation(outcome).tolist())
-
-
-def test_behind_a_corrupt_champion_the_one_before_it_is_to_beat(rows: Make, config: Config, registry: Registry) -> None:
-    """Rot on the disk opens no door: the newest whole champion of the history is compared with."""
-    good = train(rows(4000), config, registry, now_ms=NOW_MS, options=QUICK)
-    newer = train(rows(4000), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert registry.history() == [good.version, newer.version]
-    (newer.folder / "model.onnx").write_bytes(b"rot")
-    worse = train(spoilt_rows(rows, 4000), config, registry, now_ms=NOW_MS + 2000, options=QUICK)
-    assert "log_loss" in worse.stopped_by
-    assert any(f"compared with {good.version}" in note for note in worse.notes)
-
-
-def test_a_champion_that_came_meanwhile_is_not_overrun(
-    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worse model judged while there was no champion is not promoted over the good one that came meanwhile."""
-    others: list[TrainReport] = []
-    write = Registry.write
-
-    def meanwhile(self: Registry, version: str, files: Any) -> Path:
-        if not others:
-            monkeypatch.setattr(Registry, "write", write)
-            others.append(train(rows(3000), config, registry, now_ms=NOW_MS, options=QUICK))
-        return write(self, version, files)
-
-    monkeypatch.setattr(Registry, "write", meanwhile)
-    late = train(rows(600), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert not late.promoted
-    assert late.stopped_by == ("champion",)
-    assert "run it again" in late.gates[-1].says
-    assert registry.history() == [others[0].version]
-    assert late.version in registry.versions()
-
-
-def test_a_broken_pointer_stops_before_anything_is_learnt(rows: Make, config: Config, registry: Registry) -> None:
-    """Nobody knows what there is to beat, so nothing is promoted and the message says how to mend it."""
-    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
-    (registry.root / "champion.json").write_text('{"history": 5}')
-    with pytest.raises(ModelError, match="nba models promote"):
-        train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
-    assert registry.versions() == [champion]
-
-
-def test_promotion_may_be_left_to_a_person(rows: Make, config: Config, registry: Registry) -> None:
-    """With promote off a version that passes every gate is only kept."""
-    report = train(rows(600), config, registry, now_ms=NOW_MS, options=Options(threads=1, promote=False))
-    assert not report.promoted
-    assert registry.champion() is None
 
 
 def test_tuning_finds_parameters_and_keeps_them(rows: Make, config: Config, registry: Registry) -> None:

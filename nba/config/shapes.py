@@ -1,0 +1,45 @@
+"""What the shapes of features.yaml, catalog.yaml and policy.yaml have in common."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=80)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=120)]
+Locale = Annotated[str, Field(pattern=r"^[a-z]{2}(?:[-_][A-Za-z]{2})?$")]
+Texts = dict[Locale, str]
+
+
+def no_truth(value: Any) -> Any:
+    """Refuses true and false where a number stands: YAML reads yes and on as true, and pydantic takes that for 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"{str(value).lower()} is no number: write one, or leave the field out")
+    return value
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no finite number: write one, or leave the field out")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(no_truth)]
+Whole = Annotated[int, BeforeValidator(no_truth)]
+Plain = Annotated[bool | float | str, BeforeValidator(_finite)]
+
+
+class Strict(BaseModel):
+    """What the shapes of a config have in common: frozen, and no field that nobody knows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+class ContactLimit(Strict):
+    """At most so many times in so many days, and a rest after the customer declined."""
+
+    at_most: Whole = Field(3, ge=0)
+    per_days: Whole = Field(30, ge=1)
+    rest_after_decline_days: Whole = Field(30, ge=0)
