@@ -46,7 +46,7 @@ def _answers(model: type, *statuses: int, status: int = 200) -> dict[int | str, 
 
 
 def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return dict.fromkeys((400, 401, 403, 413, 422, 429, 503, *statuses), _PROBLEM)
+    return dict.fromkeys((400, 401, 403, 413, 421, 422, 429, 503, *statuses), _PROBLEM)
 
 
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}

@@ -60,6 +60,7 @@ _SAFE_HEADERS: Headers = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
+_FOREIGN_HOST = "without API keys only this machine is served, by its own name: call localhost, or set NBA_API_KEYS"
 _PAGES = ("/docs",)
 _FILES = ("/desktop", "/insights")  # bring a policy and caching of their own: pages.py
 
@@ -72,6 +73,17 @@ def needed_scope(method: str, path: str) -> str | None:
         if method == known and path.startswith(prefix):
             return scope
     return ANY
+
+
+def is_near(host: bytes) -> bool:
+    """Whether a Host header names this machine or its neighbourhood: an address, localhost, or a name without a dot.
+
+    A page of a stranger can have its own name resolved to 127.0.0.1 and then reads answers as if they were its own (DNS
+    rebinding); such a name has a dot, and the browser sends it.
+    """
+    name = host.rpartition(b":")[0] if host.rpartition(b":")[2].isdigit() else host
+    last = name.rstrip(b".").rpartition(b".")[2].lower()
+    return last in (name.rstrip(b".").lower(), b"localhost") or last.isdigit() or name.startswith(b"[")
 
 
 class Doors:
@@ -159,6 +171,8 @@ class Doors:
                 detail = f"this key may not do that: it needs the scope {needed}"
                 return 403, detail, [(b"www-authenticate", b'Bearer realm="nba", error="insufficient_scope"')]
             scope["state"]["scopes"] = scopes
+        elif not is_near(seen.host) and needed_scope(scope["method"], scope["path"]):
+            return 421, _FOREIGN_HOST, []
         who = seen.key or str((scope.get("client") or ("",))[0]).encode()
         if scope["path"] not in _OPEN and not self._rates.allows(who, time.monotonic()):
             return 429, "too many requests from this key or address: slow down", [(b"retry-after", b"1")]
@@ -187,6 +201,7 @@ class Seen:
     key: bytes | None = None
     content_type: bytes = b""
     length: int | None = None
+    host: bytes = b""
 
 
 def _seen(headers: Headers) -> Seen:
@@ -199,6 +214,8 @@ def _seen(headers: Headers) -> Seen:
             seen.content_type = value
         elif name == b"authorization":
             seen.key = value
+        elif name == b"host":
+            seen.host = value
         elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             seen.request_id = value
         elif name == b"transfer-encoding":

@@ -140,3 +140,23 @@ def test_asking_as_of_another_moment_needs_admin(keyed):
     assert answer.json()["at"] == "2026-11-01T10:00:00.000Z"
     record = keyed.http.get(f"/v1/decisions/{answer.json()['decision_id']}", headers={"authorization": "Bearer boss"})
     assert record.json()["backtest"] is True
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.nip.io", "localhost.evil.example."])
+def test_a_strangers_name_for_this_machine_is_refused_without_keys(nba, host):
+    """DNS rebinding: a page whose own name leads to 127.0.0.1 reads and writes nothing."""
+    answer = nba.http.post("/v1/recommend", json={"customer_id": "c-1"}, headers={"host": host})
+    assert answer.status_code == 421
+    assert "NBA_API_KEYS" in answer.json()["detail"]
+    assert nba.http.get("/healthz", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "nba:8000", "nba.localhost", "LOCALHOST."])
+def test_names_of_this_machine_are_served_without_keys(nba, host):
+    assert nba.http.post("/v1/recommend", json={"customer_id": "c-1"}, headers={"host": host}).status_code == 200
+
+
+def test_with_keys_any_name_is_served(keyed):
+    """A key is what a stranger's page has not."""
+    headers = {"host": "nba.example.com", "authorization": "Bearer reader"}
+    assert keyed.http.post("/v1/recommend", json={"customer_id": "c-1"}, headers=headers).status_code == 200
