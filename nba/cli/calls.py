@@ -44,6 +44,11 @@ class Shown:
     margin: Array
     saving: Array
 
+    def only(self, hit: NDArray[np.bool_]) -> Shown:
+        """Those that `hit` (m,) picks."""
+        flags = {name: flag[hit] for name, flag in self.flags.items()}
+        return Shown(self.call[hit], self.offer[hit], self.rank[hit], flags, self.margin[hit], self.saving[hit])
+
 
 @dataclass(frozen=True)
 class Calls:

@@ -37,8 +37,12 @@ class Against:
 def earned(
     calls: Calls, config: Config, against: Against, churn: Churn | None, reasons: list[tuple[str, str, int]], root: Path
 ) -> Income:
-    """Everything on the page. `root`: of the registry, for the drivers of the champion."""
-    shown, offers = calls.shown, config.catalog.offers
+    """Everything on the page. `root`: of the registry, for the drivers of the champion.
+
+    A suggestion that the agent skipped was made to nobody: it is counted in the notes and in no share.
+    """
+    made, offers = calls.shown.flags["skipped"] == 0.0, config.catalog.offers
+    shown = calls.shown.only(made)
     if not len(calls):
         raise RefusedError(
             "no settled decision in the log: let the service answer some calls, or wait for --window-days"
@@ -51,6 +55,7 @@ def earned(
     }
     known = {group: words for group, words in names.items() if any(word is not None for word in words)}
     everything = np.ones(len(shown.call), dtype=bool)
+    skipped = {} if made.all() else {"suggestions that the agent skipped": int((~made).sum())}
     kept, kept_says = _kept(calls, config, against, churn)
     drivers, drivers_of = _drivers(root)
     return Income(
@@ -59,7 +64,7 @@ def earned(
         first_ms=int(calls.at_ms.min()),
         last_ms=int(calls.at_ms.max()),
         calls=len(calls),
-        silent_calls=len(calls) - len(np.unique(shown.call)),
+        silent_calls=len(calls) - len(np.unique(calls.shown.call)),
         customers=len(set(calls.words["customer_id"])),
         total=line("all", "all", shown.flags, shown.margin, shown.saving, everything),
         lines=[
@@ -72,7 +77,7 @@ def earned(
         kept_says=kept_says,
         drivers=drivers,
         drivers_of=drivers_of,
-        notes=calls.counts,
+        notes=calls.counts | skipped,
         warnings=uneven_outcomes(calls, config, against.experiment),
     )
 

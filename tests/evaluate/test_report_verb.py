@@ -125,3 +125,20 @@ def test_outcomes_that_no_arm_lacks_more_are_no_warning(journal: Any, tmp_path: 
     found = told(journal, tmp_path, lost, *TONE, *more)
     assert list(found["warnings"]) == [] and found["kept"] is not None
     assert "Warning" not in Path(found["html"]).read_text() and "warning" not in Path(found["csv"]).read_text()
+
+
+def test_a_suggestion_that_the_agent_skipped_was_made_to_nobody(journal: Any, tmp_path: Path) -> None:
+    """Every third decline turned into a skip: it leaves offers and declines, and the page counts it."""
+    table = pq.read_table(journal.state / "decisions", partitioning=None)
+    said = table["outcome"].to_pylist()
+    declined = [place for place, outcome in enumerate(said) if outcome == "declined"]
+    for place in declined[::3]:
+        said[place] = "skipped"
+    index = table.schema.get_field_index("outcome")
+    pq.write_table(table.set_column(index, "outcome", pa.array(said)), tmp_path / "rows.parquet")
+    found = journal.nba("report", "--decisions", tmp_path / "rows.parquet", "--out", tmp_path / "r.html")
+    skipped = len(declined[::3])
+    assert found["total"]["offers"] == table.num_rows - skipped
+    assert found["total"]["declined"] == len(declined) - skipped
+    assert found["notes"]["suggestions that the agent skipped"] == skipped
+    assert "suggestions that the agent skipped" in (tmp_path / "r.html").read_text()
