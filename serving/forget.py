@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,24 @@ async def forget(
 
     `redis_file`: what becomes of the append-only file; `rewritten` has it done before this returns.
     """
-    removed = {"spool": await asyncio.to_thread(forget_spooled, customer_id, state_dir)}
-    removed["store"] = await store.forget(customer_id)
+    async with _no_delivery(state_dir):  # one that has read its entry already would bring it back
+        removed = {"spool": await asyncio.to_thread(forget_spooled, customer_id, state_dir)}
+        removed["store"] = await store.forget(customer_id)
     removed |= await asyncio.to_thread(forget_logged, customer_id, state_dir)
     if redis_file == "rewritten":
         await store.rewrite_file()
     return {"customer_id": customer_id, "at": format_at(now_ms), "removed": removed, "redis_file": redis_file}
+
+
+@asynccontextmanager
+async def _no_delivery(state_dir: Path) -> AsyncIterator[None]:
+    """Waits in a thread for the deliveries of all workers to end; the next ones wait for us."""
+    alone = exclusive(Folders(state_dir).delivery_lock)
+    await asyncio.to_thread(alone.__enter__)
+    try:
+        yield
+    finally:
+        alone.__exit__(None, None, None)
 
 
 def forget_spooled(customer_id: str, state_dir: Path) -> int:

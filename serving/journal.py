@@ -25,7 +25,7 @@ import orjson
 
 from nba.clock import day_of
 from nba.errors import JournalError, NotFoundError
-from serving.segment import SUFFIX, DurableLog, Segment, parse_line
+from serving.segment import DELIVERY_LOCK, SUFFIX, DurableLog, Segment, parse_line
 
 _ID = re.compile(r"(20\d\d)(\d\d)(\d\d)-(d[0-9a-f]{21})-([0-9a-f]{10})", re.ASCII)
 _MAX_LINE = 4 << 20
@@ -56,6 +56,11 @@ class Folders:
     def spool(self) -> Path:
         """What Redis still has to get."""
         return self.state / "spool"
+
+    @property
+    def delivery_lock(self) -> Path:
+        """Keeps deliveries away while a customer is being erased."""
+        return self.spool / DELIVERY_LOCK
 
     @property
     def roll_lock(self) -> Path:

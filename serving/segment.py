@@ -20,6 +20,7 @@ import orjson
 from nba.errors import JournalError
 
 SUFFIX = ".jsonl"
+DELIVERY_LOCK = "delivery.lock"  # in the folder of the spools: shared by deliveries, held alone by who erases a customer
 _CHUNK = 1 << 16
 
 
@@ -166,6 +167,19 @@ def exclusive(path: Path) -> Iterator[None]:
     with path.open("ab") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def shared(path: Path) -> Iterator[bool]:
+    """Held by many at a time, who never wait: False while somebody holds it exclusively."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, int, dict[str, Any]]]:

@@ -23,7 +23,7 @@ from features.store import Store
 from nba.domain import Activity, Contact, StatedIntent
 from serving.aside import KIND as ASIDE
 from serving.aside import Aside, customers_of, send
-from serving.segment import DurableLog, abandoned, parse_line, segments
+from serving.segment import DELIVERY_LOCK, DurableLog, abandoned, parse_line, segments, shared
 
 _KINDS = ("s", ASIDE)
 # What a call reads of the other spools before it answers; more is left to the thread, and nothing is sold until then.
@@ -125,16 +125,22 @@ class Spool:
     async def deliver(self, store: Store) -> None:
         """Send what waits here and what killed workers left. What the keys of one customer refuse is set aside.
 
-        Raises StoreError when Redis is (still) away, and JournalError.
+        While a customer is being erased nothing is sent: the next delivery does it. Raises StoreError when Redis is (still)
+        away, and JournalError.
         """
         async with self._delivering:
-            await self._deliver_own(store)
-            await self.aside.retry(store)
-            for path in [path for kind in _KINDS for path in segments(self._folder, kind)]:
-                with abandoned(path) as handle:
-                    if handle is not None:
-                        await _deliver_file(handle, store, self.aside)
-                        path.unlink()
+            with shared(self._folder / DELIVERY_LOCK) as free:
+                if free:
+                    await self._deliver_all(store)
+
+    async def _deliver_all(self, store: Store) -> None:
+        await self._deliver_own(store)
+        await self.aside.retry(store)
+        for path in [path for kind in _KINDS for path in segments(self._folder, kind)]:
+            with abandoned(path) as handle:
+                if handle is not None:
+                    await _deliver_file(handle, store, self.aside)
+                    path.unlink()
 
     async def _deliver_own(self, store: Store) -> None:
         segment = self._log.segment

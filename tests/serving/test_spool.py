@@ -15,7 +15,7 @@ from nba.domain import Activity, Contact
 from nba.errors import JournalError
 from nba.load import find_config, load_config
 from serving.aside import RETRY_DELIVERIES
-from serving.forget import forget_spooled
+from serving.forget import forget, forget_spooled
 from serving.segment import segments
 from serving.spool import Spool
 
@@ -162,6 +162,34 @@ def test_who_was_refused_by_a_full_disk_does_not_wait_for_ever(redis, tmp_path, 
                     await spool.add_events([complaint("one")])
             await spool.deliver(store)
             assert not spool.holds("one")
+        spool.close()
+
+    asyncio.run(told())
+
+
+def test_who_is_erased_does_not_come_back_with_a_delivery_in_flight(redis, tmp_path, monkeypatch):
+    """The entry has been read from the spool and is on its way: erasing waits for it, and then it is erased too."""
+
+    async def told() -> None:
+        spool = Spool(tmp_path / "spool", NOW_MS)
+        async with store_of(redis) as store:
+            await spool.add_events([complaint("one")])
+            on_its_way, arrive, append = asyncio.Event(), asyncio.Event(), store.append
+
+            async def held_up(events: list[Activity]) -> None:
+                on_its_way.set()
+                await arrive.wait()
+                await append(events)
+
+            monkeypatch.setattr(store, "append", held_up)
+            delivery = asyncio.create_task(spool.deliver(store))
+            await on_its_way.wait()
+            erasing = asyncio.create_task(forget("one", tmp_path, store, NOW_MS))
+            early, _ = await asyncio.wait({erasing}, timeout=0.3)  # what it takes when nothing holds it
+            arrive.set()
+            await asyncio.gather(delivery, erasing)
+            assert (await store.read("one", NOW_MS)).thread == ()
+            assert not early
         spool.close()
 
     asyncio.run(told())
