@@ -20,7 +20,9 @@ import orjson
 from nba.errors import JournalError
 
 SUFFIX = ".jsonl"
-DELIVERY_LOCK = "delivery.lock"  # in the folder of the spools: shared by deliveries, held alone by who erases a customer
+DELIVERY_LOCK = (
+    "delivery.lock"  # in the folder of the spools: shared by deliveries, held alone by who erases a customer
+)
 _CHUNK = 1 << 16
 
 
