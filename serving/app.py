@@ -234,7 +234,7 @@ def _add_customers(app: FastAPI) -> None:
         file = "being rewritten" if own else "not ours"
         receipt = await forget(customer_id, settings.state_dir, store, service.clock(), redis_file=file)
         if own:
-            service.rewrite_file(store)
+            await service.rewrite_file(store)
         return _json(receipt)
 
 

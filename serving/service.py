@@ -11,11 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from features.embedded import EmbeddedRedis
 from features.store import Store
@@ -27,6 +28,7 @@ from serving.metrics import Metrics
 from serving.outcomes import Outcomes
 from serving.questions import Questions
 from serving.recommend import Recommender
+from serving.rewriting import DueRewrite
 from serving.segment import segments
 from serving.spool import Spool
 from serving.stream import Listeners
@@ -58,6 +60,7 @@ class Service:
     workers: Workers
     listeners: Listeners
     questions: Questions
+    rewriting: DueRewrite
     retired: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -82,9 +85,17 @@ class Service:
             found["model"] = "none promoted: base rates stand in; run `nba train` and `nba models promote`"
         return found
 
-    def rewrite_file(self, store: Store) -> None:
-        """Have the engine's own Redis rewrite its append-only file, beside the calls."""
-        task = asyncio.create_task(_rewrite_file(store))
+    async def rewrite_file(self, store: Store) -> None:
+        """Have the engine's own Redis rewrite its append-only file, beside the calls. It is noted when this returns."""
+        self._beside(self.rewriting.carry_out(store, await asyncio.to_thread(self.rewriting.ask)))
+
+    def finish_rewrite(self) -> None:
+        """Do what an erasure asked for just before the last stop."""
+        if word := self.rewriting.standing:
+            self._beside(self.rewriting.carry_out(self.recommender.engine.store, word))
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self.retired.add(task)
         task.add_done_callback(self.retired.discard)
 
@@ -117,7 +128,7 @@ class Service:
         old, self.recommender.engine = self.recommender.engine, engine
         self.metrics.reloads.labels("done").inc()
         self.metrics.version(engine.model, engine.config.fingerprint)
-        self.retired.add(asyncio.create_task(_retire(old.store)))
+        self._beside(_retire(old.store))
 
     async def _others_until(self, name: str) -> list[int]:
         """Wait for the other workers; the process ids of those that have not reloaded in time."""
@@ -160,9 +171,11 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         stack.callback(workers.close)
         service = Service(
             settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners,
-            Questions(journal.folders.live),
+            Questions(journal.folders.live), DueRewrite(settings.state_dir),
         )  # fmt: skip
         stack.push_async_callback(_stop_all, service.retired)
+        if settings.redis_url is None:
+            service.finish_rewrite()
         metrics.version(engine.model, engine.config.fingerprint)
         stack.push_async_callback(_stop, asyncio.create_task(_keep_house(service)))
         stack.push_async_callback(_stop, asyncio.create_task(_follow(service)))
@@ -237,14 +250,6 @@ async def _follow(service: Service) -> None:
         except NbaError as error:
             refused = name
             log.error("a reload that another worker did was refused here", extra={"error": str(error)})
-
-
-async def _rewrite_file(store: Store) -> None:
-    try:
-        await store.rewrite_file()
-    except StoreError as error:
-        log.error("erased values stay in Redis's append-only file until it is rewritten: send BGREWRITEAOF",
-                  extra={"error": str(error)})  # fmt: skip
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

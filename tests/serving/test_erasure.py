@@ -8,6 +8,9 @@ import sys
 
 from redis import Redis
 
+from features.embedded import EmbeddedRedis
+from serving.rewriting import DueRewrite
+
 
 def holds(folder, word: str) -> bool:
     """Whether a file below says the word."""
@@ -22,6 +25,28 @@ def test_an_erased_customer_leaves_the_append_only_file(start, tmp_path, eventua
     for name in names:
         assert service.http.delete(f"/v1/customers/{name}").json()["redis_file"] == "being rewritten"
     eventually(lambda: not holds(tmp_path / "redis", "Unmistakable"))
+
+
+def test_a_rewrite_that_a_stop_cut_off_is_done_at_the_next_start(start, tmp_path, eventually):
+    """The receipt promised it. Erased and noted, and then stopped before it was done: the next service does it."""
+    before = EmbeddedRedis(tmp_path)
+    with Redis.from_url(before.start()) as client:
+        client.set("customer", "Unmistakable")
+        client.delete("customer")
+    DueRewrite(tmp_path).ask()
+    before.stop()
+    assert holds(tmp_path / "redis", "Unmistakable")
+    start()
+    eventually(lambda: not holds(tmp_path / "redis", "Unmistakable"))
+    eventually(lambda: DueRewrite(tmp_path).standing is None)
+
+
+def test_a_note_is_taken_away_by_the_last_who_asked(start, tmp_path, eventually):
+    """Two erasures at once share a rewrite; the note stays until the later one is covered too."""
+    service = start()
+    for _ in range(2):
+        assert service.http.delete(f"/v1/customers/{service.customer()}").status_code == 200
+    eventually(lambda: DueRewrite(tmp_path).standing is None)
 
 
 def test_nba_forget_returns_when_the_file_is_rewritten(start, tmp_path, config_folder, eventually):
