@@ -84,7 +84,7 @@ def read_batches(file: Path, columns: Sequence[str], required: Sequence[str]) ->
     Raises DataError: the file cannot be read, or its columns are wrong. JSON Lines are checked row by row instead.
     """
     try:
-        for batch in _READERS[str(_kind(file))](file, columns):
+        for batch in _READERS[str(_kind(file))](file, columns, required):
             if batch.table is not None:
                 _check_columns(file, batch.table.schema, columns, required)
             yield batch
@@ -111,7 +111,7 @@ def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str], requir
             raise DataError(f"{file}: column 'at' has no time zone: write it as a timestamp with the zone UTC")
 
 
-def _parquet(file: Path, _: Sequence[str]) -> Iterator[Batch]:
+def _parquet(file: Path, _: Sequence[str], __: Sequence[str]) -> Iterator[Batch]:
     with pq.ParquetFile(file) as source:
         total, seen = source.metadata.num_rows, 0
         for table in source.iter_batches(BATCH_ROWS):
@@ -120,12 +120,13 @@ def _parquet(file: Path, _: Sequence[str]) -> Iterator[Batch]:
             yield Batch(lines, seen, seen / max(total, 1), table)
 
 
-def _csv(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
+def _csv(file: Path, columns: Sequence[str], required: Sequence[str]) -> Iterator[Batch]:
     skipped: list[_Skipped] = []
 
     def note(row: pa_csv.InvalidRow) -> str:
         reason = f"has {row.actual_columns} columns, the header has {row.expected_columns}"
-        skipped.append(_Skipped(row.number, reason, (row.text or "").count("\n")))
+        breaks = (row.text or "").count("\n")
+        skipped.append(_Skipped(row.number, reason + (f"; {_unclosed(breaks)}" if breaks else ""), breaks))
         return "skip"
 
     with _opened(file) as (raw, content):
@@ -145,7 +146,7 @@ def _csv(file: Path, columns: Sequence[str]) -> Iterator[Batch]:
         places, size = _Places(1 + blank), max(file.stat().st_size, 1)
         for table in reader:
             lines, bad = places.of(table, skipped)
-            rows, lines, foreign = _proper(table, lines, marked=source.found)
+            rows, lines, foreign = _proper(table, lines, required, marked=source.found)
             done = min(raw.tell() / size, 1.0)
             yield Batch(lines, places.seen, done, rows, unreadable=sorted([*bad, *foreign], key=lambda b: b.line))
         _, bad = places.of(None, skipped)
@@ -218,16 +219,35 @@ def _breaks(table: pa.RecordBatch | None) -> NDArray[np.int64]:
 
 
 def _proper(
-    table: pa.RecordBatch, lines: Sequence[int], *, marked: bool
+    table: pa.RecordBatch, lines: Sequence[int], required: Sequence[str], *, marked: bool
 ) -> tuple[pa.RecordBatch, Sequence[int], list[Unreadable]]:
-    """The rows that say something and are UTF-8, and their lines; what is not UTF-8 with its line and column."""
-    wrong = {i: name for name in table.schema.names for i in _marked(table.column(name))} if marked else {}
+    """The rows that say something and are UTF-8, and their lines; what is not, or swallows lines, with its line and column."""
+    wrong = _swallowing(table, required)
+    if marked:
+        wrong |= {
+            i: f"{n}: is not UTF-8: save the file as UTF-8" for n in table.schema.names for i in _marked(table[n])
+        }
     left_out = {*wrong, *_blank(table)}
     if not left_out:
         return table, lines, []
     good = [i for i in range(table.num_rows) if i not in left_out]
-    foreign = [Unreadable(lines[i], f"{wrong[i]}: is not UTF-8: save the file as UTF-8") for i in sorted(wrong)]
-    return table.take(pa.array(good, pa.int64())), [lines[i] for i in good], foreign
+    bad = [Unreadable(lines[i], wrong[i]) for i in sorted(wrong)]
+    return table.take(pa.array(good, pa.int64())), [lines[i] for i in good], bad
+
+
+def _swallowing(table: pa.RecordBatch, required: Sequence[str]) -> dict[int, str]:
+    """Rows with a line break in an id, a moment or a name: a quote was not closed, and the lines up to the next are in it."""
+    found: dict[int, str] = {}
+    for name in table.schema.names:
+        if name in required:
+            breaks = pc.fill_null(pc.count_substring(table[name], "\n"), 0).to_numpy(zero_copy_only=False)
+            found |= {i: f"{name}: {_unclosed(int(breaks[i]))}" for i in np.flatnonzero(breaks).tolist()}
+    return found
+
+
+def _unclosed(breaks: int) -> str:
+    lines = "1 more line" if breaks == 1 else f"{breaks:,} more lines"
+    return f"a quote that opens here runs over {lines}, which were not read: close it, and ingest again"
 
 
 def _marked(column: pa.Array) -> list[int]:
@@ -244,7 +264,7 @@ def _blank(table: pa.RecordBatch) -> list[int]:
     return found
 
 
-def _jsonl(file: Path, _: Sequence[str]) -> Iterator[Batch]:
+def _jsonl(file: Path, _: Sequence[str], __: Sequence[str]) -> Iterator[Batch]:
     with _opened(file) as (raw, source):
         seen, size = 0, max(file.stat().st_size, 1)
         lines, rows, bad = [], [], []
@@ -293,7 +313,7 @@ def _opened(file: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             yield raw, raw
 
 
-_READERS: dict[str, Callable[[Path, Sequence[str]], Iterator[Batch]]] = {
+_READERS: dict[str, Callable[[Path, Sequence[str], Sequence[str]], Iterator[Batch]]] = {
     "parquet": _parquet,
     "csv": _csv,
     "jsonl": _jsonl,

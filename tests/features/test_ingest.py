@@ -187,6 +187,18 @@ def test_lines_are_told_as_an_editor_counts_them(load, kit, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_quote_that_is_not_closed_says_which_lines_it_swallowed(load, tmp_path):
+    """A value that should be an id runs on to the next quote: those lines are told, and what follows is read."""
+    start = "event_id,customer_id,at,channel,type,text\n"
+    row = "e{0},{1},2026-09-01T10:00:00Z,web,spent,{2}\n"
+    cells = [("c-1", "x"), ('"c-2', "x"), ("c-3", "x"), ("c-4", '"y"'), ("c-5", "x")]
+    (tmp_path / "a.csv").write_text(start + "".join(row.format(i, *cell) for i, cell in enumerate(cells)))
+    report = load(tmp_path / "a.csv")
+    [(line, reason)] = refused(report)
+    assert (line, report.accepted) == (3, 2)
+    assert "a quote that opens here runs over 2 more lines, which were not read: close it" in reason
+
+
 def test_a_row_with_two_faults_is_refused_alone_too(load, kit, tmp_path):
     """In another encoding and with a column too many, and a character cut in two by the reader's blocks harms nobody."""
     rows = [row | {"text": "\u00fc" * 1001} for row in rows_of(kit, 3000)]
