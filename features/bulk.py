@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from features import thread
 from features.activity import FIELDS, MAX_ID_BYTES, MAX_SUBJECT, parse_event
-from features.files import Batch, Unreadable
+from features.batches import Batch, Unreadable
 from features.packing import EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
 from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS

@@ -17,8 +17,9 @@ import orjson
 
 from features import refused as refusals
 from features.activity import FIELDS, identifier
+from features.batches import Batch, Unreadable
 from features.bulk import pack_batch
-from features.files import Batch, Unreadable, expand, read_batches
+from features.files import expand, read_batches
 from features.spec import FeatureSpec
 from features.store import Packed, Store
 from nba.errors import InputError

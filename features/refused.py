@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from features.files import Unreadable
+from features.batches import Unreadable
 from nba.errors import DataError
 
 _FIELDS = {"file", "line", "reason"}

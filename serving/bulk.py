@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from features import refused as refusals
-from features.files import Unreadable, expand, read_batches
+from features.batches import Unreadable
+from features.files import expand, read_batches
 from features.store import Store
 from nba.clock import format_at
 from nba.errors import InputError, NotFoundError, RefusedError

@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from features import csv_rows
 from features import files as files_module
 from features.ingest import ingest
 from features.keys import customer_keys
@@ -205,7 +206,7 @@ def test_a_row_with_two_faults_is_refused_alone_too(load, kit, tmp_path):
     lines = write(rows, tmp_path / "a.csv").read_bytes().splitlines(keepends=True)
     lines[1500] = "M\u00fcller,too,much,of,it,all,in,all,here,x\n".encode("latin-1")
     (tmp_path / "a.csv").write_bytes(b"".join(lines))
-    assert (tmp_path / "a.csv").stat().st_size > 2 * files_module.CSV_BLOCK_BYTES
+    assert (tmp_path / "a.csv").stat().st_size > 2 * csv_rows.BLOCK_BYTES
     report = load(tmp_path / "a.csv")
     assert (report.accepted, report.rejected) == (2999, 1)
     assert [(line, reason.partition(" ")[0]) for line, reason in refused(report)] == [(1501, "has")]

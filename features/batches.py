@@ -1,0 +1,48 @@
+"""Rows of a file on their way in: a batch of them, what is unreadable, and the file they come from."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that is no row: its line and why."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows of a file. `lines[i]`: where row i stands, from 1. `table` where the file has columns, else `rows`.
+
+    `seen`: how many rows of the file are behind, this batch and what is unreadable in it included; `done`: the share of the
+    file that is read, 0 … 1.
+    """
+
+    lines: Sequence[int]
+    seen: int
+    done: float
+    table: pa.RecordBatch | None = None
+    rows: Sequence[dict[str, Any]] = ()
+    unreadable: Sequence[Unreadable] = ()
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """The file itself, whose position tells how far it is read, and its content."""
+    with file.open("rb") as raw:
+        if file.suffix == ".gz":
+            with gzip.GzipFile(fileobj=raw) as content:
+                yield raw, io.BufferedReader(content, 1 << 20)
+        else:
+            yield raw, raw
