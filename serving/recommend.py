@@ -149,7 +149,7 @@ class Recommender:
         """
         policy = engine.config.policy
         assignment = assign(policy, asked.customer_id, asked.agent.group if asked.agent else None)
-        if asked.interaction_id is None or not _assigns(policy):
+        if asked.interaction_id is None or asked.at is not None or not _assigns(policy):  # a back-test leaves no mark
             return engine.arms.variant(assignment), []
         name = "" if assignment is None else f"{assignment.experiment}/{assignment.arm}"
         try:

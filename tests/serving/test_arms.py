@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from redis import Redis
 
+from features.keys import pins_key
+from nba.clock import format_at, system_now_ms
 from nba.load import load_config
 from serving.replay import replay
 
@@ -66,3 +69,15 @@ def test_the_pins_are_forgotten_with_the_customer(start, folder: Path) -> None:
     nba.recommend(customer, interaction_id="call-1", agent={"id": "a", "group": "north"})
     assert nba.http.delete(f"/v1/customers/{customer}").status_code in (200, 204)
     assert nba.http.get(f"/v1/customers/{customer}").status_code == 404
+
+
+def test_a_question_about_the_past_pins_nothing(start, folder: Path, redis) -> None:
+    """A back-test of a call that runs leaves the call where it is: its first real question decides."""
+    nba = start(config=str(folder), redis_url=redis.url)
+    customer = nba.customer()
+    past = format_at(system_now_ms() - 86_400_000)
+    nba.recommend(customer, interaction_id="call-1", agent={"id": "a", "group": "north"}, at=past)
+    with Redis.from_url(redis.url) as client:
+        assert not client.exists(pins_key(customer))
+        nba.recommend(customer, interaction_id="call-1", agent={"id": "a", "group": "north"})
+        assert client.hlen(pins_key(customer)) == 1
