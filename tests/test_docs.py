@@ -45,6 +45,11 @@ def test_every_figure_of_a_benchmark_is_in_a_result_file() -> None:
     assert all(goal["met"] for goal in found["goals"])
 
 
+def test_the_commands_of_the_readme_do_not_age() -> None:
+    """They name no date of their own: whoever types them in next year still gets a sentence about the last whole month."""
+    assert [block for block in blocks("bash") if re.search(r"\b20\d\d-\d\d", block)] == []
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl to run the README's commands with")
 def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     """Typed in as they stand, against a running service, they end in a sentence for Ms. Adler."""
