@@ -74,7 +74,12 @@ BAD = {
     "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 2, "none yet"),
     "a rollback without history": (["models", "rollback"], 1, "no earlier champion"),
     "a host without keys": (["serve", "--host", "0.0.0.0", "--port", "0"], 1, "NBA_API_KEYS"),  # noqa: S104
-    "a scope that is not known": (["key", "recomend"], 2, "unknown scope"),
+    "a scope that is not known": (["key", "recomend"], 2, "recomend: unknown scope: use admin, recommend, write"),
+    "a day that is none": (
+        ["train", "--decisions", ".", "--valid-from", "2026-13-01"],
+        2,
+        "--valid-from 2026-13-01: is no day: write it like 2026-11-22",
+    ),
     "a log that is not known": (["serve", "--log", "xml"], 2, "NBA_LOG"),
     "a verb that is not known": (["recomend"], 2, "No such command"),
     "a budget that is no number": (["serve", "--budget-ms", "soon"], 2, "budget-ms"),
@@ -88,6 +93,16 @@ def test_bad_input_ends_with_its_status_and_the_way_out(case: str, tmp_path: Pat
     done = nba(*arguments, folder=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert words in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train"], ["ingest"], ["models", "show"], ["demo", "--port", "many"], ["key", "--n"]]
+)
+def test_a_wrong_call_is_one_json_document_too(arguments: list[str], tmp_path: Path) -> None:
+    """A program that asked for JSON gets JSON, whatever was wrong, and a 2."""
+    done = nba(*arguments, "--json", folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stdout)["problems"][0].endswith(": see --help")
 
 
 def test_a_setting_that_is_wrong_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
