@@ -180,7 +180,12 @@ def template_problems(text: str, known: Iterable[str], locale: str) -> Iterator[
     try:
         parts = parse_template(text)
     except ValueError as error:
-        yield f"template {text[:60]!r}: {error}"
+        cure = (
+            ""
+            if "write" in str(error)
+            else ": close each brace that is opened, and write {{ and }} for braces to be said"
+        )
+        yield f"template {text[:60]!r}: {error}{cure}"
         return
     known = set(known)
     for part in parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from functools import lru_cache
 
 from nba.errors import InputError
@@ -47,6 +47,11 @@ def format_at(at_ms: int) -> str:
 def day_of(at_ms: int) -> str:
     """The UTC day of a moment as 2026-11-22."""
     return _written(at_ms // DAY_MS)
+
+
+def day_in(at_ms: int, zone: tzinfo) -> str:
+    """The day of a moment in a time zone as 2026-11-22."""
+    return datetime.fromtimestamp(at_ms / 1000, zone).date().isoformat()
 
 
 @lru_cache(maxsize=4096)
