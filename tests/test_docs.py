@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nba.config.shapes import Strict
 from nba.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,24 @@ def test_the_settings_are_the_settings() -> None:
     told = {name.lower(): default for name, default in rows}
     real = {name: "" if field.default is None else str(field.default) for name, field in Settings.model_fields.items()}
     assert {n: d.rstrip("0").rstrip(".") if "." in d else d for n, d in real.items()} == told
+
+
+def test_every_field_of_a_config_is_told() -> None:
+    """docs/config.md leaves none out: whoever writes a folder of their own has no other list."""
+    told = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    shapes = [shape for shape in Strict.__subclasses__() if shape.__module__.startswith("nba.config.")]
+    fields = {field.alias or name for shape in shapes for name, field in shape.model_fields.items()} - {"texts"}
+    assert len(fields) > 60
+    assert [name for name in sorted(fields) if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", told)] == []
+
+
+def test_the_other_documents_are_linked_and_name_what_is_there() -> None:
+    """Every page under docs/ is reached from the README, and the help names only files that are in the repository."""
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        assert f"](docs/{page.name})" in README
+    help_ = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "nba" / "cli").glob("*.py"))
+    named = re.findall(r"docs/[\w-]+\.md", help_)
+    assert named and all((ROOT / name).is_file() for name in named) and "contract, section" not in help_
 
 
 def test_every_file_it_names_is_there() -> None:

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 evaluate = typer.Typer(
     help="Does it help? From logged calls (ope), from an experiment (ab, power), as a report.", no_args_is_help=True
 )
-Decisions = Annotated[
-    Path, typer.Option(help="Parquet file or folder of the decision log (docs: contract, section 5).")
-]
+Decisions = Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")]
 Window = Annotated[float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")]
 MOST_DAYS = 36_500
 Seed = Annotated[int, typer.Option(min=0, help="Same data and seed: same intervals.")]

@@ -30,9 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    decisions: Annotated[
-        Path, typer.Option(help="Parquet file or folder of the decision log (docs: contract, section 5).")
-    ],
+    decisions: Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")],
     delayed: Annotated[
         Path | None, typer.Option(help="Parquet of churned and stayed customers (default: beside the decisions).")
     ] = None,
