@@ -56,6 +56,20 @@ def test_check_names_the_line_and_ends_with_one(tmp_path: Path) -> None:
     assert machine.returncode == 1 and json.loads(machine.stdout)["problems"]
 
 
+def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
+    """Two activities that share a code of the log are found before the service starts."""
+    assert nba("init", "shop", folder=tmp_path).returncode == 0
+    features = tmp_path / "shop" / "features.yaml"
+    text = features.read_text(encoding="utf-8")
+    features.write_text(
+        text.replace("activities:", "activities:\n  event_58: {}\n  event_326: {}\n#", 1), encoding="utf-8"
+    )
+    done = nba("check", "--config", "shop", folder=tmp_path)
+    assert (done.returncode, "share the code" in done.stderr, "Traceback" in done.stderr) == (1, True, False), (
+        done.stderr
+    )
+
+
 def test_a_key_that_is_made_opens_by_its_digest(tmp_path: Path) -> None:
     """What goes into the environment lets the key in with its scopes, and does not hold it."""
     from serving.auth import Keys
