@@ -109,6 +109,26 @@ def test_bad_input_ends_with_its_status_and_the_way_out(case: str, tmp_path: Pat
     assert words in " ".join(done.stderr.split())
 
 
+@pytest.mark.parametrize("verb", [["forget", "c-1"], ["ingest", "--kind", "customers", "c.jsonl"]])
+def test_a_state_folder_that_is_none_is_named(verb: list[str], tmp_path: Path) -> None:
+    """A file in its place: its path and a 2, as a document where one was asked for."""
+    (tmp_path / "taken").touch()
+    (tmp_path / "c.jsonl").write_text('{"customer_id": "c-1"}\n')
+    done = nba(*verb, "--state-dir", "taken", "--json", folder=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "taken" in json.loads(done.stdout)["problems"][0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
+def test_a_full_disk_under_stdout_is_said(tmp_path: Path) -> None:
+    """A 1 and a line on stderr, so that no script takes an empty file for an answer."""
+    with Path("/dev/full").open("w") as full:
+        command = [str(NBA), "check", "--json"]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "could not be written" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [["train"], ["ingest"], ["models", "show"], ["demo", "--port", "many"], ["key", "--n"]]
 )

@@ -45,4 +45,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:  # stdout itself, on a full disk: nothing more goes there
+            sys.exit(f"{error.strerror or error}: the output could not be written")
+        fail(
+            InputError(f"{error.filename}: {error.strerror}: give a place that can be read and written"),
+            as_json=as_json,
+        )
     sys.exit(status)
