@@ -302,8 +302,13 @@ def _type_problem(rule: Rule, names: _Names, formula: bool) -> str | None:
     try:
         result = rule.evaluate(values)
     except RuleError as error:
-        if "overload" in str(error) or "Unsupported operation" in str(error):
+        said = str(error)
+        if "overload" in said or "Unsupported operation" in said:
             return f"{rule.text!r} mixes types: compare text with text and numbers with numbers"
+        if "no value for" in said:  # every name has one here, so it is a function that does not take what it is given
+            return f"{rule.text!r} gives a function what it does not take: text for text, a list for size"
+        if "valid regex" in said or not rule.reads:
+            return f"{rule.text!r} holds for nobody, it cannot be evaluated: mend the pattern or the constants"
         return None
     if formula and (isinstance(result, bool) or not isinstance(result, (int, float))):
         return f"{rule.text!r} gives {result!r}: a formula has to give a number"
