@@ -93,7 +93,14 @@ class CaseMaker:
             candidates=make_candidates(self._rules, values, profile),
             own=own,
             locale=self._locale(request.locale, profile.get("locale")),
-            call=Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month),
+            call=Call(
+                request.now_ms,
+                request.interaction_id,
+                context,
+                request.agent_group,
+                request.max_cost_month,
+                self._config.features.zone,
+            ),
         )
 
     def shortlist(self, of: Priced) -> Case:

@@ -14,7 +14,7 @@ from nba.config import Config, Offer, Say
 from nba.domain import SALES_KINDS
 from nba.experiments import arm_configs
 from nba.lines import Document, Path_
-from nba.phrase import parse_template
+from nba.phrase import addresses, parse_template
 from nba.rules import references
 from nba.wording import known_currency
 
@@ -28,6 +28,7 @@ def warnings(config: Config, documents: Mapping[str, Document]) -> list[str]:
     """What is allowed in a sound config, and could mislead a customer or surprise an author."""
     catalog, policy = documents["catalog"], documents["policy"]
     found = [f"{catalog.place(path)}: {said}" for path, said in _of_the_catalog(config)]
+    found += [f"{documents['features'].place(path)}: {said}" for path, said in _of_the_plan(config)]
     found += _unverified(config, catalog, policy)
     mine = list(_of_a_policy(config, documents))
     found += [f"{policy.place(path)}: {said}" for path, said in mine]
@@ -47,6 +48,37 @@ def _of_the_catalog(config: Config) -> Iterator[Caution]:
                 yield path, f"{said}: it will stay unsaid where there is no saving"
             if missing := sorted(set(config.policy.locales) - say.texts.keys()):
                 yield path, f"{offer.id}: say {number + 1} has no text in {', '.join(missing)}: add one"
+            for locale, text in say.texts.items():
+                yield from (((*path, locale), said) for said in _signs(offer, text))
+
+
+_SIGN_BEFORE = re.compile(r"([€$£¥]|\b[A-Z]{3})\s*$")
+_SIGN_AFTER = re.compile(r"^\s*([€$£¥]|[A-Z]{3}\b)")
+_SPEAKS_OF_THE_PLAN = frozenset({"saving_month", "saving_year", "own_cost_month", "own_title"})
+
+
+def _signs(offer: Offer, text: str) -> Iterator[str]:
+    """Money that stands beside a currency sign, and so is said with two."""
+    parts = parse_template(text)
+    literals = ["", *(part.literal for part in parts), ""]
+    for part, before, after in zip(parts, literals, literals[2:], strict=False):
+        found = _SIGN_BEFORE.search(before) or _SIGN_AFTER.search(after)
+        if part.spec == "money" and found and (found[1] in "€$£¥" or known_currency(found[1])):
+            yield f"{offer.id}: {{{part.name}}} brings its currency sign along: leave out the {found[1]!r} beside it"
+
+
+def _of_the_plan(config: Config) -> Iterator[Caution]:
+    """Rules and sentences about the own plan, where no profile can name one."""
+    if config.features.profile_types.get("plan") in ("category", "text"):
+        return
+    for offer in config.catalog.offers:
+        rules = " ".join([offer.eligible, offer.covers or "", offer.cost_month or "", *(say.when for say in offer.say)])
+        read = {name if scope == "" else scope for scope, name in references(rules)}
+        read |= {name for say in offer.say for name in _named(say)}
+        if about := sorted(read & {"own", *_SPEAKS_OF_THE_PLAN}):
+            said = f"profile has no `plan: category`, so nobody has a plan of their own and {about[0]} (of {offer.id}"
+            yield ("profile",), f"{said}, say) is never known: declare it, with the id of an offer as its value"
+            return
 
 
 def _named(say: Say) -> set[str]:
@@ -122,12 +154,24 @@ def _windows(config: Config, offer: Offer, say: Say) -> set[str]:
 def _of_a_policy(config: Config, documents: Mapping[str, Document]) -> Iterator[Caution]:
     yield from _service_first(config)
     yield from _slips(config, documents)
+    yield from _nameless(config)
     consent = config.policy.consent
     customers = {"vulnerable_kinds": "are marked vulnerable", "no_marketing_kinds": "have refused marketing"}
     for field, who in customers.items():
         for index, kind in enumerate(getattr(consent, field)):
             if kind in SALES_KINDS:
                 yield ("consent", field, index), f"consent.{field}: {kind} is sold to customers who {who}: leave it out"
+
+
+def _nameless(config: Config) -> Iterator[Caution]:
+    """Openings that do not begin as every sentence to somebody known should."""
+    policy = config.policy
+    texts: list[tuple[Path_, str]] = [(("opening", locale), text) for locale, text in policy.opening.items()]
+    texts += [(("opening_for", k, loc), t) for k, given in policy.opening_for.items() for loc, t in given.items()]
+    for path, text in texts:
+        if not addresses(text):
+            said = f"{'.'.join(map(str, path))} does not begin with a name and a comma, so nobody is addressed by name"
+            yield path, f"{said}: begin with `{{salutation}} {{family_name}}, `"
 
 
 def _service_first(config: Config) -> Iterator[Caution]:

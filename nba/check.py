@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from pydantic import ValidationError
 from nba.candidates import PAIR_COLUMNS, offer_columns, offer_constants
 from nba.clock import DAY_MS
 from nba.comparisons import mismatch
-from nba.config import Config, Feature, Offer
+from nba.complaints import suggestion_for
+from nba.config import Config, Feature, Offer, Window
 from nba.domain import Column
 from nba.errors import RuleError
 from nba.experiments import HOLDOUT, arm_configs
@@ -67,12 +67,6 @@ def _type_of(value: Value) -> str:
     return "boolean" if isinstance(value, bool) else "category" if isinstance(value, str) else "number"
 
 
-def suggestion_for(name: str, known: Iterable[str]) -> str:
-    """`: did you mean x?` or a short list of what there is."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else "known: " + (", ".join(sorted(known)[:12]) or "none")
-
-
 # features.yaml
 
 
@@ -93,12 +87,20 @@ def _feature_problems(config: Config, document: Document, names: _Names) -> Iter
             yield f"{place}: {feature.name}: is a word of the rules or the templates: rename the feature"
         if feature.of is not None and feature.of not in settings.activities:
             yield f"{place}: {feature.name}: unknown activity {feature.of!r}: {suggestion_for(feature.of, settings.activities)}"
-        span_ms = feature.window.span_ms if feature.window else None
-        if span_ms is not None and span_ms > settings.retention_days * DAY_MS:
+        if feature.window and _looks_back_ms(feature, feature.window) > settings.retention_days * DAY_MS:
             yield f"{place}: {feature.name}: looks back further than activity is kept: raise retention_days or shorten it"
         if feature.derived is not None:
             yield from _rule_problems(feature.derived, {}, names, f"{place}: {feature.name}", derived=True)
     yield from _cycles(settings.features, document)
+
+
+def _looks_back_ms(feature: Feature, window: Window) -> int:
+    """How far back, at most, the oldest event lies that counts."""
+    if window.span_ms is None:
+        return (
+            int(((window.months_back or 0) + 1) * 365.2425 / 12) + 2
+        ) * DAY_MS  # exact to a day for any run of months
+    return window.span_ms * (2 if feature.take == "trend" else 1)
 
 
 def _thread_problems(config: Config, document: Document) -> Iterator[str]:
@@ -178,7 +180,12 @@ def template_problems(text: str, known: Iterable[str], locale: str) -> Iterator[
     try:
         parts = parse_template(text)
     except ValueError as error:
-        yield f"template {text[:60]!r}: {error}"
+        cure = (
+            ""
+            if "write" in str(error)
+            else ": close each brace that is opened, and write {{ and }} for braces to be said"
+        )
+        yield f"template {text[:60]!r}: {error}{cure}"
         return
     known = set(known)
     for part in parts:
@@ -295,8 +302,13 @@ def _type_problem(rule: Rule, names: _Names, formula: bool) -> str | None:
     try:
         result = rule.evaluate(values)
     except RuleError as error:
-        if "overload" in str(error) or "Unsupported operation" in str(error):
+        said = str(error)
+        if "overload" in said or "Unsupported operation" in said:
             return f"{rule.text!r} mixes types: compare text with text and numbers with numbers"
+        if "no value for" in said:  # every name has one here, so it is a function that does not take what it is given
+            return f"{rule.text!r} gives a function what it does not take: text for text, a list for size"
+        if "valid regex" in said or not rule.reads:
+            return f"{rule.text!r} holds for nobody, it cannot be evaluated: mend the pattern or the constants"
         return None
     if formula and (isinstance(result, bool) or not isinstance(result, (int, float))):
         return f"{rule.text!r} gives {result!r}: a formula has to give a number"

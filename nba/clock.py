@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 from functools import lru_cache
 
 from nba.errors import InputError
@@ -29,6 +29,14 @@ def parse_at(text: str, pointer: str = "") -> int:
     return round(moment.timestamp() * 1000)
 
 
+def parse_day(text: str, option: str) -> int:
+    """A day of the command line (2026-11-22: its beginning in UTC), or a moment of it. Raises InputError naming the option."""
+    try:
+        return parse_at(text if "T" in text else f"{text}T00:00:00Z")
+    except InputError as error:
+        raise InputError(f"{option} {text}: is no day: write it like 2026-11-22") from error
+
+
 def format_at(at_ms: int) -> str:
     """Milliseconds to RFC 3339 in UTC with three decimals: 2026-11-22T10:00:00.000Z."""
     day, of_day = divmod(at_ms, DAY_MS)
@@ -39,6 +47,11 @@ def format_at(at_ms: int) -> str:
 def day_of(at_ms: int) -> str:
     """The UTC day of a moment as 2026-11-22."""
     return _written(at_ms // DAY_MS)
+
+
+def day_in(at_ms: int, zone: tzinfo) -> str:
+    """The day of a moment in a time zone as 2026-11-22."""
+    return datetime.fromtimestamp(at_ms / 1000, zone).date().isoformat()
 
 
 @lru_cache(maxsize=4096)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 
 from nba.candidates import Candidate, CatalogRules, OfferRules, Withheld
-from nba.clock import DAY_MS, HOUR_MS, day_of
+from nba.clock import DAY_MS, HOUR_MS, day_in
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
@@ -27,13 +28,17 @@ COUNTED = frozenset({"shown", "spoken", "accepted", "declined", "later"})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What the funnel has to know of this call: who asks, in which interaction, with which context and limits."""
+    """What the funnel has to know of this call: who asks, in which interaction, with which context and limits.
+
+    `zone`: whose days the reasons name.
+    """
 
     now_ms: int
     interaction_id: str | None
     context: Mapping[str, Value]
     agent_group: str | None
     max_cost_month: float | None
+    zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,7 @@ def sales_wait(policy: Policy, customer: Customer, call: Call) -> str | None:
     oldest = call.now_ms - rule.issue_valid_days * DAY_MS
     for issue in customer.open_issues:
         if issue.since_ms > oldest:
-            return f"open issue: {issue.type} since {day_of(issue.since_ms)}"
+            return f"open issue: {issue.type} since {day_in(issue.since_ms, call.zone)}"
     resolved_ms = (
         customer.closed_ms if customer.closed_in is not None and customer.closed_in == call.interaction_id else None
     )
@@ -249,9 +254,11 @@ class ContactHistory:
         for contact in contacts:
             age_ms = now - contact.at_ms
             if contact.outcome == "declined" and age_ms < limit.rest_after_decline_days * DAY_MS:
-                return f"declined on {day_of(contact.at_ms)}, rests {limit.rest_after_decline_days} days"
+                return (
+                    f"declined on {day_in(contact.at_ms, self._call.zone)}, rests {limit.rest_after_decline_days} days"
+                )
             if contact.outcome == "accepted" and age_ms < limit.per_days * DAY_MS:
-                return f"accepted on {day_of(contact.at_ms)}"
+                return f"accepted on {day_in(contact.at_ms, self._call.zone)}"
         return None
 
     def _used_up(self, limit: ContactLimit, contacts: list[Contact], what: str) -> str | None:

@@ -52,7 +52,7 @@ def read_document(file: Path) -> Document:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError([_syntax_problem(file.name, error)]) from error
+        raise ConfigError([_syntax_problem(file.name, error, text)]) from error
     lines: dict[Path_, int] = {}
     try:
         twice = [] if node is None else list(_walk(node, (), lines))
@@ -62,7 +62,9 @@ def read_document(file: Path) -> Document:
     if twice:
         raise ConfigError([f"{file.name}:{line}: key {key!r} stands here twice: remove one" for key, line in twice])
     if not isinstance(data, dict):
-        raise ConfigError([f"{file.name}:1: has to be a mapping (`name: value` lines), is {type(data).__name__}"])
+        what = "empty" if data is None else "a list" if isinstance(data, list) else "one value"
+        cure = "`nba init DIR` writes a folder to start from"
+        raise ConfigError([f"{file.name}:1: has to be a mapping (`name: value` lines), is {what}: {cure}"])
     return document
 
 
@@ -75,10 +77,10 @@ def _decoded(name: str, raw: bytes) -> str:
         raise ConfigError([f"{name}:{line}: {problem}"]) from error
 
 
-def _syntax_problem(name: str, error: Exception) -> str:
+def _syntax_problem(name: str, error: Exception, text: str) -> str:
     mark = getattr(error, "problem_mark", None)
-    line = mark.line + 1 if mark else 1
-    problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+    line = mark.line + 1 if mark else text.count("\n", 0, getattr(error, "position", 0)) + 1
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0] or type(error).__name__
     return f"{name}:{line}: not YAML: {problem}: mend the line, or compare with a folder written by `nba init`"
 
 

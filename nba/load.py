@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from nba.cautions import warnings
 from nba.check import check_config
+from nba.complaints import complaints
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 from nba.errors import ConfigError
 from nba.lines import Document, read_document
@@ -102,17 +103,5 @@ def _validated(model: type[BaseModel], document: Document) -> BaseModel:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        raise ConfigError([_problem(document, dict(e)) for e in error.errors()]) from error
-
-
-def _problem(document: Document, error: dict[str, Any]) -> str:
-    path = tuple(part for part in error["loc"] if part not in ("texts", "[key]"))
-    where = ".".join(str(part) for part in path)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        message = "is not known here: remove it, or look for a typing error"
-    elif error["type"] == "missing":
-        message = "is missing: add it"
-    elif error["type"] == "finite_number":
-        message = f"{error['input']} is no finite number: write one, or leave the field out"
-    return f"{document.place(path)}: {where}: {message}"
+        found = complaints(error, model)
+        raise ConfigError([f"{document.place(p)}: {'.'.join(map(str, p))}: {words}" for p, words in found]) from error

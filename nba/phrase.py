@@ -241,6 +241,11 @@ def _split_address(parts: tuple[Part, ...]) -> tuple[tuple[Part, ...], tuple[Par
     return (), parts
 
 
+def addresses(text: str) -> bool:
+    """Whether a sound opening begins with the name of whom it is said to."""
+    return bool(_split_address(parse_template(text))[0])
+
+
 def words_before_name(text: str) -> str:
     """What an opening says before the name; no sentence says it."""
     try:

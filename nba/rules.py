@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import math
 import re
@@ -145,14 +146,16 @@ class Rule:
         try:
             program = cel.compile(self.cel)
         except ValueError as error:
-            raise RuleError(f"not a CEL expression: {text!r}: {str(error).splitlines()[0]}") from error
+            raise RuleError(f"not a CEL expression: {text!r}: {_syntax(text, str(error))}") from error
         self._execute = program.execute
         self.always, self.never = text.strip() == "true", text.strip() == "false"
         self.variables = frozenset(name for name in program.variables() if not name.startswith(BOUND))
         unknown = self._unknown_names(program.functions(), renamed.values())
         if unknown:
+            close = difflib.get_close_matches(unknown[0], (*SCOPES, *SCALARS, *FUNCTIONS, "true", "false"), n=1)
+            near = f"did you mean {close[0]!r}? " if close else ""
             raise RuleError(
-                f"unknown name {unknown[0]!r} in {text!r}: rules see {', '.join(SCOPES)} (as scope.name), "
+                f"unknown name {unknown[0]!r} in {text!r}: {near}rules see {', '.join(SCOPES)} (as scope.name), "
                 f"{', '.join(SCALARS)} and the functions {', '.join(FUNCTIONS)}"
             )
 
@@ -238,6 +241,22 @@ class Block:
             except _FAILURES:
                 found += [rule.answer(values) for rule in part]
         return found
+
+
+_FOREIGN = (
+    (r"\b(and|AND)\b", "&&"), (r"\b(or|OR)\b", "||"), (r"\b(not|NOT)\b", "!"), ("<>", "!="), (r"(?<![=!<>])=(?!=)", "=="),
+)  # fmt: skip
+
+
+def _syntax(text: str, said: str) -> str:
+    """What the library says, without the rewritten rule and the tokens it would have liked; and what other languages write."""
+    said = re.sub(r"^.*?Syntax error: | expecting .*$", "", said.splitlines()[0])
+    unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "''", text)
+    foreign = [(found[0], cel) for pattern, cel in _FOREIGN if (found := re.search(pattern, unquoted))]
+    cure = ", ".join(f"{cel} for {word}" for word, cel in foreign)
+    return f"{said}: " + (
+        f"write {cure}" if cure else "see that brackets and quotes close and every operator has two sides"
+    )
 
 
 def _plain(error: Exception) -> str:

@@ -23,6 +23,7 @@ from nba.domain import Activity
 from nba.fields import typed
 from nba.settings import Settings
 from serving import lane, schemas
+from serving.apidocs import add_docs
 from serving.auth import Keys
 from serving.desk_routes import add_desk
 from serving.doors import RECOMMEND_PATH, Doors, Scope, added_headers
@@ -69,6 +70,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         version="1",
         description="The next best action for a customer service call.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         # The framework's own traces carry the path, and so the customer's id: ours are in traces.py.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
@@ -82,6 +84,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
     _add_customers(app)
     _add_operations(app, metrics)
     add_desk(app, settings, clock)
+    add_docs(app)
     traces.add_to(app)
     return app
 

@@ -89,7 +89,8 @@ def view(engine: Engine, customer: Customer, request: Request, left_s: float, no
     decision = engine.decider.decide(case, scores)
     policy = engine.config.policy
     context = {**_defaults(engine.config), **(request.context or {})}
-    call = Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month)
+    zone = engine.config.features.zone
+    call = Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month, zone)
     limits = policy.authority.groups.get(request.agent_group or "", policy.authority.default)
     return {
         "customer": _customer(engine.config, case),

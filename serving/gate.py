@@ -31,7 +31,9 @@ def origins_of(text: str | None) -> frozenset[str]:
     found = re.split(r"[\s,]+", (text or "").strip())
     for origin in filter(None, found):
         if not _ORIGIN.fullmatch(origin):
-            raise InputError(f"{origin!r} is no origin: write scheme and host, such as https://crm.example")
+            raise InputError(
+                f"NBA_WIDGET_ORIGINS: {origin!r} is no origin: write scheme and host, such as https://crm.example"
+            )
     return frozenset(filter(None, found))
 
 

@@ -56,6 +56,20 @@ def test_check_names_the_line_and_ends_with_one(tmp_path: Path) -> None:
     assert machine.returncode == 1 and json.loads(machine.stdout)["problems"]
 
 
+def test_check_refuses_what_serve_would_refuse(tmp_path: Path) -> None:
+    """Two activities that share a code of the log are found before the service starts."""
+    assert nba("init", "shop", folder=tmp_path).returncode == 0
+    features = tmp_path / "shop" / "features.yaml"
+    text = features.read_text(encoding="utf-8")
+    features.write_text(
+        text.replace("activities:", "activities:\n  event_58: {}\n  event_326: {}\n#", 1), encoding="utf-8"
+    )
+    done = nba("check", "--config", "shop", folder=tmp_path)
+    assert (done.returncode, "share the code" in done.stderr, "Traceback" in done.stderr) == (1, True, False), (
+        done.stderr
+    )
+
+
 def test_a_key_that_is_made_opens_by_its_digest(tmp_path: Path) -> None:
     """What goes into the environment lets the key in with its scopes, and does not hold it."""
     from serving.auth import Keys
@@ -74,7 +88,12 @@ BAD = {
     "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 2, "none yet"),
     "a rollback without history": (["models", "rollback"], 1, "no earlier champion"),
     "a host without keys": (["serve", "--host", "0.0.0.0", "--port", "0"], 1, "NBA_API_KEYS"),  # noqa: S104
-    "a scope that is not known": (["key", "recomend"], 2, "unknown scope"),
+    "a scope that is not known": (["key", "recomend"], 2, "recomend: unknown scope: use admin, recommend, write"),
+    "a day that is none": (
+        ["train", "--decisions", ".", "--valid-from", "2026-13-01"],
+        2,
+        "--valid-from 2026-13-01: is no day: write it like 2026-11-22",
+    ),
     "a log that is not known": (["serve", "--log", "xml"], 2, "NBA_LOG"),
     "a verb that is not known": (["recomend"], 2, "No such command"),
     "a budget that is no number": (["serve", "--budget-ms", "soon"], 2, "budget-ms"),
@@ -88,6 +107,36 @@ def test_bad_input_ends_with_its_status_and_the_way_out(case: str, tmp_path: Pat
     done = nba(*arguments, folder=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert words in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("verb", [["forget", "c-1"], ["ingest", "--kind", "customers", "c.jsonl"]])
+def test_a_state_folder_that_is_none_is_named(verb: list[str], tmp_path: Path) -> None:
+    """A file in its place: its path and a 2, as a document where one was asked for."""
+    (tmp_path / "taken").touch()
+    (tmp_path / "c.jsonl").write_text('{"customer_id": "c-1"}\n')
+    done = nba(*verb, "--state-dir", "taken", "--json", folder=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "taken" in json.loads(done.stdout)["problems"][0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
+def test_a_full_disk_under_stdout_is_said(tmp_path: Path) -> None:
+    """A 1 and a line on stderr, so that no script takes an empty file for an answer."""
+    with Path("/dev/full").open("w") as full:
+        command = [str(NBA), "check", "--json"]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "could not be written" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train"], ["ingest"], ["models", "show"], ["demo", "--port", "many"], ["key", "--n"]]
+)
+def test_a_wrong_call_is_one_json_document_too(arguments: list[str], tmp_path: Path) -> None:
+    """A program that asked for JSON gets JSON, whatever was wrong, and a 2."""
+    done = nba(*arguments, "--json", folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert json.loads(done.stdout)["problems"][0].endswith(": see --help")
 
 
 def test_a_setting_that_is_wrong_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

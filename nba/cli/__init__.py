@@ -8,7 +8,7 @@ import sys
 import typer
 
 from nba.cli.output import fail
-from nba.errors import NbaError
+from nba.errors import InputError, NbaError
 
 app = typer.Typer(
     name="nba",
@@ -31,12 +31,25 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Entry point of the `nba` command. Exit status: 0 done, 1 it ran and the answer is no, 2 bad input."""
+    as_json = "--json" in sys.argv
     try:
-        build()()
+        # Typer itself would tell a person of a wrong option, and leave a program without its document.
+        status = build()(standalone_mode=not as_json)
     except NbaError as error:
-        fail(error, as_json="--json" in sys.argv)
+        fail(error, as_json=as_json)
+    except typer.TyperException as error:
+        said = getattr(error, "format_message", error.__str__)()  # with the option's name, where there is one
+        fail(InputError(f"{said.rstrip('.')}: see --help"), as_json=as_json)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:  # stdout itself, on a full disk: nothing more goes there
+            sys.exit(f"{error.strerror or error}: the output could not be written")
+        fail(
+            InputError(f"{error.filename}: {error.strerror}: give a place that can be read and written"),
+            as_json=as_json,
+        )
+    sys.exit(status)

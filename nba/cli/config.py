@@ -42,9 +42,14 @@ def init(
 
 def check(config: ConfigName = None, as_json: Json = False) -> None:
     """Validate a config folder: file, line, what is wrong, how to mend it. Exit status 1 when something is."""
+    from features.spec import FeatureSpec
+
     folder = find_config(settings_of(config=config).config)
     try:
         sound, notes = check_folder(folder)
+        FeatureSpec(
+            sound.features
+        )  # refuses names that the log could not tell apart, as the service would at its start
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "folder": str(folder), "problems": error.problems, "warnings": []})

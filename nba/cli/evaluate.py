@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
-from nba.clock import DAY_MS, parse_at, system_now_ms
+from nba.clock import DAY_MS, parse_day, system_now_ms
 from nba.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 evaluate = typer.Typer(
     help="Does it help? From logged calls (ope), from an experiment (ab, power), as a report.", no_args_is_help=True
 )
-Decisions = Annotated[
-    Path, typer.Option(help="Parquet file or folder of the decision log (docs: contract, section 5).")
-]
+Decisions = Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")]
 Window = Annotated[float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")]
 MOST_DAYS = 36_500
 Seed = Annotated[int, typer.Option(min=0, help="Same data and seed: same intervals.")]
@@ -85,7 +83,7 @@ def ope(
     version = _version(registry.champion() if model == "champion" else model, registry.root)
     folder = _folder(registry, version)
     target = Target(sound, Scorer.load(folder, sound.catalog, sound.features.columns))
-    since_ms = 0 if since is None else parse_at(since if "T" in since else f"{since}T00:00:00Z", "--since")
+    since_ms = 0 if since is None else parse_day(since, "--since")
     options = Options(reward, _days(window_days, "--window-days"), open_means_no, limit, since_ms)
     with progress("ask the model again", total=1.0) as (bar, task):
         read = read_question(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from nba.cli.output import Json, out, print_json
+from nba.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +25,10 @@ def key(
     as_json: Json = False,
 ) -> None:
     """Make an API key: the caller gets the key, NBA_API_KEYS only its digest."""
-    from serving.auth import entry, new_key
+    from serving.auth import SCOPES, entry, new_key
 
+    if unknown := sorted(set(scopes or ()) - SCOPES):
+        raise InputError(f"{', '.join(unknown)}: unknown scope: use {', '.join(sorted(SCOPES))}")
     made = new_key()
     stands = entry(made, scopes or ())
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
-from nba.clock import parse_at, system_now_ms
+from nba.clock import parse_day, system_now_ms
 from nba.errors import InputError, ModelError, NotFoundError
 from nba.load import find_config, load_config
 from nba.settings import Settings
@@ -30,9 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    decisions: Annotated[
-        Path, typer.Option(help="Parquet file or folder of the decision log (docs: contract, section 5).")
-    ],
+    decisions: Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")],
     delayed: Annotated[
         Path | None, typer.Option(help="Parquet of churned and stayed customers (default: beside the decisions).")
     ] = None,
@@ -239,9 +237,7 @@ def _registry(state_dir: Path | None) -> Registry:
 
 
 def _day_ms(text: str | None) -> int | None:
-    if text is None:
-        return None
-    return parse_at(text if "T" in text else f"{text}T00:00:00Z", "--valid-from")
+    return None if text is None else parse_day(text, "--valid-from")
 
 
 def _one_of(value: str, name: str, known: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from nba.config.shapes import ContactLimit, Identifier, Name, Number, Plain, Strict, Texts
+from nba.config.shapes import CURRENCY, ContactLimit, Identifier, Name, Number, Plain, Strict, Texts
 from nba.domain import Kind
 
 
@@ -89,7 +89,7 @@ class Offer(Strict):
 class Catalog(Strict):
     """catalog.yaml."""
 
-    currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
+    currency: str = Field("EUR", pattern=CURRENCY)
     offers: tuple[Offer, ...] = Field(min_length=1)
 
     @cached_property

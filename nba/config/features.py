@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from nba.config.shapes import Name, Number, Plain, Strict, Texts, Whole
+from nba.config.shapes import ACTIVITY, Name, Number, Plain, Strict, Texts, Whole
 from nba.domain import Column
 
 Take = Literal["count", "sum", "mean", "min", "max", "last", "distinct", "hours_since", "trend", "streak"]
@@ -40,13 +40,16 @@ class Window(BaseModel):
     @classmethod
     def parse(cls, text: Any) -> Any:
         """`90m`, `6h`, `30d`, `2w`, `month`, `month-1` … `month-36`."""
-        if not isinstance(text, str):
+        if text is None or isinstance(text, cls):
             return text
+        text = str(text)
         if duration := _DURATION.match(text):
             return cls(text=text, span_ms=int(duration[1]) * _UNIT_MS[duration[2]])
         if (month := _MONTH.match(text)) and int(month[1] or 0) <= MAX_MONTHS_BACK:
             return cls(text=text, months_back=int(month[1] or 0))
-        raise ValueError(f"{text!r} is no window: write a duration (90m, 6h, 30d, 2w) or month, month-1, month-2 …")
+        raise ValueError(
+            f"{text!r} is no window: write a duration (90m, 6h, 30d, 2w), or month, month-1 … month-{MAX_MONTHS_BACK}"
+        )
 
 
 class ActivityType(Strict):
@@ -131,9 +134,7 @@ class FeaturesConfig(Strict):
     retention_days: Whole = Field(400, ge=1, le=3660)
     max_events: Whole = Field(20_000, ge=100, le=1_000_000)
     thread_events: Whole = Field(50, ge=1, le=1000)
-    activities: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$", max_length=80)], ActivityType] = Field(
-        min_length=1
-    )
+    activities: dict[Annotated[str, Field(pattern=ACTIVITY, max_length=80)], ActivityType] = Field(min_length=1)
     features: tuple[Feature, ...] = ()
     profile: _Fields = {}
     context: _Fields = {}

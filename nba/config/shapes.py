@@ -7,9 +7,22 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=80)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=120)]
-Locale = Annotated[str, Field(pattern=r"^[a-z]{2}(?:[-_][A-Za-z]{2})?$")]
+NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
+ACTIVITY = r"^[A-Za-z][A-Za-z0-9_.-]*$"
+LOCALE = r"^[a-z]{2}(?:[-_][A-Za-z]{2})?$"
+CURRENCY = r"^[A-Z]{3}$"
+PATTERNS = {  # what each wants, in words
+    NAME: "a name of letters, digits and _ that begins with no digit",
+    IDENTIFIER: "an id of letters, digits and . _ : - that begins with a letter or digit",
+    ACTIVITY: "a name of letters, digits and _ . - that begins with a letter",
+    LOCALE: "a language code such as en or de-AT",
+    CURRENCY: "a currency code such as EUR or USD",
+}
+
+Name = Annotated[str, Field(pattern=NAME, max_length=80)]
+Identifier = Annotated[str, Field(pattern=IDENTIFIER, max_length=120)]
+Locale = Annotated[str, Field(pattern=LOCALE)]
 Texts = dict[Locale, str]
 
 

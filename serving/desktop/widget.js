@@ -454,7 +454,7 @@
     #lockWhy(rule) {
       const rules = this.#words.rules;
       const issue = /^open issue: (.+) since (.+)$/.exec(rule), intent = /^service intent: (.+)$/.exec(rule), bad = /less than (\S+) hours/.exec(rule);
-      if (issue) return fill(rules.issue, this.#named(issue[1]), new Date(issue[2]).toLocaleDateString(this.#locale, { day: "numeric", month: "long" }));
+      if (issue) return fill(rules.issue, this.#named(issue[1]), new Date(issue[2]).toLocaleDateString(this.#locale, { day: "numeric", month: "long", timeZone: "UTC" })); // a day alone is midnight in UTC
       if (intent) return fill(rules.intent, this.#named(intent[1]));
       return bad ? fill(rules.bad, bad[1]) : rule.startsWith("the activity could not") ? rules.unread : rule;
     }

@@ -101,6 +101,15 @@ def test_service_comes_first_on_an_open_issue(desk, cast, service):
     expect(desk.locator(".lock")).to_have_count(0)
 
 
+def test_a_day_is_the_same_day_on_the_whole_page(page_of, cast):
+    """Also far from the company's time zone, where midnight in UTC is the evening before."""
+    page = page_of(timezone_id="America/Los_Angeles")
+    page.keyboard.press("2")
+    expect(page.locator(".lock")).to_contain_text("Open since")
+    told = page.locator("#issues small").inner_text().removeprefix("since ").partition(" · ")[0]
+    expect(page.locator(".lock")).to_contain_text(f"Open since {told}: complaint")
+
+
 def test_the_agent_corrects_the_reason_of_the_call(desk):
     """The list follows at once."""
     desk.keyboard.press("1")

@@ -26,3 +26,11 @@ def test_it_counts_what_agents_do(page_of, service, cast):
     sync_api.expect(page.locator("tbody tr", has_text="Better fit").locator("td").nth(2)).not_to_have_text("0")
     sync_api.expect(page.locator(".figures .good dd")).to_have_text("0")
     sync_api.expect(page.locator("#numbers")).to_contain_text("No experiment is running")
+
+
+def test_it_speaks_german_throughout(page_of, service, cast):
+    """Also of what was missing, and where there is no model: no name of a field in the middle of a sentence."""
+    service.http.post("/v1/recommend", json={"customer_id": cast["kraus"]})
+    page = page_of("/insights", ready=".figures", locale="de-DE")
+    sync_api.expect(page.locator("#numbers")).to_contain_text("ohne Modell (")
+    sync_api.expect(page.locator("main")).to_contain_text("Kein Modell, Regeln ")

@@ -29,6 +29,10 @@ WEAK = [
     ("policy", "worth: {", "worth: {context: [{when: \"context.intent in ['outge']\", times: 2, kinds: [resolve]}], ", r"policy.yaml:9: service_first.service_intents: 'outage' is asked for nowhere, 'outge' is, at policy.yaml:7: .*write them the same"),
     ("catalog", "{title} covers that and saves", "5G covers 12 and saves", r"catalog.yaml:24: flex-10: literal number 12 in a template is not verified: use a claim"),
     ("policy", "with {title}", "in 5 minutes", r"policy.yaml:6: literal number 5 in a template is not verified: use a claim"),
+    ("catalog", "saves you {saving_month} a month", "saves you €{saving_month} a month", r"catalog.yaml:24: flex-10: {saving_month} brings its currency sign along: leave out the '€'"),
+    ("catalog", "spart {saving_month}", "spart {saving_month} EUR", r"catalog.yaml:25: flex-10: {saving_month} brings its currency sign along: leave out the 'EUR'"),
+    ("policy", "{salutation} {family_name}, judging", "judging", r"policy.yaml:3: opening.en does not begin with a name and a comma, .*: begin with `{salutation} {family_name}, `"),
+    ("policy", "{salutation} {family_name}, let", "{salutation} {family_name}: let", r"policy.yaml:6: opening_for.resolve.en does not begin"),
     ("catalog", "features.data_gb_peak < 8.0 && saving_month > 0", "features.data_gb_peak < 8.0", r"catalog.yaml:\d+: flex-10: say 1 names saving_month without .*: it will stay unsaid"),
     ("catalog", "        de: ", "        fr: ", r"catalog.yaml:\d+: flex-10: say 1 has no text in de: add one"),
 ]  # fmt: skip
@@ -64,6 +68,18 @@ def test_an_arm_is_not_blamed_for_what_the_policy_says(shop: Shop) -> None:
     text = path.read_text(encoding="utf-8").replace("[outage]", "[outage], override: [up_sell]")
     path.write_text(text + ARM + "        policy: {worth: {saving: 2.0}}\n", encoding="utf-8")
     assert [w.partition(": ")[0] for w in check_folder(path.parent)[1]] == ["policy.yaml:9"]
+
+
+def test_a_saving_needs_a_plan_of_ones_own(shop: Shop) -> None:
+    """Where no profile can name a plan, what is said about it would never be said: the author hears it."""
+    folder = shop()
+    for path in folder.iterdir():
+        text = path.read_text(encoding="utf-8").replace("plan: category", "tariff: category")
+        path.write_text(text.replace("profile.plan", "profile.tariff"), encoding="utf-8")
+    (found,) = check_folder(folder)[1]
+    assert re.match(
+        r"features.yaml:\d+: profile has no `plan: category`, .* and saving_month \(of flex-10, say\)", found
+    )
 
 
 @pytest.mark.parametrize("intent", ["fault", "technician", "resolved"])

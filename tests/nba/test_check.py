@@ -18,9 +18,9 @@ BAD = [
     ("catalog", "{data_gb_peak:up.1f} GB last", "{data_gb_pek:up.1f} GB last", r"unknown placeholder {data_gb_pek}: did you mean 'data_gb_peak'"),
     ("catalog", "{data_gb_peak:up.1f} GB last", "{data_gb_peak.__class__} GB last", "not a plain name"),
     ("catalog", "{data_gb_peak:up.1f} GB last", "{data_gb_peak:>9999999} GB last", "format '>9999999' is not known"),
-    ("catalog", "kind: cross_sell", "kind: crosssell", r"catalog.yaml:26: offers.2.kind: Input should be"),
+    ("catalog", "kind: cross_sell", "kind: crosssell", r"catalog.yaml:26: offers.2.kind: 'crosssell' is not 'resolve', .* or 'up_sell': did you mean 'cross_sell'"),
     ("catalog", "price_month: 5", "price_month: -5", r"greater than or equal to 0"),
-    ("catalog", "price_month: 5", "prise_month: 5", r"prise_month: is not known here"),
+    ("catalog", "price_month: 5", "prise_month: 5", r"prise_month: is not known here: did you mean 'price_month'"),
     ("catalog", "attributes: {data_gb: 10}", "attributes: {price_month: 10}", "reserved name"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan !! 3"', "not a CEL expression"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan > 3"', "mixes types"),
@@ -46,7 +46,7 @@ BAD = [
     ("features", "take: hours_since}", "take: hours_ago}", "features.3.take"),
     ("features", 'en: "looked at {subject}"', 'en: "looked at {value}"', "unknown placeholder {value}"),
     ("policy", "of_kind: {resolve: 20", "of_kind: {solve: 20", "policy.yaml"),
-    ("policy", "worth: {horizon", "levers: {horizon", "levers: is not known here"),
+    ("policy", "worth: {horizon", "levers: {horizon", "levers: is not known here: (did you mean|known)"),
     ("policy", "worth: {horizon_months: 12", "worth: {levers: {musik: 2.0}, horizon_months: 12", "unknown offer 'musik': did you mean 'music'"),
     ("policy", '{salutation} {family_name}, let', '{salutation} {familyname}, let', "unknown placeholder"),
     ("policy", "worth: {horizon", "monotone: {pair.saving: 1}\nworth: {horizon", "no model has a column 'pair.saving': did you mean"),
@@ -65,6 +65,26 @@ BAD = [
     ("policy", "optimize: 0.3", "optimize: off", r"base_accept.optimize: false is no number"),
     ("policy", "worth: {horizon", "monotone: {pair.saving_month: true}\nworth: {horizon", r"true is no number"),
     ("policy", "base_accept:", "worth:", "key 'worth' stands here twice"),
+    ("catalog", "price_month: 5", "price_month: 14.90 €", r"offers.2.price_month: '14.90 €' is no number: write digits, a point before decimals"),
+    ("catalog", "at_most: 2", "at_most: 2.5", "2.5 is no whole number: write one"),
+    ("catalog", "at_most: 2", "atmost: 2", "offers.1.contact.atmost: is not known here: did you mean 'at_most'"),
+    ("catalog", "id: music", "id: no", r"^[^\n]*offers.2.id: false is no text: put it in quotes$"),
+    ("catalog", "id: music", "id: my music", "'my music' is not an id of letters, digits"),
+    ("catalog", "currency: EUR", "currency: Euro", "'Euro' is not a currency code such as EUR"),
+    ("catalog", "title: Music", "title: {english: Music}", "'english' is not a language code such as en"),
+    ("catalog", "title: Music", "title: Music, say: hello", r"^[^\n]*offers.2.say: has to be a list, is 'hello': write [^\n]*$"),
+    ("catalog", "attributes: {data_gb: 10}", "attributes: lots", "has to be a mapping, is 'lots': write `name: value`"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan != \'a and b\' and true"', r"mismatched input 'and': write && for and$"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan = \'a\'"', "write == for =$"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan.matches(\'(\')"', r"^[^\n]*holds for nobody, it cannot be evaluated: mend the pattern[^\n]*$"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan.startsWith(3)"', "gives a function what it does not take"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"1 / 0 > 1"', "holds for nobody"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"(profile.plan != \'a\'"', "see that brackets and quotes close"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"feature.data_mb_m1 > 0.0"', "unknown name 'feature' in .*did you mean 'features'"),
+    ("features", "take: count, window: 7d", "take: count, window: 30", r"features.2.window: '30' is no window: .*month-36"),
+    ("features", "window: month-1", "window: month-13", "looks back further than activity is kept"),
+    ("features", "take: count, window: 7d", "take: trend, window: 300d", "looks back further than activity is kept"),
+    ("features", "timezone: Europe/Berlin", "thread_events: 0", "0 is out of range: it has to be greater than or equal to 1"),
 ]  # fmt: skip
 
 
@@ -124,6 +144,28 @@ def test_broken_yaml_is_an_error_with_a_line(shop: Callable[..., Path], text: st
     (folder / "catalog.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"catalog\.yaml"):
         load_config(folder)
+
+
+def test_the_same_month_of_last_year_is_within_what_is_kept(shop: Callable[..., Path]) -> None:
+    """400 days hold every thirteen months in a row."""
+    folder = shop()
+    path = folder / "features.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("window: month-1", "window: month-12"), encoding="utf-8")
+    load_config(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "is empty"), ("- 1", "is a list"), ("word", "is one value"), ("a: 1\n\x00", r":2: not YAML: [^\n]*")],
+)
+def test_what_is_no_mapping_at_all_is_one_line(shop: Callable[..., Path], text: str, message: str) -> None:
+    """One problem is one line, and says what the file is instead, or where the foreign character stands."""
+    folder = shop()
+    (folder / "catalog.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).rpartition(": ")[2].count("`nba init") == 1
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line(shop: Callable[..., Path]) -> None:

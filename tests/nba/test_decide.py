@@ -79,6 +79,15 @@ def test_an_open_issue_stops_sales_and_nothing_else(decider: Decider) -> None:
     assert {"flex-10", "line-check"} <= set(ids(decision))
 
 
+def test_an_open_issue_is_told_with_the_day_of_the_company(decider: Decider) -> None:
+    """Half past midnight in Berlin is today there, as the desktop says beside it, and not yesterday as in UTC."""
+    angry = customer(open_issues=(OpenIssue("complaint", NOW_MS - 54_200_000, "chat"),))  # 2026-09-20T22:30:00Z
+    decision = decider.decide(case_for(decider, angry, limit=5), None)
+    assert {w.rule for w in decision.withheld if w.stage == "service_first"} == {
+        "open issue: complaint since 2026-09-21"
+    }
+
+
 def test_resolved_in_this_interaction_sets_sales_free(decider: Decider) -> None:
     """The same call may offer again once its issue is closed, even with a service intent."""
     solved = customer(closed_in="call-1", closed_ms=NOW_MS - 10, bad_experience_ms=NOW_MS - 60_000)

@@ -60,3 +60,11 @@ def test_nobody_is_let_in_by_another_method(nba, document):
             answer = nba.http.request(method.upper(), plain)
             assert answer.status_code == 405, (method, path)
             assert answer.headers["allow"]
+
+
+def test_the_docs_name_every_call_without_anything_from_elsewhere(nba, document):
+    """In a house without internet Swagger UI does not come: the page itself still lists the API."""
+    page = nba.http.get("/docs").text
+    for path, methods in document["paths"].items():
+        assert all(f"<code>{method.upper()} {path}</code>" in page for method in methods)
+    assert page.index("<dl>") > page.index('id="swagger-ui"')
