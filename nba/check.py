@@ -142,7 +142,7 @@ def _offer_problems(config: Config, document: Document, names: _Names) -> Iterat
         for name in sorted(RESERVED_ATTRIBUTES & offer.attributes.keys()):
             yield f"{document.place((*path, 'attributes', name))}: {offer.id}: attribute {name!r} is a reserved name: rename it"
         yield from _offer_rule_problems(offer, document, path, names)
-        yield from _say_problems(config, offer, document, path)
+        yield from _say_problems(config, offer, document, path, names)
 
 
 def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _Names) -> Iterator[str]:
@@ -160,8 +160,7 @@ def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _
             yield f"{place}: {offer.id}: {field}: {min(circular)} is computed from it: read own_cost_month or price_month"
 
 
-def _say_problems(config: Config, offer: Offer, document: Document, path: Path_) -> Iterator[str]:
-    names = _names(config)
+def _say_problems(config: Config, offer: Offer, document: Document, path: Path_, names: _Names) -> Iterator[str]:
     constants = offer_constants(offer)
     facts = {*NAMES, *PERSON, *names.features, *config.features.columns_by_name, *offer.attributes}
     for index, say in enumerate(offer.say):

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from models.dataset import read_decisions
 from nba.cli import build
@@ -78,10 +78,15 @@ def log(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def run(folder: Path, *arguments: object) -> dict[str, Any]:
-    """One verb on the folder's own config and state, which has to succeed."""
+def asked(folder: Path, *arguments: object) -> Result:
+    """One verb on the folder's own config and state."""
     where = ["--config", folder, "--state-dir", folder / "state", "--json"]
-    said = CliRunner().invoke(build(), [str(word) for word in (*arguments, *where)])
+    return CliRunner().invoke(build(), [str(word) for word in (*arguments, *where)])
+
+
+def run(folder: Path, *arguments: object) -> dict[str, Any]:
+    """The same, which has to succeed."""
+    said = asked(folder, *arguments)
     assert said.exit_code == 0, (said.output, said.exception)
     found: dict[str, Any] = json.loads(said.stdout)
     return found
@@ -109,3 +114,18 @@ def test_text_where_a_number_is_declared_is_refused_in_words(config: Config, log
     decisions = read_decisions(log(**{"x.recency": ["12"] * ROWS}), config.catalog)
     with pytest.raises(DataError, match=r"log.parquet: column 'x.recency' is string, it has to be a number"):
         list(x_rows(decisions, {0}, config.features.columns))
+
+
+def test_text_as_newer_writers_store_it_trains(folder: Path, log: Callable[..., Path]) -> None:
+    """A column of text views, which Arrow cannot filter, is text like any other."""
+    ids = pa.array(np.arange(ROWS).astype(str).tolist(), pa.string_view())
+    words = pa.array([["old", "new"][k % 2] for k in range(ROWS)], pa.string_view())
+    assert run(folder, "train", "--decisions", log(**{"decision_id": ids, "x.newbie": words}))["counts"]["used"] == ROWS
+
+
+def test_a_reward_beyond_all_reason_is_refused_in_words(folder: Path, log: Callable[..., Path]) -> None:
+    """One reward whose cube is infinite would leave no interval: it is named by row, not by a traceback."""
+    run(folder, "train", "--decisions", log())
+    path = log(reward=[1e300] + [1.0] * (ROWS - 1))
+    with pytest.raises(DataError, match=r"row 1: column 'reward': 1e\+300 is no number to average"):
+        raise asked(folder, "evaluate", "ope", "--decisions", path, "--model", "champion").exception or AssertionError
