@@ -299,7 +299,7 @@ def power(
         raise InputError(f"--lift {lift:g} of --rate {rate:g} is a share of {rate * (1 + lift):.0%}: lift is relative")
     middle = rate if rate is not None else mean or 0.0
     spread = (middle * (1 - middle)) ** 0.5 if rate is not None else deviation or 0.0
-    plan = Plan(middle, spread, power, alpha, share, saved, group, icc, comparisons, not once)
+    plan = Plan(middle, spread, power, alpha, share, saved, group, icc, comparisons, not once, rate is not None)
     found = answer_of(plan, lift, customers, a_day)
     print_json(found) if as_json else _tell_power(found)
 
