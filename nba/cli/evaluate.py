@@ -349,7 +349,7 @@ def report(
     now_ms = system_now_ms()
     with progress("read calls") as (bar, task):
         calls = read_calls(
-            settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no,
+            settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no, x_names=("plan",),
             tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         against = Against(experiment, control, horizon_ms)
