@@ -5,7 +5,8 @@ What was said comes from the decision rows; silent decisions, agents and their g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,28 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 WORDS = ("customer_id", "experiment", "arm", "channel", "agent_id", "agent_group")
 _MISSING: dict[str, Any] = dict.fromkeys(WORDS)
+
+
+class Measured(Mapping[str, Value]):
+    """Numbers of one call by column, None where unknown: a tenth of what a dict of them takes.
+
+    `place`: of each column in `values`, shared by all calls; `values`: NaN where unknown.
+    """
+
+    __slots__ = ("_place", "_values")
+
+    def __init__(self, place: Mapping[str, int], values: array[float]) -> None:
+        self._place, self._values = place, values
+
+    def __getitem__(self, name: str) -> Value:
+        value = self._values[self._place[name]]
+        return None if value != value else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
 
 
 @dataclass(frozen=True)
@@ -155,9 +178,22 @@ def _heads(decisions: Decisions, rows: Numbers, columns: tuple[Column, ...]) -> 
         customer = str(decisions.customer_ids[int(decisions.customer[row])])
         heads[ids[row]] = {"at_ms": int(decisions.at_ms[row]), "customer_id": customer, "x": {}, **known}
     if columns:
+        pack = _packer(columns)
         for row, x in x_rows(decisions, set(first.tolist()), columns):
-            heads[ids[row]]["x"] = x
+            heads[ids[row]]["x"] = pack(x)
     return heads
+
+
+def _packer(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Value]], Mapping[str, Value]]:
+    """Packs the x columns of a call where all of them are numbers, and leaves them as they are elsewhere."""
+    place = {column.name: k for k, column in enumerate(columns)}
+    if any(column.dtype == "category" for column in columns):
+        return lambda x: x
+    return lambda x: Measured(place, array("d", [_or_nan(x.get(name)) for name in place]))
+
+
+def _or_nan(value: Value) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _add_records(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.registry import Registry
     from nba.cli.logged import Read
     from nba.cli.trial import Trial
+    from nba.config import Config
     from nba.evaluate.ope import Answer
 
 evaluate = typer.Typer(
@@ -209,7 +210,8 @@ def ab(
     with progress("read calls") as (bar, task):
         calls = read_calls(
             settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no,
-            numbers=(*ask.goals, *ask.guardrails), with_x=cuped, tell=lambda done: bar.update(task, completed=done),
+            numbers=(*ask.goals, *ask.guardrails), with_x=cuped, x_names=_measured(sound),
+            tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         found = analyse(calls, sound, ask, read_churn(decisions, delayed, now_ms))
     if as_json:
@@ -218,6 +220,11 @@ def ab(
         _tell_ab(found)
     if found.stop:
         raise typer.Exit(1)
+
+
+def _measured(config: Config) -> list[str]:
+    """The x columns that CUPED may use."""
+    return [column.name for column in config.features.columns if column.dtype != "category"]
 
 
 def _plain(names: list[str] | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from typer.testing import CliRunner, Result
 
 from models.dataset import read_decisions
 from nba.cli import build
+from nba.cli.calls import read_calls
 from nba.cli.target import x_rows
 from nba.clock import DAY_MS
 from nba.config import Config
 from nba.errors import DataError
 from nba.load import load_config
+from nba.settings import Settings
 
 FEATURES = """
 activities: {visit: {}}
@@ -129,3 +132,17 @@ def test_a_reward_beyond_all_reason_is_refused_in_words(folder: Path, log: Calla
     path = log(reward=[1e300] + [1.0] * (ROWS - 1))
     with pytest.raises(DataError, match=r"row 1: column 'reward': 1e\+300 is no number to average"):
         raise asked(folder, "evaluate", "ope", "--decisions", path, "--model", "champion").exception or AssertionError
+
+
+def test_a_wide_log_is_held_as_numbers(folder: Path, log: Callable[..., Path]) -> None:
+    """200 numeric columns a call take what their numbers take, not what a dict of Python objects does: that was 15 kB a call."""
+    wide = "".join(f"  k{k}: number\n" for k in range(200))
+    (folder / "features.yaml").write_text(f"activities: {{visit: {{}}}}\nprofile:\n{wide}", encoding="utf-8")
+    measured = {f"x.k{k}": np.where(np.arange(ROWS) % 7 == k, np.nan, float(k)) for k in range(200)}
+    path, config = log(**measured), load_config(folder)
+    tracemalloc.start()
+    calls = read_calls(Settings(state_dir=folder / "state"), path, config, START_MS)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / ROWS < 4000
+    assert dict(calls.x[8]) == {f"k{k}": None if k == 1 else float(k) for k in range(200)}
