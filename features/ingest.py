@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from nba.rules import Value
 IngestKind = Literal["activity", "customers"]
 _Packed = tuple[Sequence[Packed], Sequence[tuple[str, dict[str, Value]]], Sequence[Unreadable]]
 _CUSTOMERS_AT_ONCE = 2000
+_TRUTHS: dict[Any, bool] = {"true": True, "1": True, 1: True, "false": False, "0": False, 0: False}
 _REQUIRED = {"activity": FIELDS[:5], "customers": ("customer_id",)}
 
 
@@ -208,21 +210,23 @@ def read_profiles(batch: Batch, spec: FeatureSpec) -> tuple[list[tuple[str, dict
             customer_id = row.pop("customer_id", None)
             name = identifier(str(customer_id) if type(customer_id) is int else customer_id, "/customer_id")
             given = row.pop("profile") if isinstance(row.get("profile"), dict) else row
-            fields = {key: _from_text(value, key, spec) for key, value in given.items() if value is not None}
+            fields = {key: _declared(value, key, spec) for key, value in given.items() if value is not None}
             profiles.append((name, typed(fields, spec.config.profile_types, "")))
         except InputError as error:
             refused.append(Unreadable(line, f"{error.pointer.removeprefix('/')}: {error}"))
     return profiles, sorted(refused, key=lambda row: row.line)
 
 
-def _from_text(value: Any, name: str, spec: FeatureSpec) -> Any:
-    """A cell of a CSV file as the type that the config declares; what does not fit is left for `typed` to refuse."""
+def _declared(value: Any, name: str, spec: FeatureSpec) -> Any:
+    """A cell of a file as the type that the config declares, as training reads it; what does not fit `typed` refuses."""
     kind = spec.config.profile_types.get(name)
-    if isinstance(value, str) and kind == "boolean":
-        return {"true": True, "1": True, "false": False, "0": False}.get(value.lower(), value)
-    if isinstance(value, str) and kind == "number":
+    if kind == "boolean" and isinstance(value, (str, int, float)):
+        return _TRUTHS.get(value.lower() if isinstance(value, str) else value, value)
+    if kind == "number" and isinstance(value, (str, Decimal)):
         try:
             return float(value)
         except ValueError:
             return value
-    return str(value) if kind in ("category", "text") and type(value) is int else value
+    if kind in ("category", "text") and isinstance(value, int):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return value

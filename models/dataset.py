@@ -181,7 +181,7 @@ def _check_propensity(propensity: NDArray[np.float64], sources: tuple[Source, ..
     if len(bad):
         row = int(bad[0])
         raise DataError(
-            f"{place(sources, row)}: column 'propensity': {propensity[row]:g} is outside (0, 1]: "
+            f"{place(sources, row)}: column 'propensity': {float(propensity[row])} is outside (0, 1]: "
             "log the probability with which the offer was chosen, 1.0 for a fixed rule"
         )
 

@@ -64,7 +64,8 @@ def split_in_time(at_ms: NDArray[np.int64], split: Split) -> Slices:
             raise DataError(f"{name} {share:g} is outside (0, 1): leave it out for a usual one")
     rows = len(at_ms)
     if split.valid_from_ms is None:
-        train = _boundary(at_ms, round(rows * (1.0 - split.valid_share)), 0)
+        near = _boundary(at_ms, round(rows * (1.0 - split.valid_share)), 0)
+        train = min(near, _two_moments_left(at_ms))
     else:
         train = int(np.searchsorted(at_ms, split.valid_from_ms, side="left"))
     calibrate = _boundary(at_ms, train + round((rows - train) * split.calibrate_share), train)
@@ -82,6 +83,12 @@ def _boundary(at_ms: NDArray[np.int64], near: int, above: int) -> int:
     down = int(np.searchsorted(at_ms, at_ms[near], side="left"))
     up = int(np.searchsorted(at_ms, at_ms[near], side="right"))
     return down if down > above and near - down <= up - near else up
+
+
+def _two_moments_left(at_ms: NDArray[np.int64]) -> int:
+    """The first row of the moment before the last one: a campaign sent in a few waves has to keep one to judge by."""
+    last = int(np.searchsorted(at_ms, at_ms[-1], side="left"))
+    return int(np.searchsorted(at_ms, at_ms[max(last - 1, 0)], side="left"))
 
 
 def check_classes(label: NDArray[np.float32], slices: Slices, head: str) -> None:

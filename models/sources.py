@@ -34,10 +34,10 @@ class Source:
         names = [name for name in columns if name in self.schema.names]
         try:
             if isinstance(self.content, pa.Table):
-                yield from self.content.select(names).to_batches(max_chunksize=BATCH_ROWS)
+                yield from map(_without_views, self.content.select(names).to_batches(max_chunksize=BATCH_ROWS))
             else:
                 with pq.ParquetFile(self.content) as file:
-                    yield from file.iter_batches(BATCH_ROWS, columns=names)
+                    yield from map(_without_views, file.iter_batches(BATCH_ROWS, columns=names))
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.name}: breaks off ({error}): write the file again") from error
 
@@ -57,7 +57,7 @@ def open_sources(rows: Rows | Sequence[Rows], required: Sequence[str], what: str
         missing = [column for column in required if column not in schema.names]
         if missing:
             raise DataError(f"{name}: column {missing[0]!r} is missing: {what} rows need {', '.join(required)}")
-        sources.append(Source(name, content, schema, count, first))
+        sources.append(Source(name, content, _plain(schema), count, first))
     if not sources or sources[-1].first + sources[-1].rows == 0:
         raise DataError(f"no {what} rows: give a Parquet file, or a folder that holds some")
     return tuple(source for source in sources if source.rows)
@@ -87,17 +87,31 @@ def _shape(name: str, content: Any) -> tuple[pa.Schema, int]:
         raise DataError(f"{name}: not a Parquet file ({error}): write it again, or leave it out") from error
 
 
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.cast(_plain(batch.schema)) if any(map(pa.types.is_string_view, batch.schema.types)) else batch
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Views of text, as newer writers make them, as plain text: Arrow can neither filter nor take them."""
+    views = ((place, field) for place, field in enumerate(schema) if pa.types.is_string_view(field.type))
+    for place, field in views:
+        schema = schema.set(place, field.with_type(pa.large_string()))
+    return schema
+
+
 def cast_column(source: Source, name: str, column: Any, wanted: pa.DataType) -> Any:
     """A column in the wanted type, dictionaries unpacked. Raises DataError naming the column."""
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     textual = any(is_text(column.type) for is_text in _TEXTS)
     if textual != pa.types.is_large_string(wanted) and not _plain_code(column.type, wanted):
-        raise DataError(f"{source.name}: column {name!r} is {column.type}, it has to be {_in_words(wanted)}")
+        raise DataError(
+            f"{source.name}: column {name!r} is {column.type}, it has to be {_in_words(wanted)}: convert it"
+        )
     try:
         return pc.cast(column, wanted)
     except pa.ArrowException as error:
-        raise DataError(f"{source.name}: column {name!r} is no {_in_words(wanted)} ({error}): convert it") from error
+        raise DataError(f"{source.name}: column {name!r} is not {_in_words(wanted)} ({error}): convert it") from error
 
 
 def _plain_code(given: pa.DataType, wanted: pa.DataType) -> bool:
@@ -113,7 +127,10 @@ def _in_words(wanted: pa.DataType) -> str:
 def moments(source: Source, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A timestamp of any unit, with a zone or in UTC without one, as int64 milliseconds. Raises DataError."""
     if not pa.types.is_timestamp(column.type):
-        raise DataError(f"{source.name}: column {name!r} is {column.type}, it has to be a timestamp in UTC")
+        raise DataError(
+            f"{source.name}: column {name!r} is {column.type}, it has to be a timestamp in UTC: convert it, as "
+            "pandas.to_datetime(…, utc=True) does"
+        )
     per_ms = {"s": 1000, "ms": 1, "us": 1000, "ns": 1_000_000}[column.type.unit]
     whole = pc.cast(column, pa.int64())
     if column.type.unit == "s":

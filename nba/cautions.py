@@ -183,6 +183,9 @@ def _service_first(config: Config) -> Iterator[Caution]:
     if not rule.service_intents:
         said = "service_first.service_intents is empty, so service first is weakened: name what makes sales wait"
         yield ("service_first", "service_intents"), f"{said}, such as complaint or outage"
+    elif rule.intent_field not in config.features.context:
+        said = f"no call carries context.{rule.intent_field}, so no intent makes sales wait"
+        yield ("service_first",), f"{said}: declare `context: {{{rule.intent_field}: category}}` in features.yaml"
     activities = config.features.activities.items()
     bad = [name for name, kind in activities if kind.bad_experience or kind.opens_issue]
     if bad and rule.rest_after_bad_experience_h == 0:

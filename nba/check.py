@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -49,6 +50,7 @@ def check_config(config: Config, documents: Mapping[str, Document]) -> list[str]
     problems = [*_feature_problems(config, features, names)]
     problems += _offer_problems(config, documents["catalog"], names)
     problems += _policy_problems(config, documents["policy"], names)
+    problems += _intent_problems(config, documents["policy"], documents["policy"].data)
     problems += _experiment_problems(config, documents["policy"], names)
     return problems
 
@@ -142,7 +144,7 @@ def _offer_problems(config: Config, document: Document, names: _Names) -> Iterat
         for name in sorted(RESERVED_ATTRIBUTES & offer.attributes.keys()):
             yield f"{document.place((*path, 'attributes', name))}: {offer.id}: attribute {name!r} is a reserved name: rename it"
         yield from _offer_rule_problems(offer, document, path, names)
-        yield from _say_problems(config, offer, document, path)
+        yield from _say_problems(config, offer, document, path, names)
 
 
 def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _Names) -> Iterator[str]:
@@ -160,8 +162,7 @@ def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _
             yield f"{place}: {offer.id}: {field}: {min(circular)} is computed from it: read own_cost_month or price_month"
 
 
-def _say_problems(config: Config, offer: Offer, document: Document, path: Path_) -> Iterator[str]:
-    names = _names(config)
+def _say_problems(config: Config, offer: Offer, document: Document, path: Path_, names: _Names) -> Iterator[str]:
     constants = offer_constants(offer)
     facts = {*NAMES, *PERSON, *names.features, *config.features.columns_by_name, *offer.attributes}
     for index, say in enumerate(offer.say):
@@ -210,11 +211,6 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
             yield f"{document.place(path)}: {problem}"
         if unsaid := words_before_name(text):
             yield f"{document.place(path)}: a sentence begins with the name, {unsaid!r} would not be said: put it behind"
-    field = policy.service_first.intent_field
-    if policy.service_first.service_intents and field not in config.features.context:
-        place = document.place(("service_first", "intent_field"))
-        known = config.features.context
-        yield f"{place}: service_first reads context.{field}, which no call carries: {suggestion_for(field, known)}"
     for offer_id in policy.worth.levers.keys() - offers.keys():
         place = document.place(("worth", "levers", offer_id))
         yield f"{place}: lever for unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
@@ -229,6 +225,16 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
         yield f"{place}: monotone: no model has a column {name!r}: {suggestion_for(name, columns)}"
     place = document.place(("exploration", "off_when"))
     yield from _rule_problems(policy.exploration.off_when, {}, names, f"{place}: off_when")
+
+
+def _intent_problems(config: Config, document: Document, written: Mapping[str, Any]) -> Iterator[str]:
+    """`written`: the policy, or what an arm changes in it. Only who names intents is refused for want of their field."""
+    rule, known = config.policy.service_first, config.features.context
+    named = {"service_intents", "intent_field"} & (written.get("service_first") or {}).keys()
+    if named and rule.service_intents and rule.intent_field not in known:
+        place, field = document.place(("service_first", "intent_field")), rule.intent_field
+        said = f"service_first reads context.{field}, which no call carries: {suggestion_for(field, known)}"
+        yield f"{place}: {said}; declare `context: {{{field}: category}}` in features.yaml, or `service_intents: []`"
 
 
 def _experiment_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
@@ -246,8 +252,11 @@ def _experiment_problems(config: Config, document: Document, names: _Names) -> I
         yield f"{place}: an arm changes {where}: {first['msg']}: the form is that of policy.yaml"
         return
     sound = set(_policy_problems(config, document, names))
+    written = {(e.name, arm.name): arm.policy for e in config.policy.experiments for arm in e.arms}
     for (name, arm), variant in changed.items():
-        found = [p for p in _policy_problems(variant, document, names) if p not in sound]
+        all_found = [*_policy_problems(variant, document, names)]
+        all_found += _intent_problems(variant, document, written[name, arm])
+        found = [p for p in all_found if p not in sound]
         yield from (f"{place}: {name}, arm {arm}: {problem.partition(': ')[2]}" for problem in found)
 
 

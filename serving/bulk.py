@@ -1,7 +1,8 @@
-"""Outcomes from files: the rows of a file as the bodies of POST /v1/outcomes, one by one and as durable."""
+"""Outcomes from files: the rows of a file as the bodies of POST /v1/outcomes, each as durable as one of them."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from serving.schemas import DelayedOutcomeIn, OfferOutcomeIn
 from serving.spool import Spool
 
 COLUMNS = ("decision_id", "customer_id", "offer_id", "outcome", "at", "reason", "value", "outcome_id")
+TOGETHER = 64
 _TIMEOUT_S = 10.0
+_Line = tuple[int, dict[str, Any]]
 
 
 async def ingest_outcomes(
@@ -44,15 +47,14 @@ async def ingest_outcomes(
     }
     try:
         for file in expand(files):
-            for line, row in _rows(file):
-                report["rows"] += 1
-                reason = await _keep(row, outcomes, store)
-                if reason is None:
-                    report["accepted"] += 1
-                else:
-                    report["rejected"] += 1
+            for rows in _together(_rows(file)):
+                refused = await _keep_all(rows, outcomes, store)
+                report["rows"] += len(rows)
+                report["accepted"] += len(rows) - len(refused)
+                report["rejected"] += len(refused)
+                if refused:
                     report["rejected_file"] = str(rejected_file)
-                    refusals.append(rejected_file, file, [Unreadable(line, reason)])
+                    refusals.append(rejected_file, file, refused)
         await spool.deliver(store)
     finally:
         journal.close()
@@ -60,11 +62,36 @@ async def ingest_outcomes(
     return report
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(file: Path) -> Iterator[_Line]:
     for batch in read_batches(file, COLUMNS, ("outcome",)):
         rows = batch.rows if batch.table is None else batch.table.to_pylist()
         yield from zip(batch.lines, rows, strict=True)
         yield from ((bad.line, {"unreadable": bad.reason}) for bad in batch.unreadable)
+
+
+def _together(rows: Iterator[_Line]) -> Iterator[list[_Line]]:
+    """Rows in order, as many at once as share one write to the disk, and never two of a decision, customer or outcome_id."""
+    group: list[_Line] = []
+    seen: set[tuple[str, Any]] = set()
+    for line, row in rows:
+        names = {(name, str(row[name])) for name in ("decision_id", "customer_id", "outcome_id") if row.get(name)}
+        if group and (len(group) == TOGETHER or names & seen):
+            yield group
+            group, seen = [], set()
+        group.append((line, row))
+        seen |= names
+    if group:
+        yield group
+
+
+async def _keep_all(rows: list[_Line], outcomes: Outcomes, store: Store) -> list[Unreadable]:
+    """Keep them at the same time, each as durably as alone; those that are refused. Raises JournalError when all are done."""
+    found = await asyncio.gather(*(_keep(row, outcomes, store) for _, row in rows), return_exceptions=True)
+    for reason in found:
+        if isinstance(reason, BaseException):
+            raise reason
+    told = zip((line for line, _ in rows), found, strict=True)
+    return [Unreadable(line, reason) for line, reason in told if isinstance(reason, str)]
 
 
 async def _keep(row: dict[str, Any], outcomes: Outcomes, store: Store) -> str | None:

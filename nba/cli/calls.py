@@ -5,7 +5,8 @@ What was said comes from the decision rows; silent decisions, agents and their g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from nba.cli.logged import ids_of
 from nba.cli.records import read_records
 from nba.cli.target import x_rows
 from nba.config import Config
-from nba.domain import OUTCOMES
+from nba.domain import OUTCOMES, Column
 from nba.errors import InputError
 from nba.evaluate.rows import check_clock, check_ranks, check_settled
 from nba.rules import Value
@@ -31,6 +32,28 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 WORDS = ("customer_id", "experiment", "arm", "channel", "agent_id", "agent_group")
 _MISSING: dict[str, Any] = dict.fromkeys(WORDS)
+
+
+class Measured(Mapping[str, Value]):
+    """Numbers of one call by column, None where unknown: a tenth of what a dict of them takes.
+
+    `place`: of each column in `values`, shared by all calls; `values`: NaN where unknown.
+    """
+
+    __slots__ = ("_place", "_values")
+
+    def __init__(self, place: Mapping[str, int], values: array[float]) -> None:
+        self._place, self._values = place, values
+
+    def __getitem__(self, name: str) -> Value:
+        value = self._values[self._place[name]]
+        return None if value != value else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._place)
+
+    def __len__(self) -> int:
+        return len(self._place)
 
 
 @dataclass(frozen=True)
@@ -90,9 +113,11 @@ def read_calls(
     open_means_no: bool = False,
     numbers: tuple[str, ...] = (),
     with_x: bool = True,
+    x_names: Collection[str] | None = None,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Calls:
-    """Read rows and records. `numbers`: further numeric columns of the rows. `tell` hears how many records are read.
+    """Read rows and records. `numbers`: further numeric columns of the rows. `x_names`: only these x columns of the rows, for
+    in a large log they are most of the memory (None: all). `tell` hears how many records are read.
 
     Raises DataError, InputError and RefusedError as the checks of nba.evaluate.rows say.
     """
@@ -100,7 +125,9 @@ def read_calls(
     counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=[s.first for s in decisions.sources])
     check_ranks(decisions.rank, decisions.place)
     rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
-    heads, unsettled = _heads(decisions, rows, config, with_x=with_x), _heads(decisions, silent, config, with_x=False)
+    columns = config.features.columns if with_x else ()
+    wanted = tuple(column for column in columns if x_names is None or column.name in x_names)
+    heads, unsettled = _heads(decisions, rows, wanted), _heads(decisions, silent, ())
     recorded = _add_records(heads, unsettled, settings, path, now_ms - window_ms, tell)
     order = sorted(heads, key=lambda key: (heads[key]["at_ms"], key))
     place = {identifier: k for k, identifier in enumerate(order)}
@@ -139,7 +166,7 @@ def _usable_rows(
     return np.flatnonzero(used), np.flatnonzero(silent)
 
 
-def _heads(decisions: Decisions, rows: Numbers, config: Config, *, with_x: bool) -> dict[str, dict[str, Any]]:
+def _heads(decisions: Decisions, rows: Numbers, columns: tuple[Column, ...]) -> dict[str, dict[str, Any]]:
     """What is known of each decision from its first row."""
     _, at = np.unique(decisions.decision[rows], return_index=True)
     first = rows[at]
@@ -150,10 +177,23 @@ def _heads(decisions: Decisions, rows: Numbers, config: Config, *, with_x: bool)
         known = {name: None if column is None else column[row] for name, column in words.items()}
         customer = str(decisions.customer_ids[int(decisions.customer[row])])
         heads[ids[row]] = {"at_ms": int(decisions.at_ms[row]), "customer_id": customer, "x": {}, **known}
-    if with_x:
-        for row, x in x_rows(decisions, set(first.tolist()), config.features.columns):
-            heads[ids[row]]["x"] = x
+    if columns:
+        pack = _packer(columns)
+        for row, x in x_rows(decisions, set(first.tolist()), columns):
+            heads[ids[row]]["x"] = pack(x)
     return heads
+
+
+def _packer(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Value]], Mapping[str, Value]]:
+    """Packs the x columns of a call where all of them are numbers, and leaves them as they are elsewhere."""
+    place = {column.name: k for k, column in enumerate(columns)}
+    if any(column.dtype == "category" for column in columns):
+        return lambda x: x
+    return lambda x: Measured(place, array("d", [_or_nan(x.get(name)) for name in place]))
+
+
+def _or_nan(value: Value) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _add_records(

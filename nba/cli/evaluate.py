@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.registry import Registry
     from nba.cli.logged import Read
     from nba.cli.trial import Trial
+    from nba.config import Config
     from nba.evaluate.ope import Answer
 
 evaluate = typer.Typer(
@@ -207,7 +208,8 @@ def ab(
     with progress("read calls") as (bar, task):
         calls = read_calls(
             settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no,
-            numbers=(*ask.goals, *ask.guardrails), with_x=cuped, tell=lambda done: bar.update(task, completed=done),
+            numbers=(*ask.goals, *ask.guardrails), with_x=cuped, x_names=_measured(sound),
+            tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         found = analyse(calls, sound, ask, read_churn(decisions, delayed, now_ms))
     if as_json:
@@ -216,6 +218,11 @@ def ab(
         _tell_ab(found)
     if found.stop:
         raise typer.Exit(1)
+
+
+def _measured(config: Config) -> list[str]:
+    """The x columns that CUPED may use."""
+    return [column.name for column in config.features.columns if column.dtype != "category"]
 
 
 def _plain(names: list[str] | None) -> tuple[str, ...]:
@@ -297,7 +304,7 @@ def power(
         raise InputError(f"--lift {lift:g} of --rate {rate:g} is a share of {rate * (1 + lift):.0%}: lift is relative")
     middle = rate if rate is not None else mean or 0.0
     spread = (middle * (1 - middle)) ** 0.5 if rate is not None else deviation or 0.0
-    plan = Plan(middle, spread, power, alpha, share, saved, group, icc, comparisons, not once)
+    plan = Plan(middle, spread, power, alpha, share, saved, group, icc, comparisons, not once, rate is not None)
     found = answer_of(plan, lift, customers, a_day)
     print_json(found) if as_json else _tell_power(found)
 
@@ -347,7 +354,7 @@ def report(
     now_ms = system_now_ms()
     with progress("read calls") as (bar, task):
         calls = read_calls(
-            settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no,
+            settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no, x_names=("plan",),
             tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         against = Against(experiment, control, horizon_ms)

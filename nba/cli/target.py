@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.dataset import Decisions
 from models.scorer import Scorer
+from models.sources import Source, cast_column
 from nba.candidates import pair_values
 from nba.config import Config
 from nba.decide import Case, Decider, Request
@@ -56,12 +58,16 @@ class Target:
         return self._see(self._decider.case(customer, request_of(record)))
 
     def of_columns(self, decision_id: str, customer_id: str, at_ms: int, x: Mapping[str, Value]) -> Seen:
-        """A decision of another log: the case is rebuilt from the x columns, without contacts and open issues."""
+        """A decision of another log: the case is rebuilt from the x columns, without contacts and open issues.
+
+        Whom the log has columns of counts as known: else no offer without a sentence would be sold, and nothing would say so.
+        """
         fields = self.config.features
         customer = Customer(
             customer_id,
             {f.name: _number(x.get(f.name)) for f in fields.features},
             profile={name: x[name] for name in fields.profile if x.get(name) is not None},
+            activity_at_ms=at_ms,
         )
         context = {name: x[name] for name in fields.context if x.get(name) is not None}
         return self._see(self._decider.case(customer, Request(customer_id, at_ms, decision_id, context=context)))
@@ -141,12 +147,15 @@ def _number(value: Value) -> float:
 def x_rows(
     decisions: Decisions, wanted: set[int], columns: tuple[Column, ...]
 ) -> Iterator[tuple[int, dict[str, Value]]]:
-    """(row, x values by name) of the wanted rows, in the types that the config declares."""
+    """(row, x values by name) of the wanted rows, in the types that the config declares, read as training reads them.
+
+    Raises DataError for a column of a wrong type.
+    """
     types = {f"x.{column.name}": column for column in columns}
     for source in decisions.sources:
         first = source.first
         for batch in source.batches(list(types)):
-            table = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+            table = {name: _cast(source, types[name], batch.column(name)) for name in batch.schema.names}
             for offset in range(batch.num_rows):
                 if first + offset in wanted:
                     yield (
@@ -154,6 +163,12 @@ def x_rows(
                         {name[2:]: _typed(types[name], values[offset]) for name, values in table.items()},
                     )
             first += batch.num_rows
+
+
+def _cast(source: Source, column: Column, values: pa.Array) -> list[Any]:
+    wanted = pa.large_string() if column.dtype == "category" else pa.float64()
+    found: list[Any] = cast_column(source, f"x.{column.name}", values, wanted).to_pylist()
+    return found
 
 
 def _typed(column: Column, value: Any) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from nba.errors import InputError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
 from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio, refuse_mismatch
 from nba.experiments import HOLDOUT
+from nba.rules import Value
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -154,12 +155,20 @@ def _before(
     )
     if not names:
         return [], None, {}
-    x, infinite = _filled(np.array([[_number(row.get(name)) for name in names] for row in rows]), names)
+    x, infinite = _filled(_matrix(rows, names), names)
     inside_arm = arm >= 0
     limited = Metric(goal.name, goal.over[inside_arm], goal.under[inside_arm])
     check_before([f"x.{name}" for name in names], x[inside_arm], arm[inside_arm], limited)
     keep = _telling(x, goal)
     return [f"x.{names[k]}" for k in keep], x[:, keep], infinite
+
+
+def _matrix(rows: Sequence[Mapping[str, Value]], names: list[str]) -> Array:
+    """Columns (units, k), NaN where not known; filled row by row, for all of them as Python numbers would not fit."""
+    x = np.empty((len(rows), len(names)))
+    for k, row in enumerate(rows):
+        x[k] = [_number(row.get(name)) for name in names]
+    return x
 
 
 def _filled(x: Array, names: list[str]) -> tuple[Array, dict[str, int]]:

@@ -1,8 +1,10 @@
 """How many units an experiment needs before it starts, and what it can see with those there are.
 
 Two means, two-sided: n = (z_alpha + z_power)^2 (1 + 1 / ratio) variance / difference^2 for the control, ratio n for the
-treatment (van Belle, "Statistical Rules of Thumb", 2nd ed. 2008, chapter 2). Assigned in groups: times 1 + (m - 1) icc, Donner
-and Klar (2000). CUPED takes its share of the variance away. Whoever looks every day pays with a larger z (sequence.py).
+treatment (van Belle, "Statistical Rules of Thumb", 2nd ed. 2008, chapter 2). The treatment of a share has the variance of the
+share that it is to have (Fleiss, "Statistical Methods for Rates and Proportions", chapter 4). Assigned in groups: times
+1 + (m - 1) icc, Donner and Klar (2000). CUPED takes its share of the variance away. Whoever looks every day pays with a larger
+z (sequence.py).
 """
 
 from __future__ import annotations
@@ -16,12 +18,14 @@ from nba.evaluate.sequence import ALPHA, looking_quantile
 from nba.evaluate.tails import normal_quantile
 
 MOST_UNITS = 10**12
+_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`mean`, `deviation` of the metric by unit; `share` of the units in the treatment; `saved`: variance that CUPED takes
-    away; `group`, `icc`: units assigned together and how alike they are; `comparisons`: goals times treatments.
+    away; `group`, `icc`: units assigned together and how alike they are; `comparisons`: goals times treatments; `binary`:
+    the mean is a share.
     """
 
     mean: float
@@ -34,6 +38,7 @@ class Plan:
     icc: float = 0.0
     comparisons: int = 1
     looking: bool = True
+    binary: bool = False
 
     def __post_init__(self) -> None:
         checks = {
@@ -58,10 +63,12 @@ class Plan:
         edge = looking_quantile(alpha) if self.looking else normal_quantile(1 - alpha / 2)
         return edge + normal_quantile(self.power)
 
-    @property
-    def variance(self) -> float:
-        """Of one unit, after CUPED and grouping."""
-        return self.deviation**2 * (1 - self.saved) * (1 + (self.group - 1) * self.icc)
+    def variance(self, lift: float) -> float:
+        """Of the difference of both means times the units in all, after CUPED and grouping."""
+        share = min(max(self.mean * (1 + lift), 0.0), 1.0)
+        treated = share * (1 - share) if self.binary else self.deviation**2
+        each = treated / self.share + self.deviation**2 / (1 - self.share)
+        return each * (1 - self.saved) * (1 + (self.group - 1) * self.icc)
 
 
 def units_for(plan: Plan, lift: float) -> int:
@@ -73,7 +80,7 @@ def units_for(plan: Plan, lift: float) -> int:
             "--lift 0: no number of customers shows that there is no difference; name the least that matters"
         )
     difference = abs(lift * plan.mean) ** 2
-    needed = plan.reach**2 * plan.variance * (1 / plan.share + 1 / (1 - plan.share))
+    needed = plan.reach**2 * plan.variance(lift)
     if needed > MOST_UNITS * difference:
         raise InputError(
             f"--lift {lift:g}: more than {MOST_UNITS:,} customers would be needed: name a change that would matter"
@@ -85,13 +92,15 @@ def lift_for(plan: Plan, units: int) -> float:
     """The relative lift that so many units in all would show."""
     if units < 2:
         raise InputError(f"--customers {units}: give at least 2")
-    error = math.sqrt(plan.variance * (1 / plan.share + 1 / (1 - plan.share)) / units)
-    return abs(plan.reach * error / plan.mean)
+    lift = 0.0
+    for _ in range(_STEPS):  # the lift moves the variance of a share, and that the lift
+        lift = abs(plan.reach / plan.mean) * math.sqrt(plan.variance(lift) / units)
+    return lift
 
 
 def power_of(plan: Plan, lift: float, units: int) -> float:
     """P(a lift of that size is seen with so many units)."""
-    error = math.sqrt(plan.variance * (1 / plan.share + 1 / (1 - plan.share)) / units)
+    error = math.sqrt(plan.variance(lift) / units)
     z = abs(lift * plan.mean) / error - (plan.reach - normal_quantile(plan.power))
     return 0.5 * math.erfc(-z / math.sqrt(2))
 

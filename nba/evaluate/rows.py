@@ -18,6 +18,7 @@ from nba.evaluate.tails import chi2_p
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_UNSETTLED = 0.2
+LARGEST = 1e60  # intervals add up cubes
 FEWEST_IN_GROUP, FAR_APART = 20, 0.05
 
 
@@ -54,8 +55,8 @@ def check_ranks(rank: NDArray[np.int32], place: Callable[[int], str]) -> None:
 
 
 def check_finite(name: str, values: Array, place: Callable[[int], str]) -> None:
-    """Raises DataError: an infinite value (n,); NaN is an empty one."""
-    wrong = np.flatnonzero(np.isinf(values))
+    """Raises DataError: a value (n,) that is infinite or so large that its cube is; NaN is an empty one."""
+    wrong = np.flatnonzero(np.abs(values) > LARGEST)
     if len(wrong):
         row = int(wrong[0])
         raise DataError(

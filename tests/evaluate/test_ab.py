@@ -193,6 +193,18 @@ def test_a_column_from_after_the_start_is_caught() -> None:
         check_before(["x.leak"], (metric.over + 0.01 * sound)[:, None], arm, metric)
 
 
+def test_the_power_of_a_share_is_what_happens() -> None:
+    """Half as many acceptances more also vary more: the customers that are asked for see them in 80 % of the draws, not 73 %."""
+    plan = Plan(0.01, (0.01 * 0.99) ** 0.5, looking=False, binary=True)
+    half = units_for(plan, 0.5) // 2
+    rng = np.random.default_rng(4)
+    one, two = rng.binomial(half, 0.01, 20_000) / half, rng.binomial(half, 0.015, 20_000) / half
+    z = (two - one) / np.sqrt((one * (1 - one) + two * (1 - two)) / half)
+    assert np.mean(np.abs(z) > 1.96) == pytest.approx(0.8, abs=0.01)
+    assert power_of(plan, 0.5, 2 * half) == pytest.approx(0.8, abs=0.001)
+    assert lift_for(plan, 2 * half) == pytest.approx(0.5, abs=0.001)
+
+
 def test_power_is_what_the_library_says_and_what_happens() -> None:
     """Units as tea-tasting 2.0.0 counts them, and 400 experiments of that size find the lift in about 80 %."""
     plan = Plan(4.5616505951441795, 12.509213436316234, looking=False)

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -309,6 +310,22 @@ def test_customers_come_from_columns_or_objects_with_the_types_of_the_config(loa
     )
     assert load(tmp_path / "b.jsonl", kind="customers").rejected == 1
     assert run(store.read("c0", kit.NOW_MS)).profile == {"age": 42.0}
+
+
+def test_customers_of_a_parquet_file_may_come_in_the_types_that_training_takes(load, store, run, kit, tmp_path):
+    """0 and 1 are truth values, decimals numbers, truth values words: whose log trains, their customers load too."""
+    rows = {
+        "customer_id": [1, 2, 3],
+        "vip": [0, 1, 2],
+        "age": [Decimal("41.5"), None, None],
+        "plan": [True, False, True],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    assert load(tmp_path / "a.parquet", kind="customers").rejected == 1  # 2 is no truth value
+    assert run(store.read("1", kit.NOW_MS)).profile == {"vip": False, "age": 41.5, "plan": "true"}
+    assert run(store.read("2", kit.NOW_MS)).profile == {"vip": True, "plan": "false"}
+    (tmp_path / "b.jsonl").write_text('{"customer_id": "c4", "vip": [1]}\n')
+    assert load(tmp_path / "b.jsonl", kind="customers").rejected == 1
 
 
 def test_progress_reaches_the_end_and_a_second_run_counts_nothing_twice(load, store, run, kit, tmp_path, monkeypatch):

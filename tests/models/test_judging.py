@@ -133,6 +133,14 @@ def test_the_split_keeps_a_moment_together() -> None:
         split_in_time(at, Split(valid_from_ms=99))
 
 
+def test_a_campaign_in_six_waves_is_split_by_its_share() -> None:
+    """The last wave judges and the one before calibrates: a fifth of six waves had left nothing to calibrate on."""
+    slices = split_in_time(np.repeat(np.arange(6), 170), Split())
+    assert (slices.train, slices.calibrate, slices.rows) == (680, 850, 1020)
+    with pytest.raises(RefusedError, match="cannot be split in time"):
+        split_in_time(np.repeat(np.arange(2), 170), Split())
+
+
 def test_reliability_bins_hold_every_row_once() -> None:
     """The bins cover the rows, and each interval holds its share."""
     p, y = world(999)

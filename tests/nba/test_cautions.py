@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from nba.cautions import literal_numbers
 from nba.cli import build
+from nba.errors import ConfigError
 from nba.load import check_folder, find_config
 
 Shop = Callable[..., Path]
@@ -118,3 +119,29 @@ def test_the_verb_prints_them_and_lets_the_config_pass(shop: Shop) -> None:
     assert said.exit_code == 0 and "note: policy.yaml:9: service_first.service_intents is empty" in said.stderr
     body = CliRunner().invoke(build(), ["check", "--config", str(path.parent), "--json"])
     assert len(json.loads(body.stdout)["warnings"]) == 1
+
+
+MAILS = {
+    "features": "activities: {visit: {}}\nprofile: {recency: number}\n",
+    "catalog": "currency: USD\noffers:\n  - {id: mail, kind: cross_sell, title: Mail}\n",
+    "policy": 'opening: {en: "{salutation} {family_name}, we suggest {title}"}\n'
+    + ARM
+    + "        policy: {worth: {saving: 2}}\n",
+}
+
+
+def test_a_policy_that_names_no_intents_is_warned_where_none_arrive(shop: Shop) -> None:
+    """Whose customers write no intents may leave the whole subject out; what stands in by default refuses nothing."""
+    found = check_folder(shop(**MAILS))[1]
+    assert len(found) == 1 and re.match(
+        r"policy.yaml:1: no call carries context.intent, .*: declare `context: ", found[0]
+    )
+
+
+def test_a_policy_that_names_intents_is_refused_where_none_arrive(shop: Shop) -> None:
+    """Who asks for intents and has no field for them would wait for ever, and hears both ways out."""
+    asking = MAILS["policy"] + "service_first: {service_intents: [outage]}\n"
+    with pytest.raises(
+        ConfigError, match=r"context\.intent, which no call carries.*declare `context: \{intent: category\}`"
+    ):
+        check_folder(shop(**{**MAILS, "policy": asking}))

@@ -1,0 +1,148 @@
+"""Logs that companies write themselves, judged with a config folder of their own: no `say`, types as their tools write them."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from models.dataset import read_decisions
+from nba.cli import build
+from nba.cli.calls import read_calls
+from nba.cli.target import x_rows
+from nba.clock import DAY_MS
+from nba.config import Config
+from nba.errors import DataError
+from nba.load import load_config
+from nba.settings import Settings
+
+FEATURES = """
+activities: {visit: {}}
+profile: {newbie: category, recency: number}
+"""
+CATALOG = """
+currency: USD
+offers:
+  - {id: mens, kind: cross_sell, title: Shirts, margin_month: 10}
+  - {id: womens, kind: cross_sell, title: Skirts, margin_month: 10}
+  - {id: none, kind: inform, title: Nothing}
+"""
+POLICY = """
+opening: {en: "{salutation} {family_name}, we believe you would benefit from {title}"}
+service_first: {service_intents: []}
+"""
+START_MS = 1_760_000_000_000
+OFFERS = ("mens", "womens", "none")
+ROWS = 3000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A config folder without a `say` and without features."""
+    for name, text in (("features", FEATURES), ("catalog", CATALOG), ("policy", POLICY)):
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def config(folder: Path) -> Config:
+    return load_config(folder)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Callable[..., Path]:
+    """Writes e-mails at random: newcomers take skirts, the others shirts. Some columns replaced by others."""
+
+    def write(**columns: Any) -> Path:
+        rng = np.random.default_rng(3)
+        offer, newbie = rng.integers(0, 3, ROWS), rng.random(ROWS) < 0.5
+        accepted = rng.random(ROWS) < np.where(offer == newbie, 0.5, 0.1)
+        written = {
+            "decision_id": np.arange(ROWS).astype(str),
+            "at": pa.array(START_MS - DAY_MS * 30 + np.arange(ROWS) * 60_000, pa.timestamp("ms", "UTC")),
+            "customer_id": np.arange(ROWS).astype(str),
+            "offer_id": np.array(OFFERS)[offer],
+            "propensity": np.full(ROWS, 1 / 3),
+            "outcome": np.where(accepted, "accepted", "declined"),
+            "x.newbie": newbie,
+            "x.recency": rng.integers(1, 13, ROWS),
+        }
+        pq.write_table(pa.table(written | columns), tmp_path / "log.parquet")
+        return tmp_path / "log.parquet"
+
+    return write
+
+
+def asked(folder: Path, *arguments: object) -> Result:
+    """One verb on the folder's own config and state."""
+    where = ["--config", folder, "--state-dir", folder / "state", "--json"]
+    return CliRunner().invoke(build(), [str(word) for word in (*arguments, *where)])
+
+
+def run(folder: Path, *arguments: object) -> dict[str, Any]:
+    """The same, which has to succeed."""
+    said = asked(folder, *arguments)
+    assert said.exit_code == 0, (said.output, said.exception)
+    found: dict[str, Any] = json.loads(said.stdout)
+    return found
+
+
+def test_offers_without_a_sentence_are_said_to_the_customers_of_a_rebuilt_log(
+    folder: Path, log: Callable[..., Path]
+) -> None:
+    """Whom the log has columns of is known, so the policy is valued that sells, not one that never does."""
+    path = log()
+    run(folder, "train", "--decisions", path)
+    found = run(folder, "evaluate", "ope", "--decisions", path, "--model", "champion")
+    assert found["estimates"]["ips"]["value"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_rebuilt_case_has_the_words_that_the_model_learnt(config: Config, log: Callable[..., Path]) -> None:
+    """A truth value under a category is `true` to training, so it is not `True` to the evaluation."""
+    decisions = read_decisions(log(), config.catalog)
+    found = dict(x_rows(decisions, {0, 1, 2, 3}, config.features.columns))
+    assert {x["newbie"] for x in found.values()} <= {"true", "false"}
+
+
+def test_text_where_a_number_is_declared_is_refused_in_words(config: Config, log: Callable[..., Path]) -> None:
+    """A column written as text is named, not a traceback."""
+    decisions = read_decisions(log(**{"x.recency": ["12"] * ROWS}), config.catalog)
+    with pytest.raises(DataError, match=r"log.parquet: column 'x.recency' is string, it has to be a number"):
+        list(x_rows(decisions, {0}, config.features.columns))
+
+
+def test_text_as_newer_writers_store_it_trains(folder: Path, log: Callable[..., Path]) -> None:
+    """A column of text views, which Arrow cannot filter, is text like any other."""
+    ids = pa.array(np.arange(ROWS).astype(str).tolist(), pa.string_view())
+    words = pa.array([["old", "new"][k % 2] for k in range(ROWS)], pa.string_view())
+    assert run(folder, "train", "--decisions", log(**{"decision_id": ids, "x.newbie": words}))["counts"]["used"] == ROWS
+
+
+def test_a_reward_beyond_all_reason_is_refused_in_words(folder: Path, log: Callable[..., Path]) -> None:
+    """One reward whose cube is infinite would leave no interval: it is named by row, not by a traceback."""
+    run(folder, "train", "--decisions", log())
+    path = log(reward=[1e300] + [1.0] * (ROWS - 1))
+    with pytest.raises(DataError, match=r"row 1: column 'reward': 1e\+300 is no number to average"):
+        raise asked(folder, "evaluate", "ope", "--decisions", path, "--model", "champion").exception or AssertionError
+
+
+def test_a_wide_log_is_held_as_numbers(folder: Path, log: Callable[..., Path]) -> None:
+    """200 numeric columns a call take what their numbers take, not what a dict of Python objects does: that was 15 kB a call."""
+    wide = "".join(f"  k{k}: number\n" for k in range(200))
+    (folder / "features.yaml").write_text(f"activities: {{visit: {{}}}}\nprofile:\n{wide}", encoding="utf-8")
+    measured = {f"x.k{k}": np.where(np.arange(ROWS) % 7 == k, np.nan, float(k)) for k in range(200)}
+    path, config = log(**measured), load_config(folder)
+    tracemalloc.start()
+    calls = read_calls(Settings(state_dir=folder / "state"), path, config, START_MS)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / ROWS < 4000
+    assert dict(calls.x[8]) == {f"k{k}": None if k == 1 else float(k) for k in range(200)}
