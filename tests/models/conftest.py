@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.registry import Registry
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 
 START_MS = 1_770_000_000_000
@@ -109,3 +110,9 @@ def config_once() -> Config:
 @pytest.fixture(scope="module")
 def make_rows_once() -> Callable[..., pa.Table]:
     return make_rows
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """An empty registry of models."""
+    return Registry(tmp_path / "models")

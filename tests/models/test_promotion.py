@@ -27,11 +27,6 @@ NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
 QUICK = Options(threads=1)
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "models")
-
-
 def noise_rows(rows: Make, n: int) -> pa.Table:
     """A history whose outcomes have been exchanged at random: there is nothing left to learn."""
     table = rows(n)
