@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nba.candidates import Candidate, pair_values
 from nba.config import Catalog
-from nba.simulate.policies import Choice, Oracle, RandomEligible, Situation
+from nba.simulate.policies import Choice, Oracle, RandomPassed, Situation
 from nba.simulate.population import World
 from nba.simulate.value import market_of
 
@@ -25,7 +25,7 @@ _PARAMETERS = {"objective": "regression", "learning_rate": 0.03, "min_data_in_le
 _TREES = 400
 
 
-class Told(RandomEligible):
+class Told(RandomPassed):
     """Greedy on the gain it has learnt; by chance until it has learnt anything."""
 
     name = "told the truth"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.batch import Batch, Matrix
 from models.dataset import Decisions
-from models.pairs import Pairs
+from models.pairs import PAIR_NAMES, Pairs
 from models.schema import Schema, SchemaColumn, as_float32
 from models.sources import Source
 from nba.candidates import CatalogRules
@@ -24,14 +24,13 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Assembler:
-    """Makes matrices of decision rows for one config. `offer`: as if this one (place in the catalog) had been shown.
+    """Makes matrices of decision rows for one config.
 
     `rules`: those of the catalog where they are compiled already: many matrices then share them.
     """
 
     decisions: Decisions
     config: Config
-    offer: int | None = None
     rules: CatalogRules | None = None
 
     def matrix(self, schema: Schema, rows: NDArray[np.int64], tick: Tick | None = None, spare: int = 0) -> Matrix:
@@ -42,13 +41,11 @@ class Assembler:
         out = np.empty((len(rows), len(schema.columns) + spare), dtype=np.float32)
         table = schema.offer_table(self.config.catalog)
         x, of_offer, of_pair = (schema.places(scope) for scope in ("x", "offer", "pair"))
-        pairs = Pairs(
-            self.config, [schema.columns[i] for i in of_pair], use_logged=self.offer is None, rules=self.rules
-        )
+        pairs = Pairs(self.config, [schema.columns[i].name for i in of_pair], self.rules)
         done = 0
         for batch in self._batches(rows, [*(schema.columns[i].name for i in x), *pairs.reads]):
             block = np.empty((len(batch.rows), len(schema.columns)), dtype=np.float32)
-            offers = self._offers(batch)
+            offers = self.decisions.offer[batch.rows]
             for place in x:
                 block[:, place] = batch.encoded(schema.columns[place])
             block[:, of_offer] = table[offers]
@@ -58,6 +55,14 @@ class Assembler:
             done += len(batch.rows)
             if tick is not None:
                 tick(done / len(rows))
+        return out
+
+    def pairs(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The pair columns of each row with every offer, computed: float64 (len(rows), offers, pair columns)."""
+        pairs = Pairs(self.config, PAIR_NAMES, self.rules)
+        out = np.empty((len(rows), len(self.config.catalog.offers), len(PAIR_NAMES)))
+        for batch in self._batches(rows, pairs.reads):
+            out[batch.targets] = pairs.of_all(batch)
         return out
 
     def words(self, columns: Sequence[SchemaColumn], rows: NDArray[np.int64]) -> dict[str, Counter[str]]:
@@ -90,11 +95,6 @@ class Assembler:
             outcome=d.outcome[rows], rank=d.rank[rows], reward=None if d.reward is None else d.reward[rows],
             decision=d.decision[rows], customer=d.customer[rows], backtest=d.backtest[rows],
         ))  # fmt: skip
-
-    def _offers(self, batch: Batch) -> NDArray[np.int32]:
-        if self.offer is None:
-            return self.decisions.offer[batch.rows]
-        return np.full(len(batch.rows), self.offer, dtype=np.int32)
 
     def _batches(self, rows: NDArray[np.int64], names: Sequence[str]) -> Iterator[Batch]:
         target_of = np.full(len(self.decisions), -1, dtype=np.int64)

@@ -7,7 +7,7 @@ estimator for counterfactual learning" (2015). The whole engine's policy is valu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from models.judge import Gate
 from models.matrix import Assembler
 from models.metrics import DRAWS, Array, by_appearance
+from models.pairs import pair_place
+from models.schema import as_float32
 from models.scorer import Scorer
 
 MOST_ROWS = 4_000
@@ -23,13 +25,17 @@ FEWEST_EFFECTIVE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """Rows of the first rank (n,): logged offer (place in the catalog), propensity, reward, customer."""
+    """Rows of the first rank (n,): logged offer (place in the catalog), propensity, reward, customer.
+
+    `pairs`: the pair columns of each row with every offer, float64 (n, offers, pair columns).
+    """
 
     assembler: Assembler
     offer: NDArray[np.int32]
     propensity: Array
     reward: Array
     customer: NDArray[np.int64]
+    pairs: NDArray[np.float64]
 
 
 def explored_log(assembler: Assembler, rows: NDArray[np.int64], label: Array) -> Log | None:
@@ -43,17 +49,23 @@ def explored_log(assembler: Assembler, rows: NDArray[np.int64], label: Array) ->
     reward = (
         label if decisions.reward is None else np.where(np.isnan(decisions.reward[rows]), label, decisions.reward[rows])
     )
-    return Log(
-        assembler.subset(rows), decisions.offer[rows], propensity, reward, decisions.customer[rows].astype(np.int64)
-    )
+    held, customer = assembler.subset(rows), decisions.customer[rows].astype(np.int64)
+    return Log(held, decisions.offer[rows], propensity, reward, customer, held.pairs(np.arange(len(rows))))
 
 
 def best_offers(log: Log, scorer: Scorer) -> NDArray[np.int64]:
     """The place of the offer that the scorer would say to each row (n,), among the offers the log has shown."""
-    shown = np.unique(log.offer)
-    everything = np.arange(len(log.offer))
-    matrices = (replace(log.assembler, offer=int(offer)).matrix(scorer.schema, everything) for offer in shown)
-    best = np.argmax(np.stack([scorer.run(matrix).accept for matrix in matrices]), axis=0)
+    shown, schema = np.unique(log.offer), scorer.schema
+    matrix = log.assembler.matrix(schema, np.arange(len(log.offer)))
+    table = schema.offer_table(log.assembler.config.catalog)
+    of_offer, of_pair = schema.places("offer"), schema.places("pair")
+    wanted = np.array([pair_place(schema.columns[place].name) for place in of_pair], dtype=np.intp)
+    accept = []
+    for offer in shown:
+        matrix[:, of_offer] = table[offer]
+        matrix[:, of_pair] = as_float32(log.pairs[:, offer][:, wanted])
+        accept.append(scorer.run(matrix).accept)
+    best = np.argmax(np.stack(accept), axis=0)
     return np.asarray(shown[best], dtype=np.int64)
 
 

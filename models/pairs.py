@@ -6,7 +6,7 @@ function that serving calls; where no offer has a formula they depend on the own
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -21,45 +21,61 @@ from nba.config import Config
 from nba.domain import Column
 from nba.rules import Names, Rule, Value, Values
 
-_ALL = tuple(column.name for column in PAIR_COLUMNS)
+PAIR_NAMES = tuple(column.name for column in PAIR_COLUMNS)
 Reading = tuple[str, str]  # scope and name, as a rule writes them
 
 
 class Pairs:
-    """Computes the wanted pair columns. `reads`: the columns that it needs of a batch."""
+    """The wanted pair columns, by name. `reads`: the columns that it needs of a batch."""
 
-    def __init__(
-        self, config: Config, wanted: Sequence[SchemaColumn], *, use_logged: bool, rules: CatalogRules | None = None
-    ) -> None:
+    def __init__(self, config: Config, wanted: Sequence[str], rules: CatalogRules | None = None) -> None:
         """`rules`: those of the catalog where they are compiled already, which takes longer than most batches."""
         self._config = config
-        self._wanted = [column.name for column in wanted]
-        self._places = [_ALL.index(name) for name in self._wanted]
-        self._logged = self._wanted if use_logged else []
+        self._wanted = list(wanted)
         self._rules = rules or CatalogRules(config.catalog)
         self._inputs = _formula_inputs(config, self._rules)
         self._names = Names(name for rule in _formulas(self._rules) for name in rule.variables)
         inputs = [column.name for column in self._inputs.values()]
-        self.reads = list(dict.fromkeys(["x.plan", *inputs, *self._logged])) if wanted else []
+        self.reads = list(dict.fromkeys(["x.plan", *inputs, *wanted])) if wanted else []
 
     def values(self, batch: Batch, offers: NDArray[np.int32]) -> NDArray[np.float64]:
-        """float64 (rows, wanted columns), NaN where unknown; `offers` (rows,) are places in the catalog."""
-        logged = [name for name in self._logged if batch.has(name)]
+        """As logged, else computed: float64 (rows, wanted columns), NaN where unknown; `offers` (rows,): catalog places."""
+        logged = [name for name in self._wanted if batch.has(name)]
         out = np.empty((len(offers), len(self._wanted)))
         if len(logged) < len(self._wanted):
-            out[:] = self._computed(batch, offers)[:, self._places]
+            out[:] = self._computed(batch, offers)[:, [pair_place(name) for name in self._wanted]]
         for name in logged:
             out[:, self._wanted.index(name)] = batch.numbers(SchemaColumn(name, "number"))
         return out
 
+    def of_all(self, batch: Batch) -> NDArray[np.float64]:
+        """All pair columns of each row with every offer, computed: float64 (rows, offers, pair columns)."""
+        if not self._has_formulas:
+            return self._table[self._own_plans(batch)]
+        found = [
+            [pair_values(c) for c in make_candidates(self._rules, values, profile)]
+            for values, profile in self._customers(batch)
+        ]
+        return np.array(found).reshape(-1, len(self._rules.offers), len(PAIR_NAMES))
+
     def _computed(self, batch: Batch, offers: NDArray[np.int32]) -> NDArray[np.float64]:
-        owns = self._own_plans(batch)
-        if not any(rules.cost or rules.covers for rules in self._rules.offers):
-            return self._table[owns, offers]
+        if not self._has_formulas:
+            return self._table[self._own_plans(batch), offers]
+        pairs = zip(self._customers(batch), offers.tolist(), strict=True)
+        found = [pair_values(make_candidate(self._rules, *customer, offer)) for customer, offer in pairs]
+        return np.array(found).reshape(-1, len(PAIR_NAMES))
+
+    @property
+    def _has_formulas(self) -> bool:
+        return any(rules.cost or rules.covers for rules in self._rules.offers)
+
+    def _customers(self, batch: Batch) -> Iterator[tuple[Values, dict[str, Value]]]:
+        """What the formulas see of each row: the flat variables, and the profile with the own plan."""
+        owns = self._own_plans(batch).tolist()
         inputs = [_listed(batch, column) for column in self._inputs.values()]
-        rows = zip(*inputs, strict=True) if inputs else iter([()] * len(offers))
-        pairs = zip(rows, owns.tolist(), offers.tolist(), strict=True)
-        return np.array([self._pair(row, own, offer) for row, own, offer in pairs]).reshape(-1, len(_ALL))
+        rows = zip(*inputs, strict=True) if inputs else iter([()] * len(owns))
+        for row, own in zip(rows, owns, strict=True):
+            yield self._customer(row, own)
 
     def _own_plans(self, batch: Batch) -> NDArray[np.int64]:
         """The place of the own plan in the catalog, one beyond its end where there is none such."""
@@ -70,15 +86,14 @@ class Pairs:
         places = pc.index_in(batch.words(column), value_set=known)
         return pc.fill_null(places, len(offers)).to_numpy(zero_copy_only=False).astype(np.int64)  # type: ignore[no-any-return]
 
-    def _pair(self, row: Sequence[Value], own: int, offer: int) -> tuple[float, float, float, float]:
+    def _customer(self, row: Sequence[Value], own: int) -> tuple[Values, dict[str, Value]]:
         given: dict[str, dict[str, Value]] = {"features": {}, "profile": {}, "context": {}}
         for (scope, name), value in zip(self._inputs, row, strict=True):
             given[scope][name] = value
         plan = self._config.catalog.offers[own] if own < len(self._config.catalog.offers) else None
         features = {name: float(value) for name, value in given["features"].items() if isinstance(value, float)}
         values = rule_values(features, given["profile"], given["context"], plan, self._names)
-        profile: dict[str, Value] = {} if plan is None else {"plan": plan.id}
-        return pair_values(make_candidate(self._rules, values, profile, offer))
+        return values, {} if plan is None else {"plan": plan.id}
 
     @cached_property
     def _table(self) -> NDArray[np.float64]:
@@ -87,6 +102,11 @@ class Pairs:
         profiles: list[dict[str, Value]] = [{"plan": plan} for plan in plans]
         rows = [[pair_values(c) for c in make_candidates(self._rules, Values({}), profile)] for profile in profiles]
         return np.array(rows, dtype=np.float64)
+
+
+def pair_place(name: str) -> int:
+    """Where a pair column stands among all of them."""
+    return PAIR_NAMES.index(name)
 
 
 def _formulas(rules: CatalogRules) -> list[Rule]:

@@ -48,9 +48,9 @@ def simulate(
 ) -> None:
     """Let policies live with the same simulated customers, and hold each against the truth that no model sees.
 
-    Policies: nothing, random, margin, margin-unruled, acceptance, engine, oracle. Money is in euros over the run, with
-    the margin of three more years for who stayed. Nothing here is real: it shows what the engine does in a world of
-    known rules, not what it would earn.
+    Policies: nothing, random (any eligible offer), random-passed (any that the whole funnel left), margin,
+    margin-unruled, acceptance, engine, oracle. Money is in euros over the run, with the margin of three more years for
+    who stayed. Nothing here is real: it shows what the engine does in a world of known rules, not what it would earn.
     """
     from nba.simulate import CONTENDERS
     from nba.simulate.population import World
@@ -116,7 +116,7 @@ def _peers(config: Config, seed: int) -> dict[str, Callable[[], Policy]]:
 
 
 def grid_of(config: Config, ask: Mapping[str, Any], learn_from: int | None = None) -> Iterator[dict[str, Any]]:
-    """World by world, each policy's share of the true gain in its own calls: 0 as a random choice, 1 as the oracle's.
+    """World by world, each policy's share of the true gain in its own calls: 0 as a random passed one, 1 as the oracle's.
 
     Plans a fifth cheaper and a quarter dearer too. The mean over the rounds; with `learn_from` learners have learnt before.
     """
@@ -172,7 +172,7 @@ def page_of(document: Mapping[str, Any]) -> str:
     rounds = {
         name: (found["learning"] or found)["share_by_round"]
         for name, found in document["results"].items()
-        if name not in ("nothing", "margin-unruled")
+        if name not in ("nothing", "random", "margin-unruled")
     }
     return page(document["policies"], rounds, document["sensitivity"], _says(document))
 

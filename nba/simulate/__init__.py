@@ -7,7 +7,7 @@ in the same world). The engine's own memory and training are handed in by whoeve
 
 from nba.simulate.callers import Caller, callers
 from nba.simulate.calls import Memory
-from nba.simulate.contest import CONTENDERS, contest, interval_of_share, share_of_oracle
+from nba.simulate.contest import CONTENDERS, RANDOM_PASSED, contest, interval_of_share, share_of_oracle
 from nba.simulate.history import History, history
 from nba.simulate.policies import Teacher
 from nba.simulate.population import World
@@ -15,6 +15,7 @@ from nba.simulate.world import Result, run
 
 __all__ = [
     "CONTENDERS",
+    "RANDOM_PASSED",
     "Caller",
     "History",
     "Memory",

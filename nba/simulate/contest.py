@@ -22,14 +22,16 @@ from nba.simulate.policies import (
     Oracle,
     Policy,
     RandomEligible,
+    RandomPassed,
     Teacher,
 )
 from nba.simulate.population import World
 from nba.simulate.value import market_of
 from nba.simulate.world import Result, run
 
-CONTENDERS = ("nothing", "random", "margin", "margin-unruled", "acceptance", "engine", "oracle")
+CONTENDERS = ("nothing", "random", "random-passed", "margin", "margin-unruled", "acceptance", "engine", "oracle")
 LEARNERS = ("acceptance", "engine")
+RANDOM, RANDOM_PASSED = "random", "random-passed"
 _NO_OTHERS: Mapping[str, Callable[[], Policy]] = MappingProxyType({})
 
 
@@ -69,20 +71,23 @@ def contest(
         yield name, replace(year(seed, rounds if learn_from is None else 1), learning=learning)
 
 
-def share_of_oracle(results: Mapping[str, Result], name: str = "engine") -> float | None:
-    """How much of what the oracle earns above random this contender earns; None when the oracle is not above random."""
-    random, oracle = results["random"].value, results["oracle"].value
+def share_of_oracle(results: Mapping[str, Result], name: str = "engine", base: str = RANDOM) -> float | None:
+    """How much of what the oracle earns above `base` this contender earns; None when the oracle is not above it.
+
+    `base`: random among the eligible; or random among what passed the whole funnel, which leaves out what its rules earn.
+    """
+    random, oracle = results[base].value, results["oracle"].value
     return (results[name].value - random) / (oracle - random) if oracle > random else None
 
 
 def interval_of_share(
-    results: Mapping[str, Result], name: str = "engine", *, seed: int = 0, draws: int = 2000
+    results: Mapping[str, Result], name: str = "engine", base: str = RANDOM, *, seed: int = 0, draws: int = 2000
 ) -> tuple[float, float] | None:
     """95 % interval of `share_of_oracle` over the customers drawn anew, each with their value under all three policies.
 
-    None where the oracle's lead over random is not sure to be above 0: a share of nothing has no interval.
+    None where the oracle's lead over `base` is not sure to be above 0: a share of nothing has no interval.
     """
-    random, oracle, found = (np.array(results[key].by_customer) for key in ("random", "oracle", name))
+    random, oracle, found = (np.array(results[key].by_customer) for key in (base, "oracle", name))
     weights = np.random.default_rng(seed).multinomial(len(random), np.full(len(random), 1 / len(random)), draws)
     lead = weights @ (oracle - random)
     if np.quantile(lead, 0.025) <= 0:
@@ -92,8 +97,9 @@ def interval_of_share(
 
 
 def _policy(name: str, config: Config, new_teacher: Callable[[str], Teacher], world: World) -> Policy:
-    plain: dict[str, type[Nothing | RandomEligible | HighestMargin]] = {
-        "nothing": Nothing, "random": RandomEligible, "margin": HighestMargin, "margin-unruled": HighestMarginUnruled,
+    plain: dict[str, type[Nothing | RandomEligible | RandomPassed | HighestMargin]] = {
+        "nothing": Nothing, RANDOM: RandomEligible, RANDOM_PASSED: RandomPassed, "margin": HighestMargin,
+        "margin-unruled": HighestMarginUnruled,
     }  # fmt: skip
     if name in plain:
         return plain[name]()

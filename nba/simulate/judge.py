@@ -24,7 +24,7 @@ Gains = Callable[[Situation, Sequence[Candidate]], list[float]]
 
 @dataclass
 class Tally:
-    """Sums over the calls of a round, in euros: of what was chosen, of a random choice, of the best one."""
+    """Sums over the calls of a round, in euros: of what was chosen, of a random one of those passed, of the best one."""
 
     chosen: float = 0.0
     random: float = 0.0
@@ -43,7 +43,7 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """How far from random (0) to the best (1); 0 where there was nothing to choose."""
+        """How far from a random one of those passed (0) to the best (1); 0 where there was nothing to choose."""
         room = self.best - self.random
         return round((self.chosen - self.random) / room, 4) if room > 0 else 0.0
 

@@ -6,7 +6,7 @@ to the service (17:59 and later) come after what happened that day.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from math import ceil, cos, pi
 
@@ -84,37 +84,41 @@ def seasonal(day: int, swing: float) -> float:
 
 
 class _Day:
-    """One day of one customer. `chance`: uniform numbers, one for each thing that may happen."""
+    """One day of one customer. `chance`: uniform numbers, one for each thing that may happen; `done`: what did."""
+
+    __slots__ = ("amount", "chance", "done", "drawn", "life", "plan", "world")
 
     def __init__(self, life: Life, plan: Tariff, world: World, chance: list[float], amount: float) -> None:
         self.life, self.plan, self.world = life, plan, world
         self.chance, self.amount = chance, amount
+        self.done: list[Activity] = []
         self.drawn = 0
 
-    def events(self, plans: Mapping[str, Tariff]) -> Iterator[Activity]:
+    def events(self, plans: Mapping[str, Tariff]) -> list[Activity]:
         """Everything that happens today."""
         date = day_of_month(self.life.day)
         if date == 1:
-            yield from self._month_begins(plans)
-        yield from self._use(plans)
-        yield from self._travel()
-        yield from self._browse()
+            self._month_begins(plans)
+        self._use(plans)
+        self._travel()
+        self._browse()
         if self.life.fault is not None:
-            yield from self._broken()
+            self._broken()
         elif self.chance[6] < self.world.faults * (0.002 + 0.008 * (1 - self.life.traits.quality)):
             self._breaks()
         if date == 14 and not self.life.autopay and self.chance[0] < 0.07:
             self.life.bother += 0.2
-            yield self._event("payment_failed", "app", value=self.plan.price)
+            self._do("payment_failed", "app", value=self.plan.price)
+        return self.done
 
-    def _event(self, kind: str, channel: str, value: int | None = None, subject: str | None = None) -> Activity:
+    def _do(self, kind: str, channel: str, value: int | None = None, subject: str | None = None) -> None:
         life = self.life
         self.drawn += 1
         spread = (self.chance[9] * 997 + self.drawn * 0.6180339887) % 1.0
         at_ms = life.day * DAY_MS + 6 * HOUR_MS + int(spread * 11.5 * HOUR_MS)
-        return Activity(life.next_id(), life.customer_id, at_ms, channel, kind, value, subject)
+        self.done.append(Activity(life.next_id(), life.customer_id, at_ms, channel, kind, value, subject))
 
-    def _month_begins(self, plans: Mapping[str, Tariff]) -> Iterator[Activity]:
+    def _month_begins(self, plans: Mapping[str, Tariff]) -> None:
         life = self.life
         talk = (
             0
@@ -127,56 +131,56 @@ class _Day:
         use = (life.month_mb / _GB, life.month_minutes)
         life.saved += (plans[life.first_plan].charge(*use) - self.plan.charge(*use, extra_gb(life, plans))) / 100
         life.month_mb = life.month_minutes = life.month_cents = life.month_top_ups = life.bill_error = 0
-        yield self._event("bill_issued", "app", value=max(total, 0))
+        self._do("bill_issued", "app", value=max(total, 0))
 
-    def _use(self, plans: Mapping[str, Tariff]) -> Iterator[Activity]:
+    def _use(self, plans: Mapping[str, Tariff]) -> None:
         life, traits = self.life, self.life.traits
         if life.day % 3 == 0:
             months = (life.day - life.since_day) / 30
             usual = traits.data_gb * traits.growth**months * seasonal(life.day, self.world.seasonality)
             megabytes = max(1, round(usual * _GB / 10 * self.amount))
             life.month_mb += megabytes
-            yield self._event("data_used", "network", value=megabytes)
+            self._do("data_used", "network", value=megabytes)
             if life.month_mb > self.plan.data_gb * _GB:
-                yield from self._top_ups(extra_gb(life, plans))
+                self._top_ups(extra_gb(life, plans))
         if life.day % 6 == 1:
             minutes = round(traits.minutes / 5.07 * self.amount)
             life.month_minutes += minutes
-            yield self._event("call_made", "network", value=minutes)
+            self._do("call_made", "network", value=minutes)
         if self.chance[1] < 0.06:
-            yield self._event("message_sent", "network")
+            self._do("message_sent", "network")
 
-    def _top_ups(self, extra: float) -> Iterator[Activity]:
+    def _top_ups(self, extra: float) -> None:
         life = self.life
         due = max(0, ceil(life.month_mb / _GB) - int(self.plan.data_gb + extra)) if self.plan.gb_price else 0
         for _ in range(due - life.month_top_ups):
             life.month_cents += self.plan.gb_price
-            yield self._event("top_up", "network", value=self.plan.gb_price)
+            self._do("top_up", "network", value=self.plan.gb_price)
         life.month_top_ups = max(due, life.month_top_ups)
 
-    def _travel(self) -> Iterator[Activity]:
+    def _travel(self) -> None:
         life = self.life
         ahead = life.trip_day - life.day
         if ahead <= 0 and life.pass_paused:  # "until you travel again"
             life.world_pass, life.pass_paused = True, False
         if ahead in (9, 6, 3) and not (life.world_pass or life.pass_paused):
-            yield self._event("page_viewed", "web", subject="travel")
+            self._do("page_viewed", "web", subject="travel")
         if -5 < ahead <= 0:
             fee = 0 if life.world_pass else ROAMING_FEE
             life.month_cents += fee
-            yield self._event("roaming_day", "network", value=fee, subject="outside the EU")
+            self._do("roaming_day", "network", value=fee, subject="outside the EU")
         if ahead <= -5:
             life.trip_day = life.day + 14 + int(365.0 / life.traits.travel * (0.3 + 1.4 * self.chance[2]))
 
-    def _browse(self) -> Iterator[Activity]:
+    def _browse(self) -> None:
         life, traits = self.life, self.life.traits
         if self.chance[3] < 0.05 * traits.browsing:
-            yield self._event("app_opened", "app")
+            self._do("app_opened", "app")
         if self.chance[4] < 0.04 * traits.browsing:
-            yield self._event("page_viewed", "web" if self.chance[3] < 0.5 else "app", subject=self._topic())
+            self._do("page_viewed", "web" if self.chance[3] < 0.5 else "app", subject=self._topic())
         leaving = life.bother / traits.patience / self.world.patience
         if self.chance[5] < 0.004 + 0.02 * leaving and life.contract_end_day - life.day < 120:
-            yield self._event("page_viewed", "web", subject="cancel")
+            self._do("page_viewed", "web", subject="cancel")
 
     def _topic(self) -> str:
         life, traits = self.life, self.life.traits
@@ -190,20 +194,20 @@ class _Day:
             return "bill"
         return "plans" if wish < 0.9 else "help"
 
-    def _broken(self) -> Iterator[Activity]:
+    def _broken(self) -> None:
         life, traits = self.life, self.life.traits
         lasting = life.day - life.fault_since
-        yield from self._symptoms()
+        self._symptoms()
         if life.issue is None and lasting > 3 and self.chance[7] < 0.10 / traits.patience:
             life.issue, life.issue_since = life.fault, life.day
             life.bother += 1.0
             kind = "outage" if life.fault == "line" and self.chance[8] < 0.3 else "complaint"
-            yield self._event(kind, "chat" if self.chance[8] < 0.5 else "app", subject=life.fault)
+            self._do(kind, "chat" if self.chance[8] < 0.5 else "app", subject=life.fault)
         elif life.issue is not None and self.chance[7] < 0.05:
             life.bother += 0.3
-            yield self._event("support_contact", "chat", subject=life.fault)
+            self._do("support_contact", "chat", subject=life.fault)
         if lasting > 5 and self.chance[8] > 0.96:
-            yield from mend(life, life.day * DAY_MS + 17 * HOUR_MS + 45 * 60_000)
+            self.done += mend(life, life.day * DAY_MS + 17 * HOUR_MS + 45 * 60_000)
 
     def _breaks(self) -> None:
         life = self.life
@@ -217,16 +221,16 @@ class _Day:
         if life.fault == "bill":
             life.bill_error = 1500 + int(self.chance[8] * 2000)
 
-    def _symptoms(self) -> Iterator[Activity]:
+    def _symptoms(self) -> None:
         kind, chance = self.life.fault, self.chance[1]
         self.life.bother += 0.02
         if kind == "line" and chance < 0.5:
-            yield self._event("call_dropped", "network")
+            self._do("call_dropped", "network")
         if kind in ("line", "router") and chance > 0.8:
             slow = 3_000 if kind == "line" else 18_000
-            yield self._event("speed_test", "app", value=slow + int(self.chance[2] * 4_000))
+            self._do("speed_test", "app", value=slow + int(self.chance[2] * 4_000))
         if kind == "sim" and chance < 0.35:
-            yield self._event("sim_error", "network")
+            self._do("sim_error", "network")
 
 
 def mend(life: Life, at_ms: int, interaction_id: str | None = None) -> list[Activity]:

@@ -19,7 +19,7 @@ COLUMNS = {
     "violations": "violations",
 }
 LEGEND = (
-    "value, regret, saved: euros a customer; of oracle: share of the oracle's lead in value over a random choice; "
+    "value, regret, saved: euros a customer; of oracle: share of the oracle's lead in value over a random eligible offer; "
     "kept: customers still there; catalogue: share of the offers that were said; violations: of the rules."
 )
 _SHARES = ("share_of_oracle", "share_of_catalog")
@@ -29,8 +29,8 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.
 th,td{border-bottom:1px solid #eef1f4}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}
 """
 _INKS = {
-    "engine": "#1f5fa8", "random": "#9aa4ae", "margin": "#d1731c", "acceptance": "#3a8a4d", "oracle": "#8a6d3b",
-    "vw": "#9a4fa0", "told": "#b03a48",
+    "engine": "#1f5fa8", "random": "#c3cad1", "random-passed": "#9aa4ae", "margin": "#d1731c", "acceptance": "#3a8a4d",
+    "oracle": "#8a6d3b", "vw": "#9a4fa0", "told": "#b03a48",
 }  # fmt: skip
 _OTHER_INK = "#2f8f98"
 
@@ -67,7 +67,7 @@ def cell(key: str, value: Any) -> str:
 
 
 def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
-    """How good the choices of each policy were in each round: 0 as a random one, 1 the oracle's, in the same calls."""
+    """How good the choices of each policy were in each round, in the same calls: 0 a random passed one, 1 the oracle's."""
     drawn, axes = figure(7.5, 4.0)
     last = max(map(len, rounds.values()))
     for name, shares in rounds.items():
@@ -77,7 +77,7 @@ def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
         else:
             axes.plot(range(1, last + 1), shares, marker="o", color=ink, label=name, linewidth=1.8)
     axes.axhline(0, color="#9aa4ae", linewidth=0.8)
-    axes.set(xlabel="round (learners retrain between rounds)", ylabel="share of the gain, 0 random, 1 oracle")
+    axes.set(xlabel="round (learners retrain between rounds)", ylabel="share of the gain, 0 random passed, 1 oracle")
     axes.set_xticks(range(1, last + 1))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return svg(drawn)
@@ -93,6 +93,6 @@ def grid_chart(grid: Grid) -> str:
     axes.axvline(0, color="#9aa4ae", linewidth=0.8)
     axes.set_yticks(list(places), [str(row["world"]) for row in grid])
     axes.invert_yaxis()
-    axes.set(xlabel="share of the gain in the same calls, 0 random, 1 oracle")
+    axes.set(xlabel="share of the gain in the same calls, 0 random passed, 1 oracle")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return svg(drawn)

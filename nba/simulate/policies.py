@@ -24,12 +24,18 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """One call as the world knows it. `sayable`: what the rules let anybody say; `life` is for the oracle only."""
+    """One call as the world knows it. `sayable`: what all rules let anybody say; `life` is for the oracle only."""
 
     case: Case
     sayable: Sequence[Candidate]
     call: Ringing
     life: Life
+
+    @property
+    def eligible(self) -> list[Candidate]:
+        """What the customer may have: the funnel's first stage alone, whatever service, contact and honesty ask."""
+        unfit = {withheld.offer_id for withheld in self.case.passed.withheld if withheld.stage == "eligibility"}
+        return [candidate for candidate in self.case.candidates if candidate.offer.id not in unfit]
 
 
 class Policy(Protocol):
@@ -74,14 +80,27 @@ class Nothing(_Fixed):
 
 
 class RandomEligible(_Fixed):
-    """Any offer that may be said, each with the same chance."""
+    """Any eligible offer, each with the same chance: what the customer may have, and no thought of whether now."""
 
     name = "random eligible"
 
     def choose(self, situation: Situation) -> Choice | None:
+        """Uniform over the eligible ones."""
+        return _any_of(situation.eligible, situation.call.pick)
+
+
+class RandomPassed(_Fixed):
+    """Any offer that passed the whole funnel, each with the same chance: the rules' own part of what the engine reaches."""
+
+    name = "random passed"
+
+    def choose(self, situation: Situation) -> Choice | None:
         """Uniform over the sayable ones."""
-        count = len(situation.sayable)
-        return Choice(situation.sayable[int(situation.call.pick * count)], 1.0 / count) if count else None
+        return _any_of(situation.sayable, situation.call.pick)
+
+
+def _any_of(offers: Sequence[Candidate], pick: float) -> Choice | None:
+    return Choice(offers[int(pick * len(offers))], 1.0 / len(offers)) if offers else None
 
 
 class HighestMargin(_Fixed):

@@ -99,14 +99,20 @@ def _fit(life: Life, plan: Tariff, own: Tariff) -> float:
     return (-1.4 if room < 1.1 else 0.0) + (0.4 if plan.data_gb > own.data_gb and room > 1.3 else 0.0)
 
 
+def bother_after_no(life: Life, offer: Offer, occasion: Occasion) -> float:
+    """What a declined offer leaves behind: nothing from help, a little from any other, much from one out of place."""
+    rude = 0.5 if is_tone_deaf(life, offer, occasion) else 0.0
+    return life.bother + rude + (0.0 if offer.kind in SERVICE_KINDS else 0.06)
+
+
 def after_call(life: Life, offer: Offer, occasion: Occasion, accepted: bool) -> None:
     """What the offer does to them: the plan they are on, what they have, and what they think of us."""
+    if not accepted:
+        life.bother = bother_after_no(life, offer, occasion)
+        life.declined[offer.id] = life.declined.get(offer.id, 0) + 1
+        return
     if is_tone_deaf(life, offer, occasion):
         life.bother += 0.5
-    if not accepted:
-        life.declined[offer.id] = life.declined.get(offer.id, 0) + 1
-        life.bother += 0.0 if offer.kind in SERVICE_KINDS else 0.06
-        return
     if offer.kind == "optimize":
         life.advised_until = life.day + 365
     life.bother = max(0.0, life.bother - (0.5 if offer.kind in ("resolve", "retain", "escalate") else 0.1))

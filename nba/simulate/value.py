@@ -14,7 +14,7 @@ from nba.candidates import Candidate
 from nba.config import Catalog
 from nba.simulate.calls import Ringing
 from nba.simulate.population import Life, Tariff, World, tariffs
-from nba.simulate.truth import accept_probability, after_call, is_fixed_by, leaving_rate, overpays
+from nba.simulate.truth import accept_probability, after_call, bother_after_no, is_fixed_by, leaving_rate, overpays
 
 CALL_COST = 4.0  # euros
 YEARS = 3  # how far ahead a customer's worth is counted
@@ -74,19 +74,28 @@ def worth(life: Life, market: Market, world: World) -> float:
 def gains(life: Life, offered: Sequence[Candidate], call: Ringing, market: Market, world: World) -> list[float]:
     """What making each of these offers now adds to `worth`, taken or not; saying nothing adds 0."""
     before = worth(life, market, world) if offered else 0.0
+    declined = {life.bother: before}  # of what declining changes only the bother counts for the worth
     found = []
     for candidate in offered:
         chance = accept_probability(life, candidate, call.occasion, market.plans, world)
-        taken, not_taken = (worth(_after(life, candidate, call, done), market, world) for done in (True, False))
-        found.append(chance * taken + (1 - chance) * not_taken - before)
+        bother = bother_after_no(life, candidate.offer, call.occasion)
+        if bother not in declined:
+            declined[bother] = worth(_with(life, bother), market, world)
+        taken = worth(_accepting(life, candidate, call), market, world)
+        found.append(chance * taken + (1 - chance) * declined[bother] - before)
     return found
 
 
-def _after(life: Life, offered: Candidate, call: Ringing, accepted: bool) -> Life:
+def _with(life: Life, bother: float) -> Life:
     changed = copy(life)
-    changed.declined = dict(life.declined)
-    fixed = accepted and is_fixed_by(life, offered.offer)
-    after_call(changed, offered.offer, call.occasion, accepted)
+    changed.bother = bother
+    return changed
+
+
+def _accepting(life: Life, offered: Candidate, call: Ringing) -> Life:
+    changed = copy(life)
+    fixed = is_fixed_by(life, offered.offer)
+    after_call(changed, offered.offer, call.occasion, accepted=True)
     if fixed:
         changed.fault = changed.issue = None
     return changed

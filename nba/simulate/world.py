@@ -34,8 +34,8 @@ class Result:
     `value`: margin earned, less the cost of calls, plus what those who stayed are worth for the years ahead
     (`value.YEARS`). `saved`: bills below those of the plan each customer began on. `regret`: what the oracle would have
     added in the same calls beyond what was chosen; `regret_by_choice`: the largest parts of it, "said > the oracle's";
-    `share_by_round`: the same as a share, 0 a random choice, 1 the oracle's; `declared_share_by_round`: likewise, with
-    the worth that policy.yaml declares in place of the truth's (see `judge`). `violations`: sales into an open issue, and
+    `share_by_round`: the same as a share, 0 a random passed one, 1 the oracle's; `declared_share_by_round`: likewise,
+    with the worth that policy.yaml declares in place of the truth's (see `judge`). `violations`: sales into an open issue, and
     plans with a cheaper one that covers. `by_customer`: `value` of each, in the order of the population, for paired
     intervals. `learning`: the year in which a learner learnt what it knew in this one.
     """

@@ -96,7 +96,8 @@ def test_off_policy_value_is_the_true_value() -> None:
     offer = rng.choice(3, n, p=[0.5, 0.3, 0.2]).astype(np.int32)
     propensity = np.array([0.5, 0.3, 0.2])[offer]
     reward = (rng.random(n) < np.array([0.1, 0.3, 0.2])[offer]).astype(float)
-    log = Log(None, offer, propensity, reward, np.arange(n))  # type: ignore[arg-type]  # no rows are read
+    none = np.empty((n, 0, 0))
+    log = Log(None, offer, propensity, reward, np.arange(n), none)  # type: ignore[arg-type]  # no rows are read
     for pick, truth in ((0, 0.1), (1, 0.3), (2, 0.2)):
         value = value_of(log, np.full(n, pick), 0)
         assert value.low <= truth <= value.high
@@ -161,6 +162,7 @@ def test_a_value_that_is_no_number_stops(monkeypatch: pytest.MonkeyPatch, champi
         np.full(n, 0.5),
         np.where(np.arange(n) % 2, 1e308, -1e308),
         np.arange(n),
+        np.empty((n, 0, 0)),
     )
     monkeypatch.setattr("models.offpolicy.best_offers", lambda log, scorer: np.zeros(n, dtype=np.int64))
     scorer = object()

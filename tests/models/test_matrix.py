@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from models.dataset import read_decisions
 from models.export import Head, to_onnx
 from models.forest import Forest
 from models.matrix import Assembler
+from models.pairs import PAIR_NAMES
 from models.prepare import _packed, choose_schema
-from models.schema import Schema
+from models.schema import Schema, as_float32
 from models.scorer import Scorer
 from nba.candidates import CatalogRules, make_candidates, rule_values
 from nba.config import Catalog, Config
@@ -67,6 +69,24 @@ def test_logged_pair_columns_are_taken_as_served(rows: Make, config: Config) -> 
     assembler = Assembler(read_decisions(rows(50, **logged), config.catalog), config)
     schema, _ = choose_schema(assembler, np.arange(50))
     assert (assembler.matrix(schema, np.arange(50))[:, schema.places("pair")] == 7.5).all()
+
+
+@pytest.mark.parametrize("formulas", [False, True])
+def test_the_pairs_with_every_offer_are_those_of_each_alone(rows: Make, config: Config, formulas: bool) -> None:
+    """Whatever was shown and logged: what an offer would have cost a row is the same as when it had been shown."""
+    config = with_formulas(config) if formulas else config
+    decisions = read_decisions(rows(60), config.catalog)
+    schema, _ = choose_schema(Assembler(decisions, config), np.arange(60))
+    asked = np.random.default_rng(0).permutation(60)[:40]
+    logged = Assembler(read_decisions(rows(60, **{"pair.saving_month": np.ones(60)}), config.catalog), config)
+    together = logged.pairs(asked)
+    assert together.shape == (40, len(config.catalog.offers), len(PAIR_NAMES))
+    for place in range(len(config.catalog.offers)):
+        shown = replace(decisions, offer=np.full(60, place, dtype=np.int32))
+        alone = Assembler(shown, config).matrix(schema, asked)
+        for column, name in enumerate(PAIR_NAMES):
+            expected = alone[:, schema.names.index(name)]
+            np.testing.assert_array_equal(as_float32(together[:, place, column]), expected)
 
 
 def test_rows_come_in_the_order_asked(rows: Make, config: Config, tmp_path: Path) -> None:
