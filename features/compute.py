@@ -95,7 +95,9 @@ def _possible(at_ms: NDArray[np.uint64], clean: bool) -> bool:
 
 
 def _padded(records: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    return np.frombuffer(_EMPTY + records.tobytes() + _EMPTY, "<u8").reshape(-1, 4)
+    padded = np.zeros((len(records) + 2, EVENT_BYTES // 8), "<u8")
+    padded[1:-1] = records
+    return padded
 
 
 def _clean(words: NDArray[np.uint64]) -> bool:
@@ -117,12 +119,22 @@ def _repeated(ids: NDArray[np.uint64]) -> bool:
 
 def in_order(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One record for each event id, the earliest and then the smallest, ordered by time and id; shape (≤ n, 4)."""
+    once = _first_of_each(words) if _repeated(words[:, 1]) else words
+    ordered = once.take(
+        once[:, 0].argsort(kind="stable"), axis=0
+    )  # a log is nearly in order: one pass, and no keys beside
+    at_ms, ids = ordered[:, 0], ordered[:, 1]
+    if ((at_ms[1:] == at_ms[:-1]) & (ids[1:] < ids[:-1])).any():
+        ordered = ordered.take(np.lexsort((ids, at_ms)), axis=0)
+    return ordered
+
+
+def _first_of_each(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     order = np.lexsort((words[:, 3], words[:, 2], words[:, 0], words[:, 1]))
     ids = words[order, 1]
     first = np.ones(len(order), np.bool_)
     np.not_equal(ids[1:], ids[:-1], out=first[1:])
-    kept = words[order[first]]
-    return np.ascontiguousarray(kept[np.lexsort((kept[:, 1], kept[:, 0]))])
+    return words[order[first]]
 
 
 def _streams(
