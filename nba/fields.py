@@ -41,7 +41,7 @@ def _value(name: str, value: object, types: Mapping[str, FieldType], pointer: st
 def _boolean(value: object, pointer: str) -> bool:
     if isinstance(value, bool):
         return value
-    raise ProfileError(f"{value!r} is not true or false", pointer)
+    raise ProfileError(f"{value!r} is not a truth value: write true or false, without quotes", pointer)
 
 
 def _number(value: object, pointer: str) -> float:

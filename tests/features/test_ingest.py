@@ -328,6 +328,30 @@ def test_customers_of_a_parquet_file_may_come_in_the_types_that_training_takes(l
     assert load(tmp_path / "b.jsonl", kind="customers").rejected == 1
 
 
+@pytest.mark.parametrize("nested", [True, False], ids=["profile", "flat"])
+@pytest.mark.parametrize(
+    ("field", "value", "cure"),
+    [
+        ("plan", 5, "write it in quotes"),
+        ("plan", True, "write it in quotes"),
+        ("age", "41", "write it without quotes"),
+        ("age", True, "write it without quotes"),
+        ("vip", "true", "write true or false, without quotes"),
+        ("vip", 1, "write true or false, without quotes"),
+        ("family_name", 7, "write it in quotes"),
+    ],
+)
+def test_json_lines_of_customers_are_held_to_their_types_as_put_is(load, kit, tmp_path, nested, field, value, cure):
+    """JSON has types: what PUT /v1/customers refuses, a line refuses too, with its field and how to mend it."""
+    wrong = {"profile": {field: value}} if nested else {field: value}
+    rows = [{"customer_id": "c0", "plan": "l"}, {"customer_id": "c1", **wrong}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = load(tmp_path / "a.jsonl", kind="customers")
+    [(line, reason)] = refused(report)
+    assert (report.accepted, line, reason.partition(":")[0]) == (1, 2, field)
+    assert cure in reason
+
+
 def test_progress_reaches_the_end_and_a_second_run_counts_nothing_twice(load, store, run, kit, tmp_path, monkeypatch):
     """Shares grow to 1; the marks are gone afterwards, so the same file may be loaded again."""
     monkeypatch.setattr(files_module, "BATCH_ROWS", 1000)
