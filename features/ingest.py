@@ -202,7 +202,10 @@ class _Ready:
 
 
 def read_profiles(batch: Batch, spec: FeatureSpec) -> tuple[list[tuple[str, dict[str, Value]]], list[Unreadable]]:
-    """Profiles by customer, from flat columns or from a `profile` object, and the rows that are refused."""
+    """Profiles by customer, from flat columns or from a `profile` object, and the rows that are refused.
+
+    JSON says of each value what it is, so a line is held to its types as a PUT is; only the cells of a table are read.
+    """
     profiles, refused = [], list(batch.unreadable)
     rows = batch.rows if batch.table is None else batch.table.to_pylist()
     for line, row in zip(batch.lines, rows, strict=True):
@@ -210,7 +213,9 @@ def read_profiles(batch: Batch, spec: FeatureSpec) -> tuple[list[tuple[str, dict
             customer_id = row.pop("customer_id", None)
             name = identifier(str(customer_id) if type(customer_id) is int else customer_id, "/customer_id")
             given = row.pop("profile") if isinstance(row.get("profile"), dict) else row
-            fields = {key: _declared(value, key, spec) for key, value in given.items() if value is not None}
+            fields = {key: value for key, value in given.items() if value is not None}
+            if batch.table is not None:
+                fields = {key: _declared(value, key, spec) for key, value in fields.items()}
             profiles.append((name, typed(fields, spec.config.profile_types, "")))
         except InputError as error:
             refused.append(Unreadable(line, f"{error.pointer.removeprefix('/')}: {error}"))
@@ -218,7 +223,7 @@ def read_profiles(batch: Batch, spec: FeatureSpec) -> tuple[list[tuple[str, dict
 
 
 def _declared(value: Any, name: str, spec: FeatureSpec) -> Any:
-    """A cell of a file as the type that the config declares, as training reads it; what does not fit `typed` refuses."""
+    """A cell of a table as the type that the config declares, as training reads it; what does not fit `typed` refuses."""
     kind = spec.config.profile_types.get(name)
     if kind == "boolean" and isinstance(value, (str, int, float)):
         return _TRUTHS.get(value.lower() if isinstance(value, str) else value, value)

@@ -44,7 +44,7 @@ def describe(
         counts=_counts(ready, settled),
         accept=_summary(accept, found.p, found.y, found.base_rate, options.seed),
         stay=summary,
-        stay_says=f"P(still a customer after {options.stay_after_days} days)",
+        stay_says=_stay_says(options),
         gates=tuple(gates),
         certificate=certificate,
         by_offer=tuple(found.by_offer()),
@@ -55,6 +55,20 @@ def describe(
         facts=_facts(ready, options),
         seconds={},
     )
+
+
+def _stay_says(options: Options) -> str:
+    """What the second head foretells, and which of the options that were given are for the first head alone."""
+    days = options.stay_after_days
+    says = f"P(still a customer after {days} days)"
+    if options.valid_from_ms is not None:
+        says += (
+            f"; its rows end {days} days earlier, where what became of them is known, so their latest "
+            f"{options.valid_share:.0%} calibrate and judge it: --valid-from is for the accept head"
+        )
+    if options.tune_minutes > 0.0:
+        says += "; with the usual parameters: --tune searches for the accept head"
+    return says
 
 
 def _drivers(ready: Prepared, accept: Learned, stay: Stay | None) -> list[Driver]:

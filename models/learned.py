@@ -33,7 +33,8 @@ class Options:
     `window_ms`: how long an outcome may still turn; younger rows wait. `monotone`: full column name to +1 or -1, such as
     `pair.saving_month: 1`. `weights`: "propensity" weighs each row with 1 / propensity. `stay_after_days`: the horizon
     of the stay head. `tune_minutes`: search parameters first. `parameters`: of LightGBM, over the defaults. `threads`
-    0: all that this process may use (it changes no byte of the result).
+    0: all that this process may use (it changes no byte of the result). `valid_from_ms`, `tune_minutes` and `parameters`
+    are for the accept head alone: the rows of the stay head end a horizon earlier.
     """
 
     seed: int = 0

@@ -55,7 +55,7 @@ class SchemaColumn:
         if self.dtype == "category":
             return self._codes.get(str(value), math.nan)
         if isinstance(value, str):
-            raise ModelError(f"{self.name}: the model takes a number, {value!r} came: mend the type in features.yaml")
+            raise ModelError(f"{self.name}: the model takes a number, text came: mend the type in features.yaml")
         return float(value)
 
     @property

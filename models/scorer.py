@@ -124,7 +124,7 @@ class Scorer:
             values = np.array(_read(x, self._number_keys), dtype=np.float64)  # None becomes NaN
         except (TypeError, ValueError) as error:
             wrong = next(k for k in self._number_keys if isinstance(x.get(k), str))
-            raise ModelError(f"x.{wrong}: the model takes a number, {x[wrong]!r} came: mend features.yaml") from error
+            raise ModelError(f"x.{wrong}: the model takes a number, text came: mend features.yaml") from error
         return as_float32(np.where(np.isnan(values), self._number_defaults, values))
 
 

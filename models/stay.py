@@ -57,6 +57,7 @@ def stay_rows(ready: Prepared, churn: Churn, horizon_ms: int, split: Split) -> S
     if not len(rows):
         until = format_at(churn.known_until_ms)
         raise RefusedError(f"stay: no decision is old enough: churn is known until {until}, the horizon is longer")
+    # What became of a customer is known a horizon later: a day that splits the first head's rows is mostly past these.
     slices = split_in_time(ready.assembler.decisions.at_ms[rows], replace(split, valid_from_ms=None))
     check_classes(label[rows], slices, "stay")
     matrix = ready.assembler.matrix(ready.schema, rows, spare=1)

@@ -220,7 +220,7 @@ def _stay(
 
 
 def _tuned(lesson: Lesson, options: Options, clock: _Clock) -> Options:
-    """Options with the parameters that a search inside the training rows found."""
+    """Options with the parameters that a search inside the training rows of the accept head found."""
     if options.tune_minutes <= 0.0:
         return options
     train = lesson.slices.train

@@ -107,10 +107,11 @@ class CaseMaker:
         """The second step: what may be said, and what can be."""
         passed = run_funnel(self._rules, self._config.policy, of.customer, of.call, of.candidates, of.values)
         templates: dict[str, Template | None] = {}
+        found: dict[str, bool] = {}
         sayable, withheld = [], list(passed.withheld)
         for candidate in passed.candidates:
             facts = partial(facts_of, of, candidate, of.locale)
-            template = self._phrases.best_template(candidate.offer, of.values, facts)
+            template = self._phrases.best_template(candidate.offer, of.values, facts, found)
             missing = self._no_evidence(of.customer, candidate.offer, template)
             if missing is None:
                 templates[candidate.offer.id] = template

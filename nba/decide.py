@@ -114,7 +114,7 @@ class Decider:
             withheld=tuple(line.withheld),
             eligible=case.passed.eligible,
             passed=len(case.sayable),
-            nothing_because=None if suggestions else _why_nothing(line.withheld, mode),
+            nothing_because=None if suggestions else _why_nothing(line.withheld, mode, case.customer),
             source=_source(scores, case),
             degraded=tuple(dict.fromkeys(flags)),
             mode=mode,
@@ -249,12 +249,19 @@ _NOTHING: dict[Stage, str] = {
 }
 
 
-def _why_nothing(withheld: Sequence[Withheld], mode: Mode) -> str:
-    """The latest stage that stopped something: the offers that came closest to being said."""
+def _why_nothing(withheld: Sequence[Withheld], mode: Mode, customer: Customer) -> str:
+    """The latest stage that stopped something: the offers that came closest to being said.
+
+    Of whom no activity is known, sales wait for evidence: that is said, and not that an offer of help is worth nothing.
+    """
     if mode == "nothing":
         return "held out: this customer is in the arm that hears no suggestion"
     found = Counter(map(itemgetter(1), withheld))
     stages = [stage for stage in _NOTHING if stage in found]
     late = stages[-1] if stages else "eligibility"
+    why = ""
+    if customer.activity_at_ms is None and "features" not in customer.degraded:
+        late = "evidence" if late == "arbitration" and "evidence" in found else late
+        why = ": nothing is known of what this customer did" if late in ("eligibility", "evidence") else ""
     counts = ", ".join(f"{stage} {found[stage]}" for stage in stages)
-    return f"{_NOTHING[late]} (withheld: {counts})"
+    return f"{_NOTHING[late]}{why} (withheld: {counts})"

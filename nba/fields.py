@@ -10,6 +10,12 @@ from nba.errors import ProfileError
 from nba.rules import Value
 
 MAX_TEXT = 256
+_FITTING: Mapping[FieldType, frozenset[type]] = {
+    "number": frozenset({float, int}),
+    "boolean": frozenset({bool}),
+    "category": frozenset({str}),
+    "text": frozenset({str}),
+}
 
 
 def typed(raw: Mapping[str, object], types: Mapping[str, FieldType], pointer: str) -> dict[str, Value]:
@@ -18,6 +24,15 @@ def typed(raw: Mapping[str, object], types: Mapping[str, FieldType], pointer: st
     Raises ProfileError, whose `pointer` is the JSON pointer of the first field that is unknown or of the wrong type.
     """
     return {name: _value(name, value, types, f"{pointer}/{_escaped(name)}") for name, value in raw.items()}
+
+
+def misfits(kept: Mapping[str, Value], types: Mapping[str, FieldType]) -> list[str]:
+    """The fields that were kept before features.yaml declared another type for them. Undeclared ones are nobody's concern."""
+    return [
+        name
+        for name, value in kept.items()
+        if value is not None and name in types and type(value) not in _FITTING[types[name]]
+    ]
 
 
 def _escaped(name: str) -> str:
@@ -41,7 +56,7 @@ def _value(name: str, value: object, types: Mapping[str, FieldType], pointer: st
 def _boolean(value: object, pointer: str) -> bool:
     if isinstance(value, bool):
         return value
-    raise ProfileError(f"{value!r} is not true or false", pointer)
+    raise ProfileError(f"{value!r} is not a truth value: write true or false, without quotes", pointer)
 
 
 def _number(value: object, pointer: str) -> float:

@@ -224,6 +224,7 @@ class ContactHistory:
         self._offers = offers
         self._call = call
         self._contacts = [c for c in contacts if c.outcome in COUNTED]
+        self._across: tuple[ContactLimit, str | None] | None = None
         self._by_group: dict[str, list[Contact]] = {}
         for contact in self._contacts:
             self._by_group.setdefault(self._group(contact.offer_id), []).append(contact)
@@ -243,7 +244,13 @@ class ContactHistory:
             reason = self._rests(limit, own) or self._used_up(limit, own, "this offer")
             if reason:
                 return reason
-        return None if is_service else self._used_up(across, self._sales_contacts(), "offers in all")
+        return None if is_service else self._used_up_across(across)
+
+    def _used_up_across(self, across: ContactLimit) -> str | None:
+        """The limit across all offers, which gives every offer of a call the same answer."""
+        if self._across is None or self._across[0] is not across:
+            self._across = across, self._used_up(across, self._sales_contacts(), "offers in all")
+        return self._across[1]
 
     def _sales_contacts(self) -> list[Contact]:
         offers = self._offers

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from string import Formatter
 
 from nba.config import Config, Feature, Offer, Say
-from nba.errors import RuleError
 from nba.rules import Rule, Value, Values
 from nba.wording import Wording, clean, wording, write
 
@@ -104,12 +103,12 @@ class Template:
         """The languages it speaks."""
         return self._texts.keys()
 
-    def holds(self, values: Values) -> bool:
-        """Its condition; one that cannot be evaluated does not hold."""
-        try:
-            return self.when.truth(values)
-        except RuleError:
-            return False
+    def holds(self, values: Values, found: dict[str, bool]) -> bool:
+        """Its condition; one that cannot be evaluated does not hold. `found`: conditions that these values have answered."""
+        known = found.get(self.when.cel)
+        if known is None:
+            known = found[self.when.cel] = self.when.answer(values) is True
+        return known
 
     def has_data(self, facts: Facts) -> bool:
         """Whether every name it uses is known: neither missing nor NaN nor infinite."""
@@ -143,14 +142,17 @@ class Phrasebook:
         self._labels = {feature.name: feature for feature in config.features.features}
         self._windows = windows_of(config.features.features)
 
-    def best_template(self, offer: Offer, values: Values, facts: Callable[[], Facts]) -> Template | None:
+    def best_template(
+        self, offer: Offer, values: Values, facts: Callable[[], Facts], found: dict[str, bool]
+    ) -> Template | None:
         """The sayable template that stands on most facts, the first of equals. None: nothing can be said.
 
-        `facts` is asked only when the condition of some template holds: most offers fail there.
+        `facts` is asked only when the condition of some template holds: most offers fail there. `found`: conditions that
+        `values` have answered for offers before this one; many offers share one.
         """
         known: Facts | None = None
         for template in self._templates[offer.id]:
-            if template.holds(values):
+            if template.holds(values, found):
                 known = known or facts()
                 if template.has_data(known):
                     return template

@@ -10,6 +10,7 @@ import logging
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 
 import cel
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 _HAS = "has__"
+_MISSING = re.compile(r"Undefined variable or function: '(\w+)'")
 _AS_WRITTEN: Mapping[str, str] = MappingProxyType({})
 _STANDARD = (
     "size",
@@ -261,10 +263,14 @@ def _syntax(text: str, said: str) -> str:
 
 def _plain(error: Exception) -> str:
     text = str(error).split(". ")[0]
-    missing = re.search(r"Undefined variable or function: '(\w+)'", text)
-    scalar = missing and re.fullmatch(r"([a-z_]+?)(?:_\d+)?", missing[1])
+    missing = _MISSING.search(text)
+    return _no_value(missing[1]) if missing else text
+
+
+@cache
+def _no_value(name: str) -> str:
+    """What is said of a variable without a value; a customer of whom little is known fails hundreds of rules with a few names."""
+    scalar = re.fullmatch(r"([a-z_]+?)(?:_\d+)?", name)
     if scalar and scalar[1] in SCALARS:
         return f"{scalar[1]} is not known for this customer"
-    if missing:
-        return f"no value for {missing[1].replace('__', '.', 1)}: declare a default or guard it with has(...)"
-    return text
+    return f"no value for {name.replace('__', '.', 1)}: declare a default or guard it with has(...)"

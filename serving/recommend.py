@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ from nba.decide import Case, Decision, Request
 from nba.domain import Customer, StatedIntent
 from nba.errors import InputError, JournalError, StoreError
 from nba.experiments import assign, assignment_of
-from nba.fields import typed
+from nba.fields import misfits, typed
 from nba.rules import Value
 from serving.arms import Variant
 from serving.engine import Engine
@@ -91,6 +91,7 @@ class Recommender:
         self.on_decided: Callable[[str, Watch], None] | None = None  # traces.py
         self._metrics, self._budget_s, self._clock = metrics, budget_s, clock
         self._breaker = Breaker()
+        self._misfits: set[str] = set()
 
     async def recommend(self, asked: RecommendIn) -> bytes:
         """The answer of POST /v1/recommend as JSON, on the disk before it is given.
@@ -187,7 +188,22 @@ class Recommender:
         self._breaker.said(True, now_s)
         if customer.degraded:
             self._metrics.damaged(customer.degraded)
-        return customer
+        wrong = misfits(customer.profile, engine.spec.config.profile_types)
+        return self._without(customer, wrong) if wrong else customer
+
+    def _without(self, customer: Customer, wrong: Sequence[str]) -> Customer:
+        """Without fields that are of another type by now: rules, model and journal take them for missing, and none fails.
+
+        Each is named once in the log, never with its value.
+        """
+        for name in set(wrong) - self._misfits:
+            self._misfits.add(name)
+            log.warning(
+                "a profile field was kept with another type than features.yaml declares and counts as missing: "
+                "send these profiles again, or declare the former type",
+                extra={"field": name},
+            )
+        return replace(customer, profile={n: v for n, v in customer.profile.items() if n not in wrong})
 
     def now_ms(self) -> int:
         """This moment, as the service's clock has it."""

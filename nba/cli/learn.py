@@ -40,7 +40,11 @@ def train(
         float, typer.Option(help="The latest share of the rows, kept for calibration and judging.")
     ] = 0.2,
     valid_from: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Keep everything from this day on, instead.")
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="Keep everything from this day on, instead (accept head only: the stay head's rows end a horizon earlier).",
+        ),
     ] = None,
     window_days: Annotated[
         float, typer.Option(min=0, help="Days an answer is waited for: younger rows, answered or not, wait too.")
@@ -52,7 +56,8 @@ def train(
     seed: Annotated[int, typer.Option(help="Same data and seed: same bytes.")] = 0,
     promote: Annotated[bool, typer.Option(help="Promote when every gate says yes.")] = True,
     tune: Annotated[
-        float, typer.Option(min=0, metavar="MINUTES", help="Search parameters this long (extra: tune).")
+        float,
+        typer.Option(min=0, metavar="MINUTES", help="Search parameters of the accept head this long (extra: tune)."),
     ] = 0.0,
     stay_after_days: Annotated[int, typer.Option(min=1, help="Horizon of the stay head.")] = 90,
     as_json: Json = False,

@@ -95,7 +95,7 @@ def read_question(
         target=gathered.target(len(catalog.offers)),
         columns=columns,
         pairs=pairs,
-        foretold=np.array([one.foretold[place] for one, place in zip(gathered.seen, offer, strict=True)]),
+        foretold=np.array([one.foretold for one in gathered.seen]),
         accepted=np.where(decisions.outcome[rows] == _SKIPPED, np.nan, label),  # nobody was asked: no no of a customer
         silent=_silent(gathered, counts),
     )
@@ -211,7 +211,8 @@ def _gather(
     row_of = {identifier: row for row, identifier in ids.items()}
     seen: dict[int, Any] = {}
     for record in read_records(settings, path, row_of.keys()):
-        seen[row_of[record["decision_id"]]] = target.of_record(record)
+        row = row_of[record["decision_id"]]
+        seen[row] = target.of_record(record, int(decisions.offer[row]))
         tell(len(seen) / len(rows))
     recorded = len(seen)
     rest = set(ids) - seen.keys()
@@ -225,7 +226,7 @@ def _gather(
     for row, x in x_rows(decisions, rest, columns):
         _refuse_infinite(x, decisions.place(row))
         customer = str(customers[int(decisions.customer[row])])
-        seen[row] = target.of_columns(ids[row], customer, int(decisions.at_ms[row]), x)
+        seen[row] = target.of_columns(ids[row], customer, int(decisions.at_ms[row]), x, int(decisions.offer[row]))
         tell(len(seen) / len(rows))
     return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
 
@@ -259,5 +260,5 @@ def _reward(
     if wanted in ("auto", "accepted"):
         return label, "acceptances of the first suggestion"
     column = 2 if wanted == "margin" else 1
-    money = np.array([one.pairs[place, column] for one, place in zip(gathered.seen, offer, strict=True)])
+    money = gathered.pairs(np.arange(len(offer)), offer)[:, column]
     return label * money, f"{wanted} a month of accepted first suggestions"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.dataset import Decisions
 from models.scorer import Scorer
 from models.sources import Source, cast_column
-from nba.candidates import pair_values
+from nba.candidates import PAIR_COLUMNS, pair_values
 from nba.config import Config
 from nba.decide import Case, Decider, Request
 from nba.domain import STAGES, Column, Customer, Stage
@@ -28,17 +28,21 @@ MOST_LEVELS = 20
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One decision as the target sees it. `pairs`: the pair columns of every offer, by place in the catalog (offers, 4)."""
+    """One decision as the target sees it, offers by their place in the catalog.
+
+    `probabilities`: of coming first, of every offer that could. `pairs`: the pair columns of these offers and of the logged
+    one; `foretold`: how likely the model finds it that the logged one is accepted.
+    """
 
     probabilities: dict[int, float]
-    pairs: Array
-    foretold: Array
+    pairs: dict[int, tuple[float, ...]]
+    foretold: float
     x: Mapping[str, Value]
     silent: Stage | None = None
 
 
 class Target:
-    """The policy of a config with a model."""
+    """The policy of a config with a model. `logged`: the place of the offer that was said."""
 
     def __init__(self, config: Config, scorer: Scorer) -> None:
         self.config = config
@@ -46,7 +50,7 @@ class Target:
         self._scorer = scorer
         self._places = {offer.id: place for place, offer in enumerate(config.catalog.offers)}
 
-    def of_record(self, record: Mapping[str, Any]) -> Seen:
+    def of_record(self, record: Mapping[str, Any], logged: int) -> Seen:
         """A recorded decision: the whole case, as it was. Raises DataError when this config lacks what it was made with."""
         try:
             customer = customer_of(record, self.config)
@@ -55,9 +59,9 @@ class Target:
                 f"decision {record['decision_id']} was recorded without feature {error}: it was made with another "
                 "features.yaml; evaluate with the config that it was made with, or newer decisions only"
             ) from error
-        return self._see(self._decider.case(customer, request_of(record)))
+        return self._see(self._decider.case(customer, request_of(record)), logged)
 
-    def of_columns(self, decision_id: str, customer_id: str, at_ms: int, x: Mapping[str, Value]) -> Seen:
+    def of_columns(self, decision_id: str, customer_id: str, at_ms: int, x: Mapping[str, Value], logged: int) -> Seen:
         """A decision of another log: the case is rebuilt from the x columns, without contacts and open issues.
 
         Whom the log has columns of counts as known: else no offer without a sentence would be sold, and nothing would say so.
@@ -70,15 +74,17 @@ class Target:
             activity_at_ms=at_ms,
         )
         context = {name: x[name] for name in fields.context if x.get(name) is not None}
-        return self._see(self._decider.case(customer, Request(customer_id, at_ms, decision_id, context=context)))
+        request = Request(customer_id, at_ms, decision_id, context=context)
+        return self._see(self._decider.case(customer, request), logged)
 
-    def _see(self, case: Case) -> Seen:
+    def _see(self, case: Case, logged: int) -> Seen:
         scores = self._scorer.score(case.columns, case.candidates)
         first = self._decider.first_rank(case, scores)
+        probabilities = {self._places[offer]: p for offer, p in first.items() if p > 0}
         return Seen(
-            probabilities={self._places[offer]: p for offer, p in first.items() if p > 0},
-            pairs=np.nan_to_num(np.array([pair_values(c) for c in case.candidates], dtype=np.float64)),
-            foretold=np.asarray(scores.accept, dtype=np.float64),
+            probabilities=probabilities,
+            pairs={place: pair_values(case.candidates[place]) for place in {*probabilities, logged}},
+            foretold=float(scores.accept[logged]),
             x=case.columns,
             silent=None if first else _last_stage(case),
         )
@@ -104,16 +110,26 @@ class Gathered:
 
     def design(self, offer: NDArray[np.int64], offers: int, columns: tuple[Column, ...]) -> tuple[Array, Pairs]:
         """Columns of the logged offers (n, k), and the pairs that the target may say, for the reward model."""
-        x, pairs = encoded([one.x for one in self.seen], columns), np.stack([one.pairs for one in self.seen])
+        x, one_of = encoded([one.x for one in self.seen], columns), np.eye(offers)
         places = [(row, place, p) for row, one in enumerate(self.seen) for place, p in one.probabilities.items()]
         row = np.array([p[0] for p in places], dtype=np.int64)
         said = np.array([p[1] for p in places], dtype=np.int64)
         probability = np.array([p[2] for p in places], dtype=np.float64)
+        pairs = self.pairs(row, said)
 
-        def join(rows: NDArray[np.int64], place: NDArray[np.int64]) -> Array:
-            return np.concatenate([x[rows], np.eye(offers)[place], pairs[rows, place]], axis=1)
+        def join(rows: NDArray[np.int64], place: NDArray[np.int64], pair: Array) -> Array:
+            return np.concatenate([x[rows], one_of[place], pair], axis=1)
 
-        return join(np.arange(len(offer)), offer), Pairs(row, probability, lambda some: join(row[some], said[some]))
+        every = np.arange(len(offer))
+        return (
+            join(every, offer, self.pairs(every, offer)),
+            Pairs(row, probability, lambda some: join(row[some], said[some], pairs[some])),
+        )
+
+    def pairs(self, rows: NDArray[np.int64], place: NDArray[np.int64]) -> Array:
+        """The pair columns (k, 4) of these offers in these rows (k,), 0 where unknown."""
+        found = [self.seen[row].pairs[at] for row, at in zip(rows.tolist(), place.tolist(), strict=True)]
+        return np.nan_to_num(np.array(found, dtype=np.float64).reshape(-1, len(PAIR_COLUMNS)))
 
 
 def encoded(rows: list[Mapping[str, Value]], columns: tuple[Column, ...]) -> Array:

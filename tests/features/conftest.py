@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import os
 import random
 import shlex
@@ -13,15 +15,21 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as ConnectionError_
 
 from features.embedded import EmbeddedRedis, find_binary
+from features.ingest import ingest
 from features.spec import FeatureSpec
 from features.store import Store
+from nba.clock import format_at
 from nba.config import FeaturesConfig
 from nba.domain import Activity
 from nba.errors import UnavailableError
@@ -212,3 +220,52 @@ def store(opened: Callable[..., Store]) -> Store:
 def kit() -> Any:
     """The functions and constants of this file, for tests that are imported without a package around them."""
     return sys.modules[__name__]
+
+
+def rows_of(kit, count: int, customers: int = 7) -> list[dict]:
+    """Events of some customers with all that an event may carry."""
+    return [
+        {
+            "event_id": f"e{i}",
+            "customer_id": f"c{i % customers}",
+            "at": format_at(kit.NOW_MS - i * 60_000),
+            "channel": ("web", "app", "kiosk")[i % 3],
+            "type": ("spent", "seen", "told", "complaint")[i % 4],
+            "value": None if i % 5 == 0 else i - 50,
+            "subject": (None, "a", "b")[i % 3],
+            "text": "so said" if i % 11 == 0 else None,
+            "interaction_id": "call-1" if i % 13 == 0 else None,
+        }
+        for i in range(count)
+    ]
+
+
+def write(rows: list[dict], file: Path, **casts: pa.DataType) -> Path:
+    """The rows in the format that the file's name asks for."""
+    if ".jsonl" in file.name:
+        text = "".join(json.dumps({k: v for k, v in row.items() if v is not None}) + "\n" for row in rows).encode()
+        file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
+        return file
+    table = pa.Table.from_pylist(rows)
+    for name, kind in casts.items():
+        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
+    (pa_csv.write_csv if file.suffix == ".csv" else pq.write_table)(table, file)
+    return file
+
+
+def refused(report) -> list[tuple[int, str]]:
+    """Line and reason of each refused row."""
+    told = (json.loads(line) for line in report.rejected_file.read_text().splitlines())
+    return [(row["line"], row["reason"]) for row in told]
+
+
+@pytest.fixture
+def load(store, run, spec, kit, tmp_path):
+    """Ingest files of activity, or of another kind."""
+
+    def go(*files, kind="activity", **more):
+        return run(
+            ingest(files, kind, store, spec, now_ms=kit.NOW_MS, rejected_file=tmp_path / "rejected.jsonl", **more)
+        )
+
+    return go

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import importlib.util
 import json
 import signal
 import subprocess
@@ -11,17 +11,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from features import csv_rows
 from features import files as files_module
-from features.ingest import ingest
 from features.keys import customer_keys
 from features.store import Store
-from nba.clock import format_at
 from nba.errors import DataError
+
+_spec = importlib.util.spec_from_file_location("features_kit", Path(__file__).with_name("conftest.py"))
+kit_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(kit_module)
+refused, rows_of, write = kit_module.refused, kit_module.rows_of, kit_module.write
 
 ROOT = Path(files_module.__file__).parents[1]
 
@@ -30,49 +31,6 @@ ROOT = Path(files_module.__file__).parents[1]
 def url(redis_url):
     """One Redis is enough here; the store's own tests know the cluster."""
     return redis_url
-
-
-def rows_of(kit, count: int, customers: int = 7) -> list[dict]:
-    """Events of some customers with all that an event may carry."""
-    return [
-        {
-            "event_id": f"e{i}",
-            "customer_id": f"c{i % customers}",
-            "at": format_at(kit.NOW_MS - i * 60_000),
-            "channel": ("web", "app", "kiosk")[i % 3],
-            "type": ("spent", "seen", "told", "complaint")[i % 4],
-            "value": None if i % 5 == 0 else i - 50,
-            "subject": (None, "a", "b")[i % 3],
-            "text": "so said" if i % 11 == 0 else None,
-            "interaction_id": "call-1" if i % 13 == 0 else None,
-        }
-        for i in range(count)
-    ]
-
-
-def write(rows: list[dict], file: Path, **casts: pa.DataType) -> Path:
-    """The rows in the format that the file's name asks for."""
-    if ".jsonl" in file.name:
-        text = "".join(json.dumps({k: v for k, v in row.items() if v is not None}) + "\n" for row in rows).encode()
-        file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
-        return file
-    table = pa.Table.from_pylist(rows)
-    for name, kind in casts.items():
-        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
-    (pa_csv.write_csv if file.suffix == ".csv" else pq.write_table)(table, file)
-    return file
-
-
-@pytest.fixture
-def load(store, run, spec, kit, tmp_path):
-    """Ingest files of activity, or of another kind."""
-
-    def go(*files, kind="activity", **more):
-        return run(
-            ingest(files, kind, store, spec, now_ms=kit.NOW_MS, rejected_file=tmp_path / "rejected.jsonl", **more)
-        )
-
-    return go
 
 
 def everybody(store, run, kit, customers: int = 7) -> str:
@@ -150,12 +108,6 @@ def test_lines_that_are_no_rows_are_rejected_too(load, kit, tmp_path):
     assert [json.loads(line)["line"] for line in report.rejected_file.read_text().splitlines()] == [3, 6]
 
 
-def refused(report) -> list[tuple[int, str]]:
-    """Line and reason of each refused row."""
-    told = (json.loads(line) for line in report.rejected_file.read_text().splitlines())
-    return [(row["line"], row["reason"]) for row in told]
-
-
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
 def test_a_row_in_another_encoding_is_refused_alone(load, kit, tmp_path, name):
     """An export from an old system has one name in Latin-1: the other rows are taken."""
@@ -175,69 +127,6 @@ def test_a_row_in_another_encoding_is_refused_alone(load, kit, tmp_path, name):
     assert (report.accepted, report.rejected) == (3, 1)
     [(line, reason)] = refused(report)
     assert (line, "UTF-8" in reason) == (place + 1, True)
-
-
-def test_lines_are_told_as_an_editor_counts_them(load, kit, tmp_path):
-    """A quoted value may run over several lines, in good rows, in refused ones and in those that are no rows."""
-    start = "event_id,customer_id,at,channel,type,text\n"
-    row = "e{0},c-{0},2026-09-01T10:00:00Z,web,{1},{2}\n"
-    cells = [("spent", '"two\nlines"'), ("sold", "x"), ("sold", '"a\nb\nc"'), ("spent", '"x\ny",more'), ("sold", "x")]
-    (tmp_path / "a.csv").write_text(start + "".join(row.format(i, *cell) for i, cell in enumerate(cells)))
-    report = load(tmp_path / "a.csv")
-    assert [(line, reason.partition(" ")[0]) for line, reason in refused(report)] == [
-        (4, "type:"), (5, "type:"), (8, "has"), (10, "type:"),
-    ]  # fmt: skip
-
-
-def test_a_quote_that_is_not_closed_says_which_lines_it_swallowed(load, tmp_path):
-    """A value that should be an id runs on to the next quote: those lines are told, and what follows is read."""
-    start = "event_id,customer_id,at,channel,type,text\n"
-    row = "e{0},{1},2026-09-01T10:00:00Z,web,spent,{2}\n"
-    cells = [("c-1", "x"), ('"c-2', "x"), ("c-3", "x"), ("c-4", '"y"'), ("c-5", "x")]
-    (tmp_path / "a.csv").write_text(start + "".join(row.format(i, *cell) for i, cell in enumerate(cells)))
-    report = load(tmp_path / "a.csv")
-    [(line, reason)] = refused(report)
-    assert (line, report.accepted) == (3, 2)
-    assert "a quote that opens here runs over 2 more lines, which were not read: close it" in reason
-
-
-def test_a_row_with_two_faults_is_refused_alone_too(load, kit, tmp_path):
-    """In another encoding and with a column too many, and a character cut in two by the reader's blocks harms nobody."""
-    rows = [row | {"text": "\u00fc" * 1001} for row in rows_of(kit, 3000)]
-    lines = write(rows, tmp_path / "a.csv").read_bytes().splitlines(keepends=True)
-    lines[1500] = "M\u00fcller,too,much,of,it,all,in,all,here,x\n".encode("latin-1")
-    (tmp_path / "a.csv").write_bytes(b"".join(lines))
-    assert (tmp_path / "a.csv").stat().st_size > 2 * csv_rows.BLOCK_BYTES
-    report = load(tmp_path / "a.csv")
-    assert (report.accepted, report.rejected) == (2999, 1)
-    assert [(line, reason.partition(" ")[0]) for line, reason in refused(report)] == [(1501, "has")]
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_empty_lines_count_as_lines_and_are_no_rows(load, tmp_path, end):
-    """Above the header, between rows and at the end: an editor shows them, nobody has to answer for them."""
-    start = "event_id,customer_id,at,channel,type,text"
-    row = "e{0},c-{0},2026-09-01T10:00:00Z,web,{1},x"
-    lines = [
-        "",
-        "",
-        start,
-        "",
-        row.format(1, "spent"),
-        "",
-        "",
-        row.format(2, "sold"),
-        "a,b",
-        "",
-        row.format(3, "sold"),
-        "",
-    ]
-    (tmp_path / "a.csv").write_bytes((end.join(lines) + end).encode())
-    report = load(tmp_path / "a.csv")
-    assert (report.rows, report.accepted) == (4, 1)
-    assert [(line, reason.partition(" ")[0]) for line, reason in refused(report)] == [
-        (8, "type:"), (9, "has"), (11, "type:"),
-    ]  # fmt: skip
 
 
 def test_a_mark_that_windows_puts_before_a_file_is_no_fault(load, kit, tmp_path):
@@ -326,6 +215,30 @@ def test_customers_of_a_parquet_file_may_come_in_the_types_that_training_takes(l
     assert run(store.read("2", kit.NOW_MS)).profile == {"vip": True, "plan": "false"}
     (tmp_path / "b.jsonl").write_text('{"customer_id": "c4", "vip": [1]}\n')
     assert load(tmp_path / "b.jsonl", kind="customers").rejected == 1
+
+
+@pytest.mark.parametrize("nested", [True, False], ids=["profile", "flat"])
+@pytest.mark.parametrize(
+    ("field", "value", "cure"),
+    [
+        ("plan", 5, "write it in quotes"),
+        ("plan", True, "write it in quotes"),
+        ("age", "41", "write it without quotes"),
+        ("age", True, "write it without quotes"),
+        ("vip", "true", "write true or false, without quotes"),
+        ("vip", 1, "write true or false, without quotes"),
+        ("family_name", 7, "write it in quotes"),
+    ],
+)
+def test_json_lines_of_customers_are_held_to_their_types_as_put_is(load, kit, tmp_path, nested, field, value, cure):
+    """JSON has types: what PUT /v1/customers refuses, a line refuses too, with its field and how to mend it."""
+    wrong = {"profile": {field: value}} if nested else {field: value}
+    rows = [{"customer_id": "c0", "plan": "l"}, {"customer_id": "c1", **wrong}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = load(tmp_path / "a.jsonl", kind="customers")
+    [(line, reason)] = refused(report)
+    assert (report.accepted, line, reason.partition(":")[0]) == (1, 2, field)
+    assert cure in reason
 
 
 def test_progress_reaches_the_end_and_a_second_run_counts_nothing_twice(load, store, run, kit, tmp_path, monkeypatch):

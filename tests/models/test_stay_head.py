@@ -132,6 +132,22 @@ def test_without_enough_history_the_head_is_absent_and_says_why(rows: Make, conf
         assert report.accept.trees > 0
 
 
+def test_what_is_for_the_first_head_alone_is_said(make_rows_once: Make, config_once: Config, tmp_path: Path) -> None:
+    """--valid-from and --tune do not reach the stay head: the report says so, and nothing of it without them."""
+    pytest.importorskip("optuna", reason="--tune is an optional extra")
+    table = make_rows_once(2000, customer_id=[f"c{i}" for i in range(2000)])
+    middle_ms = int(np.quantile(table["at"].cast(pa.int64()).to_numpy(), 0.7))
+    said = {}
+    for name, more in (("plain", {}), ("both", {"valid_from_ms": middle_ms, "tune_minutes": 0.01})):
+        options = Options(threads=1, stay_after_days=10, **more)
+        registry = Registry(tmp_path / name)
+        report = train(table, config_once, registry, now_ms=NOW_MS, delayed=churn_of(table), options=options)
+        assert report.stay is not None
+        said[name] = report.stay_says
+    assert said["plain"] == "P(still a customer after 10 days)"
+    assert "--valid-from" in said["both"] and "--tune" in said["both"]
+
+
 def test_a_monotone_column_holds_for_staying_too(make_rows_once: Make, config_once: Config, tmp_path: Path) -> None:
     """What may never fall along a column falls in neither head."""
     table = make_rows_once(3000, customer_id=[f"c{i}" for i in range(3000)])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nba.answer import answer
+from nba.config import Catalog
 from nba.decide import Decider
 from nba.domain import Contact, OpenIssue, Scores
 
@@ -159,6 +160,27 @@ def test_nothing_to_say_says_why(decider: Decider) -> None:
     decision = Decider(config).decide(case_for(decider, vulnerable), Scores(np.zeros(5)))
     assert decision.suggestions == () and contacts
     assert decision.nothing_because.startswith("nothing is worth more than saying nothing")
+
+
+@pytest.mark.parametrize(
+    ("catalog", "says"),
+    [
+        (["music", "line-check"], "there is no true reason to give: nothing is known of what this customer did"),
+        (["flex-10"], "nothing fits this customer: nothing is known of what this customer did"),
+    ],
+    ids=["evidence", "eligibility"],
+)
+def test_who_has_done_nothing_yet_is_told_apart(decider: Decider, catalog: list[str], says: str) -> None:
+    """A profile and no activity: the reason names what is missing, also where an offer of service was worth nothing."""
+    config = decider.config
+    offers = tuple(offer for offer in config.catalog.offers if offer.id in catalog)
+    few = config.model_copy(update={"catalog": Catalog(currency="EUR", offers=offers)})
+    new = customer(features={"data_mb_m1": float("nan"), "data_gb_peak": float("nan")}, activity_at_ms=None)
+    decision = Decider(few).decide(case_for(Decider(few), new), Scores(np.zeros(len(offers))))
+    assert decision.suggestions == ()
+    assert decision.nothing_because.startswith(says)
+    known = Decider(few).decide(case_for(Decider(few), customer()), Scores(np.zeros(len(offers))))
+    assert "nothing is known" not in (known.nothing_because or "")
 
 
 def test_a_missing_score_takes_the_base_rate_of_its_kind(decider: Decider) -> None:

@@ -17,12 +17,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from redis import Redis
 
+from features.keys import customer_keys
 from features.news import News
+from features.profile import dump_profile
 from models.registry import Registry
 from models.schema import Schema, candidate_columns
+from nba.clock import system_now_ms
 from nba.domain import SALES_KINDS
 from nba.load import load_config
 from serving.engine import Pace
+from serving.roll import roll
 
 BUDGET_MS = 300
 COMMAND = re.compile(rb"\*\d+\r\n\$")
@@ -194,7 +198,7 @@ def test_a_replica_that_refuses_to_be_stale_is_a_redis_that_is_away(start, redis
 
 
 def graph(kind: str, width: int) -> bytes:
-    """A model that is slow (two products of large matrices), says NaN, or fails when it runs."""
+    """A model that is slow (two products of large matrices), says NaN, fails when it runs, or finds everything certain."""
     big = helper.make_tensor("v", TensorProto.FLOAT, [1], [1e-3])
     nodes = {
         "slow": [
@@ -208,6 +212,7 @@ def graph(kind: str, width: int) -> bytes:
         ],
         "nan": [helper.make_node("Mul", ["row", "nan"], ["said"])],
         "failing": [helper.make_node("Reshape", ["columns", "size"], ["said"])],
+        "sure": [helper.make_node("Less", ["row", "row"], ["never"]), helper.make_node("Not", ["never"], ["said"])],
     }[kind]
     row = helper.make_node("ReduceMean", ["columns"], ["row"], axes=[1], keepdims=1)
     out = helper.make_node("Cast", ["said"], ["accept"], to=TensorProto.DOUBLE)
@@ -250,6 +255,26 @@ def test_a_model_that_is_slow_fails_or_says_nothing_leaves_the_base_rates(
     assert source in (None, answer["source"])
     assert counted(service, rung) == 1
     assert service.http.get("/readyz").json()["dependencies"]["model"] == "ok"
+
+
+def test_a_profile_field_whose_type_was_changed_counts_as_missing(start, redis, tmp_path, config_folder, caplog):
+    """Kept as text before features.yaml called it a number: the model still speaks, the log names the field once and not
+    its value, and the decisions become Parquet.
+    """
+    promote(tmp_path, config_folder, "sure")
+    service = start(redis_url=redis.url)
+    customer = service.customer()
+    kept = dump_profile({"plan": "l-40", "tenure_months": 30.0, "monthly_price": "a lot"}, system_now_ms())
+    with Redis.from_url(redis.url) as client:
+        client.set(customer_keys(customer).profile, kept)
+    for _ in range(2):
+        answer = service.recommend(customer, explain=True)
+        assert (answer["degraded"], answer["source"]) == ([], "model")
+    named = [record.field for record in caplog.records if hasattr(record, "field")]
+    assert named == ["monthly_price"]
+    assert "a lot" not in " ".join(str(vars(record)) for record in caplog.records)
+    service.app.state.service.journal.rotate(system_now_ms())
+    assert roll(service.state_dir)["decisions"] == 1
 
 
 def test_a_model_that_was_slow_is_tried_again_and_used_when_it_keeps_up():

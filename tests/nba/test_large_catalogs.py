@@ -1,0 +1,61 @@
+"""Hundreds of offers: what they share is found out once a case, not once an offer."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import nba.funnel
+from nba.config import Catalog, Config, ContactLimit
+from nba.decide import Decider
+from nba.domain import Contact
+from nba.rules import Rule
+
+_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
+shop_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(shop_module)
+case_for, customer, NOW_MS = shop_module.case_for, shop_module.customer, shop_module.NOW_MS
+
+COPIES = 200
+SAY = [{"when": "features.plan_views_7d > 3.0", "en": "you looked"}, {"when": "context.mood > 0.0", "en": "so it is"}]
+
+
+@pytest.fixture
+def many(config: Config) -> Decider:
+    """The shop with one add-on under many ids, said for one of two reasons: one is not true, one cannot be told."""
+    offer = next(offer for offer in config.catalog.offers if offer.id == "music")
+    say = type(offer).model_validate({**offer.model_dump(exclude_unset=True), "say": SAY}).say
+    copies = [offer.model_copy(update={"id": f"music-{n}", "say": say}) for n in range(COPIES)]
+    catalog = Catalog(currency=config.catalog.currency, offers=(*config.catalog.offers, *copies))
+    policy = config.policy.model_copy(update={"contact": ContactLimit(at_most=3, per_days=30)})
+    return Decider(config.model_copy(update={"catalog": catalog, "policy": policy}))
+
+
+def test_a_condition_that_offers_share_is_asked_once(many: Decider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 offers with the same two sentences: each condition is evaluated once, and none of the offers is said."""
+    asked: Counter[str] = Counter()
+    answer = Rule.answer
+    monkeypatch.setattr(Rule, "answer", lambda rule, values: (asked.update([rule.text]), answer(rule, values))[1])
+    case = case_for(many)
+    held_back = [w.offer_id for w in case.withheld if w.stage == "evidence"]
+    assert len([offer_id for offer_id in held_back if offer_id.startswith("music-")]) == COPIES
+    assert {asked[str(say["when"])] for say in SAY} == {1}
+
+
+def test_contacts_of_all_offers_are_counted_once(many: Decider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit across all offers is the same for each of them, however many contacts there were."""
+    counted: list[str] = []
+    used_up = nba.funnel.ContactHistory._used_up
+
+    def noted(history, limit, contacts, what):
+        counted.append(what)
+        return used_up(history, limit, contacts, what)
+
+    monkeypatch.setattr(nba.funnel.ContactHistory, "_used_up", noted)
+    contacts = tuple(Contact(NOW_MS - 86_400_000 * n, f"music-{n}", "shown", "call") for n in range(1, 50))
+    case = case_for(many, customer(contacts=contacts))
+    assert any(w.rule.startswith("offers in all") for w in case.withheld)
+    assert counted.count("offers in all") == 1
