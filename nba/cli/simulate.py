@@ -186,7 +186,9 @@ def _says(document: Mapping[str, Any]) -> str:
 def _print(document: Mapping[str, Any], html: Path | None) -> None:
     from nba.simulate.page import COLUMNS, LEGEND, cell
 
-    table = Table(*COLUMNS.values())
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for key, title in COLUMNS.items():
+        table.add_column(title, no_wrap=True, justify="left" if key == "policy" else "right")
     for row in document["policies"]:
         table.add_row(*(cell(key, row[key]) for key in COLUMNS))
     out.print(_says(document))
