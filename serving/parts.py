@@ -21,6 +21,7 @@ from serving.segment import sync_folder
 
 MOMENT = pa.timestamp("us", tz="UTC")
 _ARROW = {"number": pa.float64(), "category": pa.string(), "boolean": pa.bool_()}
+_PYTHON = {pa.float64(): (float, int), pa.string(): (str,), pa.bool_(): (bool,)}
 DECISION_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("decision_id", pa.string()), ("at", MOMENT), ("customer_id", pa.string()), ("offer_id", pa.string()),
     ("propensity", pa.float64()), ("rank", pa.int64()), ("outcome", pa.string()), ("reward", pa.float64()),
@@ -100,7 +101,20 @@ def outcome_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows as a table; what a row lacks is null."""
     rows = list(rows)
-    return pa.table([pa.array([row.get(f.name) for row in rows], f.type) for f in schema], schema=schema)
+    return pa.table([_column([row.get(f.name) for row in rows], f) for f in schema], schema=schema)
+
+
+def _column(values: list[Any], field: pa.Field) -> pa.Array:
+    """A column. A reload may change a field's type within a segment: what does not fit its column any more is null there,
+    for one such value must not keep a whole day from becoming a table. The record keeps it as it was.
+    """
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        if not field.name.startswith("x."):
+            raise
+        fitting = _PYTHON[field.type]
+        return pa.array([value if type(value) in fitting else None for value in values], field.type)
 
 
 def write_part(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:

@@ -126,6 +126,21 @@ def test_rows_are_what_the_contract_says(tmp_path):
     assert (third["x.n"], third["x.plan"], third["x.late"], first["x.late"]) == (None, None, 2.0, None)
 
 
+@pytest.mark.parametrize(("then", "now"), [("text", 2.5), (7, True), (1.5, "text")])
+def test_a_field_of_another_type_than_its_column_keeps_nobody_from_the_table(tmp_path, then, now):
+    """A reload may change a field's type inside a segment: what does not fit is missing there, and whole in the record."""
+    kinds = {str: "category", bool: "boolean", float: "number"}
+    journal = Journal(tmp_path, NOW_MS)
+    first = write(journal, field=then)
+    identifier = journal.next_id(NOW_MS)
+    newer = orjson.loads(record(identifier, field=now))
+    journal.write(orjson.dumps(newer | {"types": {"plan": "category", "field": kinds[type(now)]}}))
+    journal.close()
+    assert roll(tmp_path)["decisions"] == 1
+    assert [row["x.field"] for row in rows(tmp_path, "decisions")] == [None, None, now, now]
+    assert find_rolled(journal.folders, first)["x"]["field"] == then
+
+
 @pytest.mark.parametrize("order", ["outcome first", "roll first", "both live"])
 def test_the_strongest_outcome_stands_in_the_row(tmp_path, order):
     """Whenever it is reported: before the decision is rolled, after, or while both are being written."""
