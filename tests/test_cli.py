@@ -12,7 +12,7 @@ import pytest
 NBA = Path(sys.executable).with_name("nba")
 VERBS = [
     "demo", "init", "check", "serve", "key", "ingest", "forget", "train", "models list", "models show", "models promote",
-    "models rollback", "replay",
+    "models rollback", "replay", "models", "evaluate",
 ]  # fmt: skip
 
 
@@ -23,8 +23,9 @@ def nba(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: str, tmp_path: Path) -> None:
-    """Nobody has to read the source to use a verb."""
+    """Nobody has to read the source to use a verb, and a program may ask each for JSON."""
     done = nba(*verb.split(), "--help", folder=tmp_path)
+    assert "--json" in done.stdout or verb in ("models", "evaluate")
     assert done.returncode == 0 and "Example" in done.stdout and f"nba {verb}" in done.stdout
 
 
@@ -144,6 +145,17 @@ def test_a_setting_that_is_wrong_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("NBA_BUDGET_MS", "-1")
     done = nba("models", "list", folder=tmp_path)
     assert done.returncode == 2 and "NBA_BUDGET_MS" in done.stderr
+
+
+def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compose file or a unit that passes on what is not there leaves the defaults, not a config folder called ''."""
+    for name in ("NBA_CONFIG", "NBA_REDIS_URL", "NBA_STATE_DIR", "NBA_API_KEYS", "NBA_BUDGET_MS", "NBA_LOG"):
+        monkeypatch.setenv(name, "")
+    done = nba("check", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("telco: sound"), done.stderr
+    listed = nba("models", "list", folder=tmp_path)
+    assert listed.returncode == 0 and ".nba/models" in listed.stderr + listed.stdout
+    assert nba("forget", "c-1", folder=tmp_path).returncode == 0
 
 
 def test_models_list_is_one_json_document(tmp_path: Path) -> None:
