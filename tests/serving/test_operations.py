@@ -277,3 +277,15 @@ def test_a_program_learns_where_the_service_listens(
         finally:
             served.send_signal(signal.SIGTERM)
         assert served.stdout.read() == ""
+
+
+def test_a_folder_with_names_of_ours_changes_nothing(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started where a `nba.py` lies, the service still makes Parquet of its log."""
+    (tmp_path / "nba.py").write_text("raise SystemExit('not the engine')\n")
+    monkeypatch.chdir(tmp_path)
+    served = serve()
+    with closing(served.connection()) as connection:
+        connection.request("POST", "/v1/recommend", ASK, JSON)
+        assert connection.getresponse().status == 200
+    assert served.ended() == 0
+    assert list(tmp_path.glob("state/records/day=*/*.parquet")), served.said()
