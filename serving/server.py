@@ -19,7 +19,6 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import uvicorn
-from uvicorn.main import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
@@ -177,7 +176,7 @@ def _run(server: uvicorn.Server) -> None:
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
-        sys.exit(STARTUP_FAILURE)
+        sys.exit(1)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
