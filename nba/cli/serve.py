@@ -92,12 +92,15 @@ def _tell(config: str, url: str, workers: int, as_json: bool) -> None:
 
 
 def _check_reachable(settings: Settings) -> None:
-    """What would only fail once the service starts: a URL that is none, a state folder that cannot be one."""
+    """What would only fail once the service starts: no Redis at all, a URL that is none, a state folder that cannot be one."""
+    from features.embedded import find_binary
     from features.store import SCHEMES
     from features.store_errors import without_secret
 
     url = settings.redis_url
-    if url is not None and url.partition("://")[0] not in SCHEMES:
+    if url is None:
+        find_binary()
+    elif url.partition("://")[0] not in SCHEMES:
         raise InputError(
             f"NBA_REDIS_URL {without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://"
         )
