@@ -171,6 +171,15 @@ def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.Monkey
     assert nba("forget", "c-1", folder=tmp_path).returncode == 0
 
 
+def test_an_output_that_knows_no_umlaut_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program reads UTF-8 whatever the locale; a person reads the rest of the line."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    made = nba("init", "läden", "--json", folder=tmp_path)
+    assert made.returncode == 0 and json.loads(made.stdout)["folder"] == "läden", made.stderr
+    told = nba("check", "--config", "läden", folder=tmp_path)
+    assert told.returncode == 0 and told.stdout.startswith("l?den: sound"), told.stderr
+
+
 def test_models_list_is_one_json_document(tmp_path: Path) -> None:
     """Also when there is none."""
     done = nba("models", "list", "--json", folder=tmp_path)
