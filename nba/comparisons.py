@@ -1,7 +1,7 @@
-"""What a rule compares for equality, read from its text: CEL calls a text and a number unequal without a word.
+"""What a rule compares, read from its text: CEL calls a text and a number unequal without a word.
 
-`profile.plan != 10` is then true of everybody. Only operands that stand alone are read (a name, a literal, an element of a
-list); of what is computed nothing is said.
+`profile.plan != 10` is then true of everybody, and `profile.plan > 10`, an error, of nobody. Only operands that stand
+alone are read (a name, a literal, an element of a list); of what is computed nothing is said.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from nba.celtext import SCALARS, tokens
 Types = Mapping[tuple[str, str], str]
 _WORDS = {"true": "boolean", "false": "boolean", "null": "null"}
 _SIGNS = {"-": "number", "!": "boolean"}
-_RELATIONS = ("==", "!=", "<", ">", "<=", ">=", "in")
+_EQUALITY = ("==", "!=", "in")
+_ORDER = ("<", ">", "<=", ">=")
+_RELATIONS = _EQUALITY + _ORDER
 
 
 class Operand(NamedTuple):
@@ -27,9 +29,13 @@ class Operand(NamedTuple):
 
 def comparisons(text: str, bare: Collection[str] = ()) -> Iterator[tuple[Operand, Operand]]:
     """Every pair that is asked for equality: both sides of `==` and `!=`, and with `in` each element of a list."""
+    return _pairs(text, bare, _EQUALITY)
+
+
+def _pairs(text: str, bare: Collection[str], relations: Sequence[str]) -> Iterator[tuple[Operand, Operand]]:
     line = _unwrapped(_operands(text, bare))
     for place, middle in enumerate(line):
-        if middle.text not in ("==", "!=", "in") or place == 0 or not _whole_left(line, place - 1):
+        if middle.text not in relations or place == 0 or not _whole_left(line, place - 1):
             continue
         rights = _elements(line, place + 1) if middle.text == "in" else _right(line, place + 1)
         yield from ((line[place - 1], right) for right in rights)
@@ -37,16 +43,17 @@ def comparisons(text: str, bare: Collection[str] = ()) -> Iterator[tuple[Operand
 
 def mismatch(text: str, types: Types, bare: Collection[str] = ()) -> str | None:
     """The first comparison whose answer the types give away, in words; None: there is none. `types`: as declared."""
-    for sides in comparisons(text, bare):
-        kinds = [_kind(side, types) for side in sides]
-        if None in kinds or kinds[0] == kinds[1]:
-            continue
-        left, right = (side.text for side in sides)
-        if "null" in kinds:
-            asked = right if kinds[0] == "null" else left
-            return f"{asked} is never null in {text!r}: ask for it with has({asked})"
-        said = f"{left} ({kinds[0]}) never equals {right} ({kinds[1]}) in {text!r}"
-        return f"{said}: compare text with text and numbers with numbers"
+    for relations, never in ((_EQUALITY, "never equals"), (_ORDER, "cannot be compared with")):
+        for sides in _pairs(text, bare, relations):
+            kinds = [_kind(side, types) for side in sides]
+            if None in kinds or kinds[0] == kinds[1]:
+                continue
+            left, right = (side.text for side in sides)
+            if "null" in kinds:
+                asked = right if kinds[0] == "null" else left
+                return f"{asked} is never null in {text!r}: ask for it with has({asked})"
+            said = f"{left} ({kinds[0]}) {never} {right} ({kinds[1]}) in {text!r}"
+            return f"{said}: compare text with text and numbers with numbers"
     return None
 
 

@@ -19,15 +19,15 @@ from __future__ import annotations
 
 
 class NbaError(Exception):
-    """Root of every error this project raises on purpose."""
-
-
-class InputError(NbaError):
-    """Somebody gave something wrong. `pointer` is the JSON pointer of the field where there is one."""
+    """Root of every error this project raises on purpose. `pointer` is the JSON pointer of the field where there is one."""
 
     def __init__(self, message: str, pointer: str = "") -> None:
         super().__init__(message)
         self.pointer = pointer
+
+
+class InputError(NbaError):
+    """Somebody gave something wrong."""
 
 
 class ConfigError(InputError):

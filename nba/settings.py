@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Where things are and how long an answer may take. Each field is the environment variable `NBA_` + its name."""
 
-    model_config = SettingsConfigDict(env_prefix="NBA_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="NBA_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     config: str = Field("telco", description="config folder, or the name of a shipped one (telco, megaline)")
     redis_url: str | None = Field(

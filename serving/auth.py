@@ -93,7 +93,7 @@ def _entry(part: str) -> tuple[str, list[str] | None]:
         return part, None
     key, _, scopes = part.rpartition("=") if "=" in part else part.rpartition(":")
     names = re.split(r"[+|]", scopes)
-    if key and set(names) <= SCOPES:
+    if set(names) <= SCOPES and (key or part != scopes):
         return key, names
     if key and re.fullmatch(r"[a-z_]+(?:[+|][a-z_]+)*", scopes):
         raise InputError(
@@ -103,6 +103,8 @@ def _entry(part: str) -> tuple[str, list[str] | None]:
 
 
 def _digest(key: str) -> bytes:
+    if not key:
+        raise InputError("NBA_API_KEYS has scopes without a key: write KEY=recommend, and look whether KEY was empty")
     if match := _DIGEST.fullmatch(key):
         return bytes.fromhex(match[1])
     if key.startswith(_MARKS):

@@ -45,7 +45,7 @@ class Outcomes:
         key = body.outcome_id or _short(identity)
         if self._is_done(key, identity):
             return {"outcome_id": key, "duplicate": True}
-        decision = await find(self._journal.folders, body.decision_id)
+        decision = await self._decision(body.decision_id)
         if body.offer_id not in {shown["offer_id"] for shown in decision["shown"]}:
             raise InputError(
                 f"{body.offer_id!r} was not suggested by this decision: give one of its suggestions", "/offer_id"
@@ -56,6 +56,12 @@ class Outcomes:
         self._remember(key, identity)
         self._metrics.outcome(body.outcome)
         return {"outcome_id": key, "duplicate": False}
+
+    async def _decision(self, decision_id: str) -> dict[str, Any]:
+        try:
+            return await find(self._journal.folders, decision_id)
+        except NotFoundError as error:
+            raise NotFoundError(str(error), "/decision_id") from error
 
     async def record_delayed(self, body: DelayedOutcomeIn) -> dict[str, Any]:
         """Keep what became of a customer. Raises InputError, RefusedError and JournalError."""
@@ -114,7 +120,9 @@ class Outcomes:
     def _is_done(self, key: str, identity: str) -> bool:
         before = self._done.get(key)
         if before is not None and before != identity:
-            raise RefusedError("this outcome_id was used for another outcome: give each outcome an id of its own")
+            raise RefusedError(
+                "this outcome_id was used for another outcome: give each outcome an id of its own", "/outcome_id"
+            )
         return before is not None
 
     def _remember(self, key: str, identity: str) -> None:

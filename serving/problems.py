@@ -70,7 +70,7 @@ def of_error(error: errors.NbaError, request_id: str) -> tuple[int, bytes]:
         return status, problem(
             status, "this should not have happened: the log has it under the request id", request_id=request_id
         )
-    pointer = "#" + quote(error.pointer) if isinstance(error, errors.InputError) and error.pointer else None
+    pointer = "#" + quote(error.pointer) if error.pointer else None
     return status, problem(status, str(error), pointer=pointer, request_id=request_id)
 
 

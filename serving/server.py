@@ -11,7 +11,10 @@ import asyncio
 import resource
 import secrets
 import signal
+import socket
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -139,18 +142,41 @@ class DrainingWorkers(Multiprocess):
         super().terminate_all()
 
 
-def serve(app: Any, workers: int = 1, **given: Any) -> None:
+class TellingServer(uvicorn.Server):
+    """One process, which says its port once it listens: with port 0 nobody could know it, and before that nobody can ask."""
+
+    def __init__(self, config: uvicorn.Config, listening: Callable[[int], None]) -> None:
+        """`listening` is called once, with the port."""
+        super().__init__(config)
+        self._listening = listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open what the application needs, then the port."""
+        await super().startup(sockets)
+        self._listening(self.servers[0].sockets[0].getsockname()[1])
+
+
+def serve(app: Any, listening: Callable[[int], None], workers: int = 1, **given: Any) -> None:
     """Serve until SIGINT or SIGTERM, drain, and come back: status 0, where uvicorn alone would end by the signal.
 
     `app`: the application, or for several workers the import path of what makes one.
     """
     _allow_many_connections()
     signal.signal(signal.SIGTERM, _leave)
+    config = uvicorn.Config(app, factory=workers > 1, workers=workers, **options() | given)
     if workers == 1:
-        uvicorn.run(app, **options() | given)
+        _run(TellingServer(config, listening))
         return
-    config = uvicorn.Config(app, factory=True, workers=workers, **options() | given)
-    DrainingWorkers(config, sockets=[config.bind_socket()]).run()
+    listener = config.bind_socket()
+    listening(listener.getsockname()[1])
+    DrainingWorkers(config, sockets=[listener]).run()
+
+
+def _run(server: uvicorn.Server) -> None:
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(1)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

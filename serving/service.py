@@ -309,7 +309,8 @@ async def _roll(settings: Settings, metrics: Metrics) -> None:
 
 
 def _roll_process(state_dir: Path) -> int:
-    command = [sys.executable, "-m", "serving.roll", os.fspath(state_dir)]
+    # -P: the folder where the service was started may hold names of ours.
+    command = [sys.executable, "-P", "-m", "serving.roll", os.fspath(state_dir)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:  # noqa: S603
         with suppress(OSError):  # it has ended already
             os.setpriority(os.PRIO_PROCESS, child.pid, _LEAST_URGENT)

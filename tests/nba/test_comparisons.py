@@ -51,3 +51,11 @@ def test_what_may_differ_is_let_pass(text: str) -> None:
 def test_nothing_is_null() -> None:
     """What is missing cannot be compared at all; the way to ask for it is named."""
     assert "has(profile.plan)" in str(mismatch("profile.plan != null", TYPES))
+
+
+@pytest.mark.parametrize(
+    "text", ["profile.plan > 5", "5 <= profile.plan", "profile.lines < '3'", "profile.lines >= true && gb_m1 > 1.0"]
+)
+def test_what_has_no_order_is_named(text: str) -> None:
+    """Beside another condition the error of such a comparison may pass for a plain no, and the offer is never made."""
+    assert "cannot be compared with" in str(mismatch(text, TYPES, ["gb_m1"]))

@@ -55,10 +55,14 @@ def test_a_key_has_the_scopes_it_was_given(text, key, scopes):
         '{"k1": []}',
         '{"k1": "recommend"}',
         "{",
+        "=recommend",
+        ":recommend+write",
+        "other, =admin",
+        '{"": ["recommend"]}',
     ],
 )
 def test_a_scope_that_does_not_exist_is_refused_without_repeating_the_key(text):
-    """A typing error must not open every door, nor put the key into a log."""
+    """A typing error, or a variable that was empty where the key should stand, must not open every door; no key is told."""
     with pytest.raises(InputError) as refused:
         Keys(text)
     assert "k1" not in str(refused.value)

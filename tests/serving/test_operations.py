@@ -258,3 +258,34 @@ def test_half_a_certificate_is_refused_before_anything_listens(tmp_path, certifi
     command = [str(NBA), "serve", "--state-dir", str(tmp_path), given, str(certificate[0])]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_program_learns_where_the_service_listens(
+    workers: int, tmp_path: Path, eventually: Callable[..., None]
+) -> None:
+    """`nba serve --json` says in one JSON document on stdout where it can be asked, also where the port was any free one."""
+    command = [str(NBA), "serve", "--port", "0", "--workers", str(workers), "--json"]
+    settings = {**os.environ, "NBA_STATE_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as served:
+        try:
+            told = json.loads("".join(iter(served.stdout.readline, "}\n")) + "}")
+            eventually(lambda: answers(httpx.URL(told["url"]).port, served), 60)
+            assert httpx.get(f"{told['url']}/healthz", timeout=60).status_code == 200 and told["workers"] == workers
+        finally:
+            served.send_signal(signal.SIGTERM)
+        assert served.stdout.read() == ""
+
+
+def test_a_folder_with_names_of_ours_changes_nothing(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started where a `nba.py` lies, the service still makes Parquet of its log."""
+    (tmp_path / "nba.py").write_text("raise SystemExit('not the engine')\n")
+    monkeypatch.chdir(tmp_path)
+    served = serve()
+    with closing(served.connection()) as connection:
+        connection.request("POST", "/v1/recommend", ASK, JSON)
+        assert connection.getresponse().status == 200
+    assert served.ended() == 0
+    assert list(tmp_path.glob("state/records/day=*/*.parquet")), served.said()

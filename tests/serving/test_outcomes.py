@@ -41,7 +41,16 @@ def test_an_outcome_id_belongs_to_one_outcome(nba):
     customer = nba.customer()
     decision = nba.recommend(customer)
     assert nba.outcome(decision, "shown", outcome_id=f"one-{customer}").status_code == 200
-    assert nba.outcome(decision, "declined", outcome_id=f"one-{customer}").status_code == 409
+    refused = nba.outcome(decision, "declined", outcome_id=f"one-{customer}")
+    assert (refused.status_code, refused.json()["pointer"]) == (409, "#/outcome_id")
+
+
+def test_an_outcome_of_an_unknown_decision_is_refused_with_its_place(nba):
+    """Of the fields of the body, the one that is to be mended is named."""
+    decision = nba.recommend(nba.customer())
+    for unknown in ("mine", f"20200101{decision['decision_id'][8:]}"):
+        refused = nba.outcome(decision, "shown", decision_id=unknown)
+        assert (refused.status_code, refused.json()["pointer"]) == (404, "#/decision_id")
 
 
 def test_a_skipped_offer_met_nobody(nba):
