@@ -47,7 +47,7 @@ EVENT = np.dtype(
 )
 CHANNEL_NAME = re.compile(r"[a-z0-9_-]{1,32}")
 _RECORD = struct.Struct("<qQqIHBB")
-_WORDS = struct.Struct("<4Q")
+_WORD = 2**64 - 1
 
 
 def event_hash(event_id: str) -> int:
@@ -88,9 +88,10 @@ def pack(event: Activity, channels: frozenset[str]) -> bytes:
     flags = (0 if event.value is None else HAS_VALUE) | (SMALL if -SMALL_BELOW < value < SMALL_BELOW else 0)
     channel = channel_code(event.channel) if event.channel in channels else 0
     subject = 0 if event.subject is None else subject_hash(event.subject)
-    fields = (event.at_ms, event_hash(event.event_id), value, subject, type_code(event.type), channel)
-    first, second, third, fourth = _WORDS.unpack(_RECORD.pack(*fields, flags))
-    return _RECORD.pack(*fields, flags | _check_bits(fold(first ^ second ^ third ^ fourth)))
+    identity, code = event_hash(event.event_id), type_code(event.type)
+    last = subject | code << 32 | channel << 48 | flags << 56
+    check = _check_bits(fold((event.at_ms ^ value) & _WORD ^ identity ^ last))
+    return _RECORD.pack(event.at_ms, identity, value, subject, code, channel, flags | check)
 
 
 def _check_bits(folded: int) -> int:

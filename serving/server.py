@@ -153,7 +153,8 @@ class TellingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open what the application needs, then the port."""
         await super().startup(sockets)
-        self._listening(self.servers[0].sockets[0].getsockname()[1])
+        if self.started:
+            self._listening(self.servers[0].sockets[0].getsockname()[1])
 
 
 def serve(app: Any, listening: Callable[[int], None], workers: int = 1, **given: Any) -> None:

@@ -92,7 +92,8 @@ class Life:
 
     `bother`: what has gone wrong for them and is not forgotten, in "complaints"; halves in a month and a half.
     `pass_paused`: their World Pass comes back with the next trip.
-    `earned`, `saved`: euros so far: margin for the operator, and bills below those of the plan they began on.
+    `earned`, `saved`: euros so far: margin for the operator, and bills below those of the plan they began on. `cheapest`:
+    see `truth.cheapest`.
     """
 
     customer_id: str
@@ -135,6 +136,7 @@ class Life:
     gone: bool = False
     earned: float = 0.0
     saved: float = 0.0
+    cheapest: float | None = None
     block: int = -1
     chances: list[list[float]] = field(default_factory=list)
     amounts: list[float] = field(default_factory=list)

@@ -146,10 +146,18 @@ def is_fixed_by(life: Life, offer: Offer) -> bool:
 
 def overpays(life: Life, plans: Mapping[str, Tariff]) -> float:
     """Euros a month that this customer pays above what suits their true use best: the plan, and a pass that lies idle."""
-    use = (life.traits.data_gb, life.traits.minutes)
-    own = plans[life.plan].charge(*use, 10.0 * life.data_plus) + 600 * life.data_plus
+    traits = life.traits
+    own = plans[life.plan].charge(traits.data_gb, traits.minutes, 10.0 * life.data_plus) + 600 * life.data_plus
     unused_pass = UNUSED_PASS if life.world_pass and life.trip_day - life.day > 60 else 0.0
-    return (own - min(plan.charge(*use) for plan in plans.values())) / 100 + unused_pass
+    return (own - cheapest(life, plans)) / 100 + unused_pass
+
+
+def cheapest(life: Life, plans: Mapping[str, Tariff]) -> float:
+    """Cents a month on the plan that suits their true use best. Neither that use nor the plans change in a life."""
+    if life.cheapest is None:
+        use = (life.traits.data_gb, life.traits.minutes)
+        life.cheapest = min(plan.charge(*use) for plan in plans.values())
+    return life.cheapest
 
 
 def leaving_rate(life: Life, overpaid: float, world: World) -> float:
