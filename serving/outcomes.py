@@ -67,6 +67,7 @@ class Outcomes:
         """Keep what became of a customer. Raises InputError, RefusedError and JournalError."""
         at_ms = self._happened(body.at)
         identity = f"{body.customer_id}/{body.outcome}/{at_ms}"
+        identity += "" if body.value is None else f"/{body.value}"  # another mark at the same moment is another answer
         key = body.outcome_id or _short(identity)
         if self._is_done(key, identity):
             return {"outcome_id": key, "duplicate": True}

@@ -30,6 +30,13 @@ def test_every_verb_has_help_with_an_example(verb: str, tmp_path: Path) -> None:
     assert done.returncode == 0 and "Example" in done.stdout and f"nba {verb}" in done.stdout
 
 
+def test_python_m_nba_is_the_same_command(tmp_path: Path) -> None:
+    """For an environment whose scripts are not on the path."""
+    command = [sys.executable, "-m", "nba", "check", "--config", "telco"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, done.stdout) == (0, nba("check", "--config", "telco", folder=tmp_path).stdout)
+
+
 def test_serve_lists_every_setting(tmp_path: Path) -> None:
     """The settings and their defaults stand in the help of `nba serve`."""
     told = nba("serve", "--help", folder=tmp_path).stdout

@@ -124,6 +124,15 @@ def test_a_delayed_outcome_is_taken(nba):
     assert nba.http.post("/v1/outcomes", json=body).json()["duplicate"] is True
 
 
+def test_a_survey_with_another_mark_is_another_answer(nba):
+    """Nothing that is acknowledged is lost: only the same mark at the same moment is a repetition."""
+    body = {"customer_id": "c-asked", "outcome": "survey", "at": "2026-11-22T10:00:00Z"}
+    marks: list[dict[str, float]] = [{}, {"value": 9.0}, {"value": 4.0}, {"value": 9.0}]
+    found = [nba.http.post("/v1/outcomes", json=body | mark).json() for mark in marks]
+    assert [said["duplicate"] for said in found] == [False, False, False, True]
+    assert len({said["outcome_id"] for said in found}) == 3
+
+
 def test_a_decline_from_a_clock_that_runs_ahead_rests_the_offer_at_once(nba):
     """It met the customer when it was reported at the latest; the log keeps the moment that was given."""
     customer = nba.customer()
