@@ -238,11 +238,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-def test_tls_by_options(serve, certificate):
+def test_tls_by_options(serve, certificate, eventually):
     """Who trusts the certificate is answered over TLS; who speaks plainly, or trusts others, is not."""
     chain, key = certificate
     served = serve("--ssl-certfile", chain, "--ssl-keyfile", key)
-    assert "on https://" in served.said()
+    eventually(lambda: "on https://" in served.said(), 30)  # it says so once the port is open
     address = f"https://127.0.0.1:{served.port}/v1/recommend"
     with httpx.Client(verify=ssl.create_default_context(cafile=str(chain)), timeout=30) as trusting:
         assert trusting.post(address, content=ASK, headers=JSON).json()["customer_id"] == "c-very-secret"
