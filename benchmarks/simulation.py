@@ -169,6 +169,8 @@ def other_worlds(config: Config, customers: int) -> Iterator[list[dict[str, Any]
 
 def again(as_json: bool) -> int:
     """Measure the time alone; the rest is what the last run kept. `years_at`: when that was found."""
+    if not (RESULTS / "simulation.json").is_file():
+        raise SystemExit("no run is kept yet: run it whole, without --again")
     kept = json.loads((RESULTS / "simulation.json").read_text(encoding="utf-8"))
     timed = one_core(load_config(find_config("telco")), ALL, 500)
     anew = goal_of_time(timed)

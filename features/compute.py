@@ -120,9 +120,8 @@ def _repeated(ids: NDArray[np.uint64]) -> bool:
 def in_order(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """One record for each event id, the earliest and then the smallest, ordered by time and id; shape (≤ n, 4)."""
     once = _first_of_each(words) if _repeated(words[:, 1]) else words
-    ordered = once.take(
-        once[:, 0].argsort(kind="stable"), axis=0
-    )  # a log is nearly in order: one pass, and no keys beside
+    order = once[:, 0].argsort(kind="stable")  # a log is nearly in order: one pass, with no other key
+    ordered = once.take(order, axis=0)
     at_ms, ids = ordered[:, 0], ordered[:, 1]
     if ((at_ms[1:] == at_ms[:-1]) & (ids[1:] < ids[:-1])).any():
         ordered = ordered.take(np.lexsort((ids, at_ms)), axis=0)

@@ -29,9 +29,9 @@ from nba.simulate.population import World
 from nba.simulate.value import market_of
 from nba.simulate.world import Result, run
 
-CONTENDERS = ("nothing", "random", "random-passed", "margin", "margin-unruled", "acceptance", "engine", "oracle")
-LEARNERS = ("acceptance", "engine")
 RANDOM, RANDOM_PASSED = "random", "random-passed"
+CONTENDERS = ("nothing", RANDOM, RANDOM_PASSED, "margin", "margin-unruled", "acceptance", "engine", "oracle")
+LEARNERS = ("acceptance", "engine")
 _NO_OTHERS: Mapping[str, Callable[[], Policy]] = MappingProxyType({})
 
 

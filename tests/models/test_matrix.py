@@ -17,12 +17,14 @@ from models.dataset import read_decisions
 from models.export import Head, to_onnx
 from models.forest import Forest
 from models.matrix import Assembler
+from models.offpolicy import best_offers, explored_log
 from models.pairs import PAIR_NAMES
 from models.prepare import _packed, choose_schema
 from models.schema import Schema, as_float32
 from models.scorer import Scorer
 from nba.candidates import CatalogRules, make_candidates, rule_values
 from nba.config import Catalog, Config
+from nba.domain import Scores
 from nba.errors import DataError
 
 Make = Callable[..., pa.Table]
@@ -87,6 +89,31 @@ def test_the_pairs_with_every_offer_are_those_of_each_alone(rows: Make, config: 
         for column, name in enumerate(PAIR_NAMES):
             expected = alone[:, schema.names.index(name)]
             np.testing.assert_array_equal(as_float32(together[:, place, column]), expected)
+
+
+def test_the_off_policy_gate_asks_of_each_offer_as_if_it_had_been_shown(rows: Make, config: Config) -> None:
+    """A model that likes the cheapest: for each row the one that costs least there, whatever was shown and logged."""
+    config = with_formulas(config)
+    decisions = read_decisions(rows(80, propensity=np.full(80, 0.5)), config.catalog)
+    assembler, every = Assembler(decisions, config), np.arange(80)
+    schema, _ = choose_schema(assembler, every)
+    cost, shown = schema.names.index("pair.cost_month"), np.unique(decisions.offer)
+
+    class Frugal:
+        def __init__(self) -> None:
+            self.schema = schema
+
+        def run(self, matrix: np.ndarray) -> Scores:
+            return Scores(-np.nan_to_num(matrix[:, cost], nan=1e9))
+
+    log = explored_log(assembler, every, np.zeros(80))
+    assert log is not None
+    as_if = [Assembler(replace(decisions, offer=np.full(80, place, np.int32)), config) for place in shown]
+    costs = [np.nan_to_num(other.matrix(schema, every)[:, cost], nan=1e9) for other in as_if]
+    expected = shown[np.argmin(np.stack(costs), axis=0)]
+    assert len(set(expected.tolist())) > 1
+    first = decisions.rank == 1
+    np.testing.assert_array_equal(best_offers(log, Frugal()), expected[first])  # type: ignore[arg-type]
 
 
 def test_rows_come_in_the_order_asked(rows: Make, config: Config, tmp_path: Path) -> None:
