@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from models.batch import Batch, Matrix
 from models.dataset import Decisions
 from models.pairs import PAIR_NAMES, Pairs
+from models.past import PastRows, past_rows
 from models.schema import Schema, SchemaColumn, as_float32
 from models.sources import Source
 from nba.candidates import CatalogRules
@@ -26,12 +28,14 @@ Tick = Callable[[float], None]
 class Assembler:
     """Makes matrices of decision rows for one config.
 
-    `rules`: those of the catalog where they are compiled already: many matrices then share them.
+    `rules`: those of the catalog where they are compiled already: many matrices then share them. `told`: who had heard what,
+    where `decisions` are a part of a log, whose earlier rows count too.
     """
 
     decisions: Decisions
     config: Config
     rules: CatalogRules | None = None
+    told: PastRows | None = None
 
     def matrix(self, schema: Schema, rows: NDArray[np.int64], tick: Tick | None = None, spare: int = 0) -> Matrix:
         """float32 (len(rows), columns + spare), row i for decision `rows[i]`; spare columns are left for the caller.
@@ -50,7 +54,7 @@ class Assembler:
                 block[:, place] = batch.encoded(schema.columns[place])
             block[:, of_offer] = table[offers]
             if of_pair:
-                block[:, of_pair] = as_float32(pairs.values(batch, offers))
+                block[:, of_pair] = as_float32(pairs.values(batch, offers, self._before))
             out[batch.targets, : block.shape[1]] = block
             done += len(batch.rows)
             if tick is not None:
@@ -62,7 +66,7 @@ class Assembler:
         pairs = Pairs(self.config, PAIR_NAMES, self.rules)
         out = np.empty((len(rows), len(self.config.catalog.offers), len(PAIR_NAMES)))
         for batch in self._batches(rows, pairs.reads):
-            out[batch.targets] = pairs.of_all(batch)
+            out[batch.targets] = pairs.of_all(batch, self._before)
         return out
 
     def words(self, columns: Sequence[SchemaColumn], rows: NDArray[np.int64]) -> dict[str, Counter[str]]:
@@ -90,11 +94,20 @@ class Assembler:
         table = pa.concat_tables([t for _, t in found], promote_options="permissive").take(pa.array(order))
         source = Source("decisions", table, table.schema, table.num_rows, 0)
         d = self.decisions
-        return replace(self, decisions=replace(
+        return replace(self, told=self._past, decisions=replace(
             d, sources=(source,), at_ms=d.at_ms[rows], offer=d.offer[rows], propensity=d.propensity[rows],
             outcome=d.outcome[rows], rank=d.rank[rows], reward=None if d.reward is None else d.reward[rows],
             decision=d.decision[rows], customer=d.customer[rows], backtest=d.backtest[rows],
         ))  # fmt: skip
+
+    def _before(self, rows: NDArray[np.int64], offers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._past.before(self.decisions.customer[rows].astype(np.int64), offers, self.decisions.at_ms[rows])
+
+    @cached_property
+    def _past(self) -> PastRows:
+        if self.told is not None:
+            return self.told
+        return past_rows(self.decisions, len(self.config.catalog.offers))
 
     def _batches(self, rows: NDArray[np.int64], names: Sequence[str]) -> Iterator[Batch]:
         target_of = np.full(len(self.decisions), -1, dtype=np.int64)

@@ -1,12 +1,13 @@
-"""The columns that only a pair of customer and offer has, for many rows: what it costs, saves, earns, and if it covers.
+"""The columns that only a pair of customer and offer has, for many rows: what it costs, saves, earns, if it covers, its past.
 
 The journal logs them as served and then they are read. For a history without them they are computed by the same
 function that serving calls; where no offer has a formula they depend on the own plan and the offer alone: one table.
+The past of a pair is then counted in the log's own rows (models/past.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,13 +17,18 @@ from numpy.typing import NDArray
 
 from models.batch import Batch
 from models.schema import SchemaColumn
-from nba.candidates import PAIR_COLUMNS, CatalogRules, make_candidate, make_candidates, pair_values, rule_values
+from nba.candidates import MONEY_COLUMNS, CatalogRules, make_candidate, make_candidates, money_values, rule_values
 from nba.config import Config
 from nba.domain import Column
+from nba.past import PAST_COLUMNS
 from nba.rules import Names, Rule, Value, Values
 
-PAIR_NAMES = tuple(column.name for column in PAIR_COLUMNS)
+MONEY_NAMES = tuple(column.name for column in MONEY_COLUMNS)
+PAST_NAMES = tuple(column.name for column in PAST_COLUMNS)
+PAIR_NAMES = MONEY_NAMES + PAST_NAMES
 Reading = tuple[str, str]  # scope and name, as a rule writes them
+# The past of pairs: decision rows and offers (catalog places), two arrays of one shape, to float64 (..., len(PAST_NAMES)).
+Before = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 
 
 class Pairs:
@@ -38,32 +44,40 @@ class Pairs:
         inputs = [column.name for column in self._inputs.values()]
         self.reads = list(dict.fromkeys(["x.plan", *inputs, *wanted])) if wanted else []
 
-    def values(self, batch: Batch, offers: NDArray[np.int32]) -> NDArray[np.float64]:
+    def values(self, batch: Batch, offers: NDArray[np.int32], before: Before) -> NDArray[np.float64]:
         """As logged, else computed: float64 (rows, wanted columns), NaN where unknown; `offers` (rows,): catalog places."""
-        logged = [name for name in self._wanted if batch.has(name)]
-        out = np.empty((len(offers), len(self._wanted)))
-        if len(logged) < len(self._wanted):
-            out[:] = self._computed(batch, offers)[:, [pair_place(name) for name in self._wanted]]
-        for name in logged:
-            out[:, self._wanted.index(name)] = batch.numbers(SchemaColumn(name, "number"))
-        return out
+        computed: dict[str, NDArray[np.float64]] = {}
+        lacking = {name for name in self._wanted if not batch.has(name)}
+        if not lacking.isdisjoint(MONEY_NAMES):
+            computed |= zip(MONEY_NAMES, self._money(batch, offers).T, strict=True)
+        if not lacking.isdisjoint(PAST_NAMES):
+            computed |= zip(PAST_NAMES, before(batch.rows, offers.astype(np.int64)).T, strict=True)
+        columns = [
+            computed[name] if name in lacking else batch.numbers(SchemaColumn(name, "number")) for name in self._wanted
+        ]
+        return np.stack(columns, axis=1)
 
-    def of_all(self, batch: Batch) -> NDArray[np.float64]:
+    def of_all(self, batch: Batch, before: Before) -> NDArray[np.float64]:
         """All pair columns of each row with every offer, computed: float64 (rows, offers, pair columns)."""
+        offers = np.arange(len(self._rules.offers))
+        past = before(*np.broadcast_arrays(batch.rows[:, None], offers))
+        return np.concatenate([self._money_of_all(batch), past], axis=2)
+
+    def _money_of_all(self, batch: Batch) -> NDArray[np.float64]:
         if not self._has_formulas:
             return self._table[self._own_plans(batch)]
         found = [
-            [pair_values(c) for c in make_candidates(self._rules, values, profile)]
+            [money_values(c) for c in make_candidates(self._rules, values, profile)]
             for values, profile in self._customers(batch)
         ]
-        return np.array(found).reshape(-1, len(self._rules.offers), len(PAIR_NAMES))
+        return np.array(found).reshape(-1, len(self._rules.offers), len(MONEY_NAMES))
 
-    def _computed(self, batch: Batch, offers: NDArray[np.int32]) -> NDArray[np.float64]:
+    def _money(self, batch: Batch, offers: NDArray[np.int32]) -> NDArray[np.float64]:
         if not self._has_formulas:
             return self._table[self._own_plans(batch), offers]
         pairs = zip(self._customers(batch), offers.tolist(), strict=True)
-        found = [pair_values(make_candidate(self._rules, *customer, offer)) for customer, offer in pairs]
-        return np.array(found).reshape(-1, len(PAIR_NAMES))
+        found = [money_values(make_candidate(self._rules, *customer, offer)) for customer, offer in pairs]
+        return np.array(found).reshape(-1, len(MONEY_NAMES))
 
     @property
     def _has_formulas(self) -> bool:
@@ -97,10 +111,10 @@ class Pairs:
 
     @cached_property
     def _table(self) -> NDArray[np.float64]:
-        """(own plans and none, offers, pair columns) for a catalog without formulas."""
+        """(own plans and none, offers, money columns) for a catalog without formulas."""
         plans: list[Value] = [*(offer.id for offer in self._config.catalog.offers), None]
         profiles: list[dict[str, Value]] = [{"plan": plan} for plan in plans]
-        rows = [[pair_values(c) for c in make_candidates(self._rules, Values({}), profile)] for profile in profiles]
+        rows = [[money_values(c) for c in make_candidates(self._rules, Values({}), profile)] for profile in profiles]
         return np.array(rows, dtype=np.float64)
 
 

@@ -13,6 +13,7 @@ from nba.celtext import OF_A_PAIR
 from nba.config import Catalog, Offer
 from nba.domain import Column, Stage
 from nba.errors import RuleError
+from nba.past import NEVER, NO_PAST, PAST_COLUMNS, Past
 from nba.rules import Answer, Block, Names, Rule, Value, Values, flat
 from nba.wording import minor_digits
 
@@ -24,6 +25,7 @@ class Candidate(NamedTuple):
     with this offer for what they use; `saving_month`: cost on the own plan minus that, None where the own plan is
     unknown or the offer is no other way to pay for the same use (an add-on, a service). `covers`: it is enough for what
     they use. `failed`: the rule that could not be evaluated for this customer and why; the offer is then withheld.
+    `past`: what came of it when they heard it before.
     """
 
     offer: Offer
@@ -32,6 +34,7 @@ class Candidate(NamedTuple):
     covers: bool
     margin_delta_month: float
     failed: str | None = None
+    past: Past = NEVER
 
 
 class Withheld(NamedTuple):
@@ -164,8 +167,10 @@ def _all_names(given: Mapping[str, Mapping[str, Value]]) -> list[tuple[str, str,
     return [(scope, name, flat(scope, name)) for scope, known in given.items() for name in known]
 
 
-def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, Value]) -> list[Candidate]:
-    """One candidate for each offer of the catalog, in its order.
+def make_candidates(
+    rules: CatalogRules, values: Values, profile: Mapping[str, Value], past: Mapping[str, Past] = NO_PAST
+) -> list[Candidate]:
+    """One candidate for each offer of the catalog, in its order. `past`: of the offers that were heard, by id.
 
     Adds to `values` what is known then: `own_cost_month`, and the variables of each offer's own (`OfferRules.pair`).
     """
@@ -182,7 +187,7 @@ def make_candidates(rules: CatalogRules, values: Values, profile: Mapping[str, V
             value = getattr(made[place], name)
             if value is not None:
                 values.learn(variable, value)
-    return made
+    return [c._replace(past=past[c.offer.id]) if c.offer.id in past else c for c in made] if past else made
 
 
 def make_candidate(rules: CatalogRules, values: Values, profile: Mapping[str, Value], place: int) -> Candidate:
@@ -241,12 +246,13 @@ def _cost(rules: OfferRules, answer: Answer, own_cost: float | None) -> float | 
     return None if own_cost is None else round(own_cost + offer.price_month, rules.digits)
 
 
-PAIR_COLUMNS = (
+MONEY_COLUMNS = (
     Column("pair.cost_month", "number"),
     Column("pair.saving_month", "number"),
     Column("pair.margin_delta_month", "number"),
     Column("pair.covers", "number"),
 )
+PAIR_COLUMNS = (*MONEY_COLUMNS, *PAST_COLUMNS)
 
 
 def offer_columns(catalog: Catalog) -> tuple[Column, ...]:
@@ -268,8 +274,13 @@ def offer_values(offer: Offer, columns: Sequence[Column]) -> list[Value]:
     return [known.get(column.name) for column in columns]
 
 
-def pair_values(candidate: Candidate) -> tuple[float, float, float, float]:
+def pair_values(candidate: Candidate) -> tuple[float, ...]:
     """The values of PAIR_COLUMNS for one candidate; NaN where unknown."""
+    return *money_values(candidate), *candidate.past
+
+
+def money_values(candidate: Candidate) -> tuple[float, float, float, float]:
+    """The values of MONEY_COLUMNS for one candidate; NaN where unknown."""
     cost = math.nan if candidate.cost_month is None else candidate.cost_month
     saving = math.nan if candidate.saving_month is None else candidate.saving_month
     return cost, saving, candidate.margin_delta_month, float(candidate.covers)

@@ -15,6 +15,7 @@ from nba.candidates import Candidate, CatalogRules, Withheld, make_candidates, r
 from nba.config import Config, Offer
 from nba.domain import SERVICE_KINDS, Customer
 from nba.funnel import Call, Passed, run_funnel
+from nba.past import UNKNOWN, Past, pasts
 from nba.phrase import Facts, Phrasebook, Template
 from nba.rules import Names, Value, Values
 
@@ -90,7 +91,7 @@ class CaseMaker:
             customer=customer,
             columns=self._columns(customer, profile, context),
             values=values,
-            candidates=make_candidates(self._rules, values, profile),
+            candidates=make_candidates(self._rules, values, profile, self._past(customer, request.now_ms)),
             own=own,
             locale=self._locale(request.locale, profile.get("locale")),
             call=Call(
@@ -102,6 +103,11 @@ class CaseMaker:
                 self._config.features.zone,
             ),
         )
+
+    def _past(self, customer: Customer, now_ms: int) -> Mapping[str, Past]:
+        if "contacts" in customer.degraded:
+            return dict.fromkeys(self._rules.by_id, UNKNOWN)
+        return pasts(customer.contacts, now_ms)
 
     def shortlist(self, of: Priced) -> Case:
         """The second step: what may be said, and what can be."""

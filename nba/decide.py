@@ -21,6 +21,7 @@ from nba.domain import Customer, Kind, Scores, Stage
 from nba.errors import RuleError
 from nba.experiments import Mode
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked
+from nba.past import Past
 from nba.phrase import Phrasebook, Reason
 from nba.rules import Names, Rule
 
@@ -43,6 +44,7 @@ class Suggestion:
     saving_month: float | None
     margin_delta_month: float
     covers: bool
+    past: Past
     propensity: float
     explored: bool
     skill: str | None = None
@@ -189,6 +191,7 @@ class Decider:
             saving_month=candidate.saving_month,
             margin_delta_month=candidate.margin_delta_month,
             covers=candidate.covers,
+            past=candidate.past,
             propensity=rank_probability(line.probabilities, index, rank),
             explored=explored,
             skill=offer.skill,

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nba.domain import STRENGTH
+from nba.past import PAST_COLUMNS, Past
 from serving.journal import Folders, place_of
 from serving.segment import sync_folder
 
@@ -30,6 +31,7 @@ DECISION_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("source", pa.string()), ("accept_probability", pa.float64()), ("expected_value", pa.float64()),
     ("pair.cost_month", pa.float64()), ("pair.saving_month", pa.float64()), ("pair.margin_delta_month", pa.float64()),
     ("pair.covers", pa.float64()),
+    *((column.name, pa.float64()) for column in PAST_COLUMNS),
 )  # fmt: skip
 RECORDS = pa.schema(
     [
@@ -83,6 +85,7 @@ def decision_rows(record: Mapping[str, Any], known: Known) -> Iterator[dict[str,
             "source": answer["source"],
             **{f"pair.{name}": shown[name] for name in ("cost_month", "saving_month", "margin_delta_month")},
             "pair.covers": float(shown["covers"]),
+            **{f"pair.{name}": shown.get(name) for name in Past._fields},  # records of older versions have none
             **features,
         }
 

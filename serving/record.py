@@ -77,6 +77,9 @@ def to_line(
                 "saving_month": s.saving_month,
                 "margin_delta_month": s.margin_delta_month,
                 "covers": s.covers,
+                "accepted_before": s.past.accepted_before,
+                "declined_before": s.past.declined_before,
+                "heard_30d": s.past.heard_30d,
             }
             for s in decision.suggestions
         ],

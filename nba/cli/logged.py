@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.dataset import Decisions, read_decisions, repeated_rows, settle
 from models.registry import verified
 from nba.cli.columns import word_column
+from nba.cli.contacts import LoggedContacts
 from nba.cli.learn import decision_rows
 from nba.cli.records import read_records
 from nba.cli.target import Gathered, Target, x_rows
@@ -222,11 +223,12 @@ def _gather(
             f"{len(rest):,} decisions have neither a record nor x.* columns, so what another policy would have said cannot "
             "be computed: write x.NAME for every feature, as it was served"
         )
-    customers = decisions.customer_ids
+    customers, contacts = decisions.customer_ids, LoggedContacts(decisions, target.config.catalog)
     for row, x in x_rows(decisions, rest, columns):
         _refuse_infinite(x, decisions.place(row))
         customer = str(customers[int(decisions.customer[row])])
-        seen[row] = target.of_columns(ids[row], customer, int(decisions.at_ms[row]), x, int(decisions.offer[row]))
+        at_ms, offer = int(decisions.at_ms[row]), int(decisions.offer[row])
+        seen[row] = target.of_columns(ids[row], customer, at_ms, x, offer, contacts.before(row))
         tell(len(seen) / len(rows))
     return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
 

@@ -16,7 +16,7 @@ from models.sources import Source, cast_column
 from nba.candidates import PAIR_COLUMNS, pair_values
 from nba.config import Config
 from nba.decide import Case, Decider, Request
-from nba.domain import STAGES, Column, Customer, Stage
+from nba.domain import STAGES, Column, Contact, Customer, Stage
 from nba.errors import DataError
 from nba.evaluate.reward import Pairs
 from nba.rules import Value
@@ -61,8 +61,16 @@ class Target:
             ) from error
         return self._see(self._decider.case(customer, request_of(record)), logged)
 
-    def of_columns(self, decision_id: str, customer_id: str, at_ms: int, x: Mapping[str, Value], logged: int) -> Seen:
-        """A decision of another log: the case is rebuilt from the x columns, without contacts and open issues.
+    def of_columns(
+        self,
+        decision_id: str,
+        customer_id: str,
+        at_ms: int,
+        x: Mapping[str, Value],
+        logged: int,
+        contacts: tuple[Contact, ...] = (),
+    ) -> Seen:
+        """A decision of another log: the case is rebuilt from the x columns and its earlier rows, without open issues.
 
         Whom the log has columns of counts as known: else no offer without a sentence would be sold, and nothing would say so.
         """
@@ -71,6 +79,7 @@ class Target:
             customer_id,
             {f.name: _number(x.get(f.name)) for f in fields.features},
             profile={name: x[name] for name in fields.profile if x.get(name) is not None},
+            contacts=contacts,
             activity_at_ms=at_ms,
         )
         context = {name: x[name] for name in fields.context if x.get(name) is not None}
@@ -127,7 +136,7 @@ class Gathered:
         )
 
     def pairs(self, rows: NDArray[np.int64], place: NDArray[np.int64]) -> Array:
-        """The pair columns (k, 4) of these offers in these rows (k,), 0 where unknown."""
+        """The pair columns (k, len(PAIR_COLUMNS)) of these offers in these rows (k,), 0 where unknown."""
         found = [self.seen[row].pairs[at] for row, at in zip(rows.tolist(), place.tolist(), strict=True)]
         return np.nan_to_num(np.array(found, dtype=np.float64).reshape(-1, len(PAIR_COLUMNS)))
 

@@ -26,6 +26,7 @@ NEVER_TRIED = (
     "every propensity is 1, so the log never tried anything else: set exploration.gamma in policy.yaml and log for some "
     "weeks, or compare in an experiment (`nba evaluate ab`)"
 )
+_LOG_THE_TRUTH = "log the probability with which the offer really came first"
 SURE, SURE_OF_ONE = 3.0, 4.5  # standard errors: one question; one of many offers
 
 
@@ -139,21 +140,29 @@ def _propensity_refusals(found: Overlap) -> list[str]:
         )
     if sure and missing < -MISSING_MASS / 2:
         said.append(
-            f"the propensities cannot be right: the mean weight is {found.mean_weight:.3f} and has to be 1: log the "
-            "probability with which the offer really came first"
+            f"the propensities cannot be right: the mean weight is {found.mean_weight:.3f} and has to be 1"
+            f"{_most_of_all(found)}: {_LOG_THE_TRUTH}"
         )
     return said or _offer_refusals(found)
 
 
+def _most_of_all(found: Overlap) -> str:
+    return "".join(f", most of all because of {name!r}, {much}" for name, much in _overweight(found))
+
+
 def _offer_refusals(found: Overlap) -> list[str]:
+    return [
+        f"the propensities of {name!r} cannot be right, {much}: {_LOG_THE_TRUTH}" for name, much in _overweight(found)
+    ]
+
+
+def _overweight(found: Overlap) -> list[tuple[str, str]]:
+    """The one offer whose weight is surely too large, and how much, in words; empty where none is."""
     if found.worst_offer is None:
         return []
     name, seen, wanted, z = found.worst_offer
-    if z > SURE_OF_ONE and seen - wanted > MISSING_MASS / 2:
-        much = f"weighted by them it makes up {seen:.1%} of the calls, and this policy says it in {wanted:.1%}"
-        cure = "log the probability with which the offer really came first"
-        return [f"the propensities of {name!r} cannot be right: {much}: {cure}"]
-    return []
+    much = f"which makes up {seen:.1%} of the calls as they weight it, while this policy says it in {wanted:.1%}"
+    return [(name, much)] if z > SURE_OF_ONE and seen - wanted > MISSING_MASS / 2 else []
 
 
 def warnings_of(found: Overlap, clip: float | None, clipped_rows: int, lost: float) -> list[str]:

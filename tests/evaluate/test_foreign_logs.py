@@ -105,6 +105,22 @@ def test_offers_without_a_sentence_are_said_to_the_customers_of_a_rebuilt_log(
     assert found["estimates"]["ips"]["value"] == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_rebuilt_case_knows_what_the_customer_was_offered_before(folder: Path, log: Callable[..., Path]) -> None:
+    """A policy that rests what was declined in the last two days is valued as one that rests it, whoever wrote the log."""
+    path = log(customer_id=np.array([f"c{n % 300}" for n in range(ROWS)]))  # every five hours
+    run(folder, "train", "--decisions", path)
+
+    def valued(days: int) -> float:
+        limit = f"contact: {{at_most: 1000, per_days: 1, rest_after_decline_days: {days}}}"
+        (folder / "catalog.yaml").write_text(CATALOG.replace("margin_month: 10", f"margin_month: 10, {limit}"))
+        (folder / "policy.yaml").write_text(f"{POLICY}contact: {{at_most: 1000, per_days: 1}}\n")
+        found = run(folder, "evaluate", "ope", "--decisions", path, "--model", "champion")
+        return float(found["estimates"]["ips"]["value"])
+
+    assert valued(0) > 0.35  # an accepted one rests for a day
+    assert valued(2) < 0.25
+
+
 def test_a_rebuilt_case_has_the_words_that_the_model_learnt(config: Config, log: Callable[..., Path]) -> None:
     """A truth value under a category is `true` to training, so it is not `True` to the evaluation."""
     decisions = read_decisions(log(), config.catalog)

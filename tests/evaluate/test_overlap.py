@@ -64,7 +64,7 @@ def test_propensities_that_are_too_small_are_caught(asked: Question, changed: Ch
 def test_the_wrong_propensity_of_one_offer_is_named(asked: Question, changed: Changed) -> None:
     """Planted: one offer's propensity is a third of the truth, others a little larger, so that the mean weight is still 1."""
     propensity = np.where(asked.offer == 3, asked.propensity / 1.6, asked.propensity * 1.2)
-    with pytest.raises(RefusedError, match="'d' cannot be right"):
+    with pytest.raises(RefusedError, match="'d' cannot be right, which makes up"):
         answer(changed(propensity=propensity))
 
 

@@ -74,14 +74,14 @@ WRONG = {
     "among the first three only": (lambda p, offer: np.minimum(p * 1.5, 1.0), "or its propensities are too large"),
     "one offer a third of its own": (
         lambda p, offer: np.where(offer == "line-check", p / 3, p),
-        "of 'line-check' cannot",
+        "'line-check', which makes up",
     ),
 }
 
 
 @pytest.mark.parametrize("defect", WRONG)
 def test_a_wrong_propensity_is_refused(journal: Any, tmp_path: Path, defect: str) -> None:
-    """Planted: too small for all, too large for all, or wrong for one offer; each by its own words."""
+    """Planted: too small for all, too large for all, or wrong for one offer, which is named; each by its own words."""
     wrong, says = WRONG[defect]
     found = ope(
         journal, tmp_path, 1, propensity=lambda log: wrong(log["propensity"].to_numpy(), np.array(log["offer_id"].to_pylist()))

@@ -65,9 +65,7 @@ def test_training_sees_what_serving_sees(rows: Make, config: Config, formulas: b
 
 def test_logged_pair_columns_are_taken_as_served(rows: Make, config: Config) -> None:
     """What the journal logged wins over what would be computed today."""
-    logged = {
-        f"pair.{name}": np.full(50, 7.5) for name in ("cost_month", "saving_month", "margin_delta_month", "covers")
-    }
+    logged = {name: np.full(50, 7.5) for name in PAIR_NAMES}
     assembler = Assembler(read_decisions(rows(50, **logged), config.catalog), config)
     schema, _ = choose_schema(assembler, np.arange(50))
     assert (assembler.matrix(schema, np.arange(50))[:, schema.places("pair")] == 7.5).all()

@@ -30,14 +30,16 @@ NOW_MS = 1_795_428_000_000  # 2026-11-23
 DAY_MS = 86_400_000
 
 
-def record(identifier: str, customer: str = "c-1", offers: tuple[str, ...] = ("a", "b"), **x: object) -> bytes:
-    """A record with what rolling needs of it."""
+def record(
+    identifier: str, customer: str = "c-1", offers: tuple[str, ...] = ("a", "b"), past: dict | None = None, **x: object
+) -> bytes:
+    """A record with what rolling needs of it; without `past` one of an older version."""
     suggestion = {"propensity": 0.5, "kind": "optimize", "accept_probability": 0.1, "expected_value": 1.0}
     answer = {
         "source": "model",
         "suggestions": [{**suggestion, "rank": i + 1, "offer_id": o} for i, o in enumerate(offers)],
     }
-    pair = {"cost_month": 1.0, "saving_month": None, "margin_delta_month": 2.0, "covers": True}
+    pair = {"cost_month": 1.0, "saving_month": None, "margin_delta_month": 2.0, "covers": True, **(past or {})}
     return orjson.dumps(
         {
             "decision_id": identifier, "customer_id": customer, "at_ms": NOW_MS, "made_ms": NOW_MS, "backtest": False,
@@ -106,7 +108,9 @@ def test_rows_are_what_the_contract_says(tmp_path):
     """One row a shown candidate, required columns typed, the vector as x.NAME."""
     journal = Journal(tmp_path, NOW_MS)
     identifier = write(journal)
-    write(journal, n=None, plan=None, late=2.0)
+    write(
+        journal, n=None, plan=None, late=2.0, past={"accepted_before": 0.0, "declined_before": 2.0, "heard_30d": None}
+    )
     journal.close()
     roll(tmp_path)
     [path] = Folders(tmp_path).parts("decisions")
@@ -124,6 +128,8 @@ def test_rows_are_what_the_contract_says(tmp_path):
     first, _, third, _ = rows(tmp_path, "decisions")
     assert (first["decision_id"], first["offer_id"], first["rank"], first["x.n"]) == (identifier, "a", 1, 1.5)
     assert (third["x.n"], third["x.plan"], third["x.late"], first["x.late"]) == (None, None, 2.0, None)
+    assert [third[f"pair.{name}"] for name in ("accepted_before", "declined_before", "heard_30d")] == [0.0, 2.0, None]
+    assert first["pair.declined_before"] is None
 
 
 @pytest.mark.parametrize(("then", "now"), [("text", 2.5), (7, True), (1.5, "text")])

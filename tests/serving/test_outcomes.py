@@ -143,3 +143,19 @@ def test_a_decline_from_a_clock_that_runs_ahead_rests_the_offer_at_once(nba):
     folder = nba.state_dir
     kept = [line for path in folder.rglob("o*.jsonl") for line in path.read_text().splitlines() if customer in line]
     assert [format_at(json.loads(line)["at_ms"]) for line in kept] == [ahead]
+
+
+def test_what_came_of_an_offer_before_is_told_to_the_model_and_kept(nba):
+    """An offer that is put off is served, and logged, as one that this customer has heard."""
+    customer = nba.customer()
+    first = nba.recommend(customer)
+    before = nba.http.get(f"/v1/decisions/{first['decision_id']}").json()["shown"]
+    assert {shown["heard_30d"] for shown in before} == {0.0}
+    put_off = first["suggestions"][0]["offer_id"]
+    assert nba.outcome(first, "later").status_code == 200
+    again = nba.recommend(customer)
+    shown = nba.http.get(f"/v1/decisions/{again['decision_id']}").json()["shown"]
+    assert {s["offer_id"]: s["heard_30d"] for s in shown} == {
+        s["offer_id"]: float(s["offer_id"] == put_off) for s in shown
+    }
+    assert put_off in {s["offer_id"] for s in shown}
