@@ -19,7 +19,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from models.dataset import read_decisions, settle
 from models.learned import Options
 from models.matrix import Assembler
 from models.metrics import auc, log_losses
-from models.offpolicy import FEWEST_EFFECTIVE, Log, best_offers, explored_log, value_of
+from models.offpolicy import FEWEST_EFFECTIVE, best_offers, explored_log, value_of
 from models.prepare import in_time
 from models.registry import Registry
 from models.scorer import Scorer
@@ -188,8 +188,8 @@ def open_bandit(folder: Path, run: int) -> dict[str, Any]:
         if log is not None:
             logs.append(log)
             picks.append(best_offers(log, judged.scorer))
-    parts = ("offer", "propensity", "reward", "customer")
-    joined = Log(logs[0].assembler, *(np.concatenate([getattr(log, name) for log in logs]) for name in parts))
+    parts = ("offer", "propensity", "reward", "customer", "pairs")
+    joined = replace(logs[0], **{name: np.concatenate([getattr(log, name) for log in logs]) for name in parts})
     value = value_of(joined, np.concatenate(picks), 0)
     return {
         "policy": value.mean, "low": value.low, "high": value.high, "effective_rows": value.effective,
