@@ -17,6 +17,7 @@ from nba.domain import STRENGTH, Column, Contact, Outcome
 # What reached the customer's ear. What was only shown to the agent, or skipped by them, did not.
 HEARD: frozenset[Outcome] = frozenset({"accepted", "declined", "later", "spoken"})
 HEARD_MS = 30 * DAY_MS
+_WEIGHT: Mapping[str, int] = {outcome: -STRENGTH.index(outcome) for outcome in HEARD}
 
 
 class Past(NamedTuple):
@@ -42,19 +43,25 @@ def pasts(contacts: Sequence[Contact], now_ms: int) -> Mapping[str, Past]:
 
     `contacts`: those up to `now_ms`, in order of time.
     """
-    strongest: dict[tuple[str, str | int], Contact] = {}
+    occasions: dict[tuple[str, str | int], Contact] = {}
     for contact in contacts:
-        if contact.outcome in HEARD:
-            occasion = (contact.offer_id, contact.decision_id or contact.at_ms)
-            known = strongest.setdefault(occasion, contact)
-            if STRENGTH.index(contact.outcome) < STRENGTH.index(known.outcome):
-                strongest[occasion] = contact
-    found: dict[str, Past] = {}
-    for contact in strongest.values():
-        accepted, declined, heard = found.get(contact.offer_id, NEVER)
-        found[contact.offer_id] = Past(
-            accepted + (contact.outcome == "accepted"),
-            declined + (contact.outcome == "declined"),
-            heard + (contact.at_ms > now_ms - HEARD_MS),
-        )
-    return found
+        weight = _WEIGHT.get(contact.outcome)
+        if weight is None:
+            continue
+        occasion = (contact.offer_id, contact.decision_id or contact.at_ms)
+        known = occasions.get(occasion)
+        if known is None or weight > _WEIGHT[known.outcome]:
+            occasions[occasion] = contact
+    counts: dict[str, list[float]] = {}
+    since = now_ms - HEARD_MS
+    for contact in occasions.values():
+        count = counts.get(contact.offer_id)
+        if count is None:
+            count = counts[contact.offer_id] = [0.0, 0.0, 0.0]
+        if contact.outcome == "accepted":
+            count[0] += 1.0
+        elif contact.outcome == "declined":
+            count[1] += 1.0
+        if contact.at_ms > since:
+            count[2] += 1.0
+    return {offer_id: Past._make(count) for offer_id, count in counts.items()}
