@@ -41,8 +41,9 @@ def train(
     config: ConfigName = None,
     state_dir: StateDir = None,
     valid_share: Annotated[
-        float, typer.Option(help="The latest share of the rows, kept for calibration and judging.")
-    ] = 0.2,
+        float | None,
+        typer.Option(help="The latest share of the rows, kept for calibration and judging (default: 0.2)."),
+    ] = None,
     valid_from: Annotated[
         str | None,
         typer.Option(
@@ -72,9 +73,10 @@ def train(
     """
     if not window_days <= MOST_DAYS:  # also what is no number
         raise InputError(f"--window-days {window_days:g} is outside 0 to {MOST_DAYS}: leave it out for a usual one")
+    split = _split(valid_share, valid_from)
     settings = settings_of(config=config, state_dir=state_dir)
     report = run_training(
-        settings, decisions, delayed, valid_share=valid_share, valid_from_ms=_day_ms(valid_from), seed=seed, promote=promote,
+        settings, decisions, delayed, **split, seed=seed, promote=promote,
         weights=_one_of(weights, "weights", ("none", "propensity")), monotone=_monotone(monotone or []),
         window_ms=round(window_days * 86_400_000), tune_minutes=tune, stay_after_days=stay_after_days,
     )  # fmt: skip
@@ -245,8 +247,13 @@ def _registry(state_dir: Path | None) -> Registry:
     return Registry(settings_of(state_dir=state_dir).state_dir / "models")
 
 
-def _day_ms(text: str | None) -> int | None:
-    return None if text is None else parse_day(text, "--valid-from")
+def _split(share: float | None, day: str | None) -> dict[str, float]:
+    """Where to split in time, as the options of a training name it; empty: as usual. Raises InputError: said twice."""
+    if share is not None and day is not None:
+        raise InputError(f"--valid-share {share:g} and --valid-from {day} both say where to split: give one of the two")
+    if day is not None:
+        return {"valid_from_ms": parse_day(day, "--valid-from")}
+    return {} if share is None else {"valid_share": share}
 
 
 def _one_of(value: str, name: str, known: tuple[str, ...]) -> str:
