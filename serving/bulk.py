@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from features import refused as refusals
 from features.batches import Unreadable
 from features.files import expand, read_batches
+from features.ingest import Report
 from features.store import Store
 from nba.clock import format_at
 from nba.errors import InputError, NotFoundError, RefusedError
@@ -32,34 +34,28 @@ async def ingest_outcomes(
     files: list[Path], settings: Settings, store: Store, clock: Callable[[], int], rejected_file: Path
 ) -> dict[str, Any]:
     """Keep every row as POST /v1/outcomes would. A row of a decision needs decision_id, offer_id and outcome; a delayed one
-    customer_id, outcome and at. Repeating a file changes nothing. Raises DataError and JournalError.
+    customer_id, outcome and at. Repeating a file changes nothing, so nothing is resumed: a broken run is begun again.
+    Gives a `Report` as a dictionary. Raises DataError and JournalError.
     """
+    found = expand(files)
     refusals.make_room(rejected_file)
     journal = Journal(settings.state_dir, clock())
     spool = Spool(Folders(settings.state_dir).spool, clock())
     outcomes = Outcomes(journal, spool, Metrics(), clock=clock, timeout_s=_TIMEOUT_S)
-    report: dict[str, Any] = {
-        "files": len(expand(files)),
-        "rows": 0,
-        "accepted": 0,
-        "rejected": 0,
-        "rejected_file": None,
-    }
+    read = rejected = 0
     try:
-        for file in expand(files):
+        for file in found:
             for rows in _together(_rows(file)):
                 refused = await _keep_all(rows, outcomes, store)
-                report["rows"] += len(rows)
-                report["accepted"] += len(rows) - len(refused)
-                report["rejected"] += len(refused)
+                read += len(rows)
+                rejected += len(refused)
                 if refused:
-                    report["rejected_file"] = str(rejected_file)
                     refusals.append(rejected_file, file, refused)
         await spool.deliver(store)
     finally:
         journal.close()
         spool.close()
-    return report
+    return asdict(Report(len(found), read, read - rejected, rejected, 0, rejected_file if rejected else None))
 
 
 def _rows(file: Path) -> Iterator[_Line]:

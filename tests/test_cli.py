@@ -128,6 +128,22 @@ def test_a_state_folder_that_is_none_is_named(verb: list[str], tmp_path: Path) -
     assert "taken" in json.loads(done.stdout)["problems"][0]
 
 
+def test_every_kind_of_file_is_reported_alike(tmp_path: Path) -> None:
+    """A program that loads all three reads the same names, `resumed` with them."""
+    rows = {
+        "activity": '{"event_id": "e", "customer_id": "c", "at": "2024-11-01T10:00:00Z", "channel": "ivr", "type": "complaint"}',
+        "customers": '{"customer_id": "c", "plan": "l-40"}',
+        "outcomes": '{"customer_id": "c", "outcome": "stayed", "at": "2024-11-01T10:00:00Z"}',
+    }
+    told = {}
+    for kind, row in rows.items():
+        (tmp_path / f"{kind}.jsonl").write_text(row + "\n")
+        done = nba("ingest", f"{kind}.jsonl", "--kind", kind, "--json", folder=tmp_path)
+        told[kind] = json.loads(done.stdout)
+        assert (done.returncode, told[kind]["accepted"], told[kind]["resumed"]) == (0, 1, 0), done.stderr
+    assert told["activity"] == told["customers"] == told["outcomes"]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
 def test_a_full_disk_under_stdout_is_said(tmp_path: Path) -> None:
     """A 1 and a line on stderr, so that no script takes an empty file for an answer."""
