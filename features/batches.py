@@ -37,6 +37,16 @@ class Batch:
     unreadable: Sequence[Unreadable] = ()
 
 
+def ids_as_text(row: dict[str, Any], names: Sequence[str]) -> None:
+    """Ids of a table's row that its columns keep as whole numbers, as the text they are: 1001 is "1001".
+
+    Not for JSON, which says of each value what it is: there a number in the place of an id is refused, as over HTTP.
+    """
+    for name in names:
+        if type(row.get(name)) is int:
+            row[name] = str(row[name])
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """The file itself, whose position tells how far it is read, and its content."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from features import thread
 from features.activity import FIELDS, MAX_ID_BYTES, MAX_SUBJECT, parse_event
-from features.batches import Batch, Unreadable
+from features.batches import Batch, Unreadable, ids_as_text
 from features.packing import EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
 from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS
@@ -37,7 +37,7 @@ def pack_batch(batch: Batch, spec: FeatureSpec, now_ms: int) -> tuple[Parts, lis
     refused = list(batch.unreadable)
     if batch.table is None:
         _pack_rows(zip(batch.lines, batch.rows, strict=True), spec, now_ms, parts, refused)
-        return parts, refused
+        return parts, sorted(refused, key=lambda row: row.line)
     columns = _Columns(batch.table)
     plain = columns.plain(spec, now_ms)
     _pack_columns(columns, np.flatnonzero(plain), spec, parts)
@@ -70,9 +70,7 @@ def _pack_rows(
 
 def as_json(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a table as the JSON of the same event: ids of digits as text, times written out, whole floats as integers."""
-    for name in ("event_id", "customer_id", "interaction_id"):
-        if type(row.get(name)) is int:
-            row[name] = str(row[name])
+    ids_as_text(row, ("event_id", "customer_id", "interaction_id"))
     if isinstance(at := row.get("at"), datetime):
         row["at"] = at.isoformat()
     row["value"] = _whole(row.get("value"))

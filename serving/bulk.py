@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from features import refused as refusals
-from features.batches import Unreadable
+from features.batches import Unreadable, ids_as_text
 from features.files import expand, read_batches
 from features.ingest import Report
 from features.store import Store
@@ -21,13 +23,14 @@ from nba.settings import Settings
 from serving.journal import Folders, Journal
 from serving.metrics import Metrics
 from serving.outcomes import Outcomes
+from serving.problems import words_of
 from serving.schemas import DelayedOutcomeIn, OfferOutcomeIn
 from serving.spool import Spool
 
 COLUMNS = ("decision_id", "customer_id", "offer_id", "outcome", "at", "reason", "value", "outcome_id")
 TOGETHER = 64
 _TIMEOUT_S = 10.0
-_Line = tuple[int, dict[str, Any]]
+_Line = tuple[int, dict[str, Any] | str]  # where it stands, and what it says or why it cannot be read
 
 
 async def ingest_outcomes(
@@ -60,9 +63,28 @@ async def ingest_outcomes(
 
 def _rows(file: Path) -> Iterator[_Line]:
     for batch in read_batches(file, COLUMNS, ("outcome",)):
-        rows = batch.rows if batch.table is None else batch.table.to_pylist()
-        yield from zip(batch.lines, rows, strict=True)
-        yield from ((bad.line, {"unreadable": bad.reason}) for bad in batch.unreadable)
+        rows = batch.rows if batch.table is None else [_body(row) for row in batch.table.to_pylist()]
+        found: list[_Line] = [(bad.line, bad.reason) for bad in batch.unreadable]
+        yield from sorted([*found, *zip(batch.lines, rows, strict=True)], key=lambda line: line[0])
+
+
+def _body(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table as the body of the same outcome: ids of digits as text, marks as numbers, times written out."""
+    ids_as_text(row, ("decision_id", "customer_id", "offer_id", "outcome_id"))
+    if isinstance(at := row.get("at"), datetime):
+        row["at"] = format_at(round(at.timestamp() * 1000))
+    row["value"] = _number(row.get("value"))
+    return row
+
+
+def _number(value: Any) -> Any:
+    """A cell as a number; what is none stays for the schema to refuse. Columns of numbers have NaN in their gaps."""
+    if isinstance(value, float) and value != value:
+        return None
+    try:
+        return float(value) if isinstance(value, (str, Decimal)) else value
+    except ValueError:
+        return value
 
 
 def _together(rows: Iterator[_Line]) -> Iterator[list[_Line]]:
@@ -70,7 +92,8 @@ def _together(rows: Iterator[_Line]) -> Iterator[list[_Line]]:
     group: list[_Line] = []
     seen: set[tuple[str, Any]] = set()
     for line, row in rows:
-        names = {(name, str(row[name])) for name in ("decision_id", "customer_id", "outcome_id") if row.get(name)}
+        told = {} if isinstance(row, str) else row
+        names = {(name, str(told[name])) for name in ("decision_id", "customer_id", "outcome_id") if told.get(name)}
         if group and (len(group) == TOGETHER or names & seen):
             yield group
             group, seen = [], set()
@@ -90,22 +113,20 @@ async def _keep_all(rows: list[_Line], outcomes: Outcomes, store: Store) -> list
     return [Unreadable(line, reason) for line, reason in told if isinstance(reason, str)]
 
 
-async def _keep(row: dict[str, Any], outcomes: Outcomes, store: Store) -> str | None:
-    given = {name: _plain(value) for name, value in row.items() if value is not None}
+async def _keep(row: dict[str, Any] | str, outcomes: Outcomes, store: Store) -> str | None:
+    """Why the row is refused, None when it is kept. A row that is text could not be read, and says why."""
+    if isinstance(row, str):
+        return row
+    given = {name: value for name, value in row.items() if value is not None}
     try:
-        if "decision_id" in given:
+        if given.keys() & {"decision_id", "offer_id"}:
             given.pop("customer_id", None)
             await outcomes.record(OfferOutcomeIn.model_validate(given), store)
         else:
             await outcomes.record_delayed(DelayedOutcomeIn.model_validate(given))
     except ValidationError as error:
         first = error.errors()[0]
-        return f"{'/'.join(map(str, first['loc']))}: {first['msg']}"
+        return f"{'/'.join(map(str, first['loc']))}: {words_of(first | {'loc': ('row', *first['loc'])})}"
     except (InputError, NotFoundError, RefusedError) as error:
-        return str(error)
+        return f"{error.pointer.removeprefix('/')}: {error}" if error.pointer else str(error)
     return None
-
-
-def _plain(value: Any) -> Any:
-    """A timestamp column as the text that the HTTP body carries."""
-    return format_at(round(value.timestamp() * 1000)) if hasattr(value, "timestamp") else value

@@ -17,6 +17,7 @@ import pytest
 from features import files as files_module
 from features.keys import customer_keys
 from features.store import Store
+from nba.clock import format_at
 from nba.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("features_kit", Path(__file__).with_name("conftest.py"))
@@ -239,6 +240,29 @@ def test_json_lines_of_customers_are_held_to_their_types_as_put_is(load, kit, tm
     [(line, reason)] = refused(report)
     assert (report.accepted, line, reason.partition(":")[0]) == (1, 2, field)
     assert cure in reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    [("customers", {"plan": "l"}), ("activity", {"event_id": "e", "channel": "web", "type": "complaint"})],
+)
+def test_an_id_of_digits_is_text_in_tables_and_refused_as_a_json_number(load, kit, tmp_path, kind, others):
+    """The same for every kind (outcomes: tests/serving/test_bulk.py): a table's column has one type, JSON says each value's."""
+    row = {"customer_id": 1001, **others, **({"at": format_at(kit.NOW_MS)} if kind == "activity" else {})}
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(row | {'customer_id': '1001'})}\n")
+    report = load(tmp_path / "a.jsonl", kind=kind)
+    assert (report.accepted, refused(report)) == (1, [(1, "customer_id: 1001 is not text: write ids in quotes")])
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
+    assert [load(tmp_path / name, kind=kind).accepted for name in ("a.parquet", "a.csv")] == [1, 1]
+
+
+def test_refused_lines_stand_in_the_order_of_the_file(load, kit, tmp_path):
+    """What is no JSON stands between the events that are refused, where its line is."""
+    event = rows_of(kit, 1)[0]
+    lines = [json.dumps(event | {"type": "sold"}), "no json", json.dumps(event | {"value": 1.5}), "[]"]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert [line for line, _ in refused(load(tmp_path / "a.jsonl"))] == [1, 2, 3, 4]
 
 
 def test_progress_reaches_the_end_and_a_second_run_counts_nothing_twice(load, store, run, kit, tmp_path, monkeypatch):
