@@ -88,7 +88,7 @@ class Feature(Strict):
     window: Annotated[Window | None, BeforeValidator(Window.parse)] = None
     where: dict[
         Literal["subject", "channel"],
-        Annotated[tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)],
+        Annotated[tuple[str, ...], BeforeValidator(lambda v: v if isinstance(v, (list, tuple, dict)) else [v])],
     ] = {}
     derived: str | None = Field(None, alias="is")
     default: Number | None = None
@@ -123,14 +123,17 @@ class ProfileField(Strict):
     @classmethod
     def parse(cls, value: Any) -> Any:
         """`plan: category` is short for `plan: {type: category}`."""
-        return {"type": value} if isinstance(value, str) else value
+        return value if isinstance(value, (dict, cls)) else {"type": value}
 
     @model_validator(mode="after")
     def _default_fits(self) -> Self:
         fits = {"number": (int, float), "boolean": (bool,), "category": (str,), "text": (str,)}[self.type]
         wrong = not isinstance(self.default, fits) or (self.type == "number" and isinstance(self.default, bool))
         if self.default is not None and wrong:
-            raise ValueError(f"default {self.default!r} is not a {self.type}")
+            cure = {"number": "write digits, without quotes", "boolean": "write true or false, without quotes"}
+            raise ValueError(
+                f"the default does not fit the type {self.type}: {cure.get(self.type, 'put it in quotes')}"
+            )
         return self
 
 
