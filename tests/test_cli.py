@@ -95,6 +95,12 @@ BAD = {
     "a kind that is not known": (["ingest", "x.csv", "--kind", "people"], 2, "activity, customers, outcomes"),
     "decisions that are not there": (["train", "--decisions", "gone"], 2, "gone"),
     "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 2, "none yet"),
+    "a decision that is not there": (
+        ["replay", "20261123-d1a207d73ccaa8b6ec7ebe-0000000000"],
+        2,
+        "never made here, or it was erased; looked in .nba (--state-dir)",
+    ),
+    "an id that no decision has": (["replay", "d-1"], 2, "give a decision_id as /v1/recommend answered it"),
     "a rollback without history": (["models", "rollback"], 1, "no earlier champion"),
     "a host without keys": (["serve", "--host", "0.0.0.0", "--port", "0"], 1, "NBA_API_KEYS"),  # noqa: S104
     "a scope that is not known": (["key", "recomend"], 2, "recomend: unknown scope: use admin, recommend, write"),
