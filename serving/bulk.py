@@ -13,11 +13,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from features import refused as refusals
-from features.batches import Unreadable, ids_as_text
+from features.batches import Unreadable, ids_as_text, rows_of
 from features.files import expand, read_batches
 from features.ingest import Report
 from features.store import Store
-from nba.clock import format_at
 from nba.errors import InputError, NotFoundError, RefusedError
 from nba.settings import Settings
 from serving.journal import Folders, Journal
@@ -63,7 +62,7 @@ async def ingest_outcomes(
 
 def _rows(file: Path) -> Iterator[_Line]:
     for batch in read_batches(file, COLUMNS, ("outcome",)):
-        rows = batch.rows if batch.table is None else [_body(row) for row in batch.table.to_pylist()]
+        rows = batch.rows if batch.table is None else [_body(row) for row in rows_of(batch.table)]
         found: list[_Line] = [(bad.line, bad.reason) for bad in batch.unreadable]
         yield from sorted([*found, *zip(batch.lines, rows, strict=True)], key=lambda line: line[0])
 
@@ -72,7 +71,7 @@ def _body(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a table as the body of the same outcome: ids of digits as text, marks as numbers, times written out."""
     ids_as_text(row, ("decision_id", "customer_id", "offer_id", "outcome_id"))
     if isinstance(at := row.get("at"), datetime):
-        row["at"] = format_at(round(at.timestamp() * 1000))
+        row["at"] = at.isoformat()
     row["value"] = _number(row.get("value"))
     return row
 

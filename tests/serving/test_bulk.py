@@ -116,4 +116,18 @@ def test_a_line_that_cannot_be_read_says_why(load_file: LoadFile, tmp_path: Path
     assert load_file(tmp_path / "a.jsonl")["accepted"] == 1
     (first, said), *others = reasons(tmp_path)
     assert (first, said.partition(":")[0]) == (1, "is not JSON")
-    assert others == [(3, "decision_id: is missing: add it"), (4, "is not a JSON object with fields")]
+    assert others == [
+        (3, "decision_id: is missing: add it"),
+        (4, "is not a JSON object with fields: write one object a line"),
+    ]
+
+
+def test_a_moment_that_no_calendar_has_costs_its_row(load_file: LoadFile, tmp_path: Path) -> None:
+    """Years beyond 9999 and before 1, as a wrong unit makes them in Parquet: refused with the others taken."""
+    now_us = (system_now_ms() - HOUR_MS) * 1000
+    at = pa.array([2**62, -(2**62), now_us], pa.timestamp("us", "UTC"))
+    table = pa.table({"customer_id": ["1", "2", "3"], "outcome": ["stayed"] * 3, "at": at})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert load_file(tmp_path / "a.parquet")["accepted"] == 1
+    assert [(line, reason.partition(":")[0]) for line, reason in reasons(tmp_path)] == [(1, "at"), (2, "at")]
+    assert [(row["customer_id"], row["at_ms"]) for row in kept(tmp_path)] == [("3", now_us // 1000)]
