@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
+from nba.cli.output import (
+    ConfigName,
+    Decisions,
+    Json,
+    StateDir,
+    err,
+    out,
+    print_json,
+    progress,
+    settings_of,
+    typed_path,
+)
 from nba.clock import parse_day, system_now_ms
 from nba.errors import InputError, ModelError, NotFoundError
 from nba.load import find_config, load_config
@@ -34,9 +45,14 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    decisions: Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")],
+    decisions: Decisions,
     delayed: Annotated[
-        Path | None, typer.Option(help="Parquet of churned and stayed customers (default: beside the decisions).")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=typed_path,
+            help="Parquet of churned and stayed customers (default: beside the decisions).",
+        ),
     ] = None,
     config: ConfigName = None,
     state_dir: StateDir = None,
@@ -101,17 +117,23 @@ def run_training(settings: Settings, decisions: Path, delayed: Path | None = Non
     with progress("train") as (bar, task):
         return learn(
             rows, sound, Registry(settings.state_dir / "models"), now_ms=system_now_ms(), options=Options(**options),
-            delayed=_delayed(decisions, delayed),
+            delayed=delayed_of(decisions, delayed),
             progress=lambda fraction, text: bar.update(task, total=1.0, completed=fraction, note=text),
         )  # fmt: skip
 
 
-def _delayed(decisions: Path, given: Path | None) -> Path | None:
-    """The delayed outcomes that belong to these decisions: those given, else the folder that the engine keeps beside them."""
-    if given is not None and not given.exists():
-        raise InputError(f"{given}: not there: give the Parquet of delayed outcomes, or leave --delayed out")
-    beside = given or decisions.absolute().parent / "outcomes_delayed"
-    return beside if beside.is_file() or any(beside.rglob("*.parquet")) else None
+def delayed_of(decisions: Path, given: Path | None) -> Path | None:
+    """The delayed outcomes that belong to these decisions: those given, else the folder that the engine keeps beside them.
+
+    None where there is none beside. Raises InputError: those given hold nothing, which must not look as if none were given.
+    """
+    place = given or decisions.resolve().parent / "outcomes_delayed"
+    if place.is_file() or (place.is_dir() and any(place.rglob("*.parquet"))):
+        return place
+    if given is not None:
+        what = "holds no Parquet" if given.exists() else "not there"
+        raise InputError(f"{given}: {what}: give the Parquet of delayed outcomes, or leave --delayed out")
+    return None
 
 
 def decision_rows(settings: Settings, decisions: Path) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,15 @@ BAD = [
     ("features", "take: count, window: 7d", "take: trend, window: 300d", "looks back further than activity is kept"),
     ("features", "timezone: Europe/Berlin", "thread_events: 0", "0 is out of range: it has to be greater than or equal to 1"),
 ]  # fmt: skip
+
+
+def test_a_pipe_in_the_place_of_a_file_is_named_at_once(shop: Callable[..., Path]) -> None:
+    """Nobody may ever write into it."""
+    path = shop() / "catalog.yaml"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match=r"^catalog\.yaml: is a pipe or a device: it has to be a file of text$"):
+        load_config(path.parent)
 
 
 @pytest.mark.parametrize(("file", "old", "new", "message"), BAD, ids=[f"{b[0]}: {b[2][:40]}" for b in BAD])
