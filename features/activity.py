@@ -50,6 +50,8 @@ def parse_event(raw: Mapping[str, object], spec: FeatureSpec, now_ms: int) -> Ac
 
 def identifier(raw: object, pointer: str, never: re.Pattern[str] = _NOT_IN_IDS) -> str:
     """An id of a customer, an event, an interaction: 1 to 256 bytes of UTF-8 without what `never` finds. Raises ActivityError."""
+    if raw is None:
+        raise ActivityError("is missing: send it", pointer)
     if not isinstance(raw, str):
         raise ActivityError(f"{raw!r} is not text: write ids in quotes", pointer)
     if not 1 <= len(_utf8(raw, pointer)) <= MAX_ID_BYTES:

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from features import thread
 from features.activity import FIELDS, MAX_ID_BYTES, MAX_SUBJECT, parse_event
-from features.batches import Batch, Unreadable
+from features.batches import Batch, Unreadable, ids_as_text, rows_of
 from features.packing import EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
 from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS
 from nba.errors import ActivityError
 
 _NOT_IN_IDS = r"[\x00-\x1f\x7f-\x{9f}{}]"
+MOST_DIGITS = 4000  # Python reads no more than 4,300
 _CHANNEL = r"^[a-z0-9_-]{1,32}$"
 
 Parts = dict[str, tuple[list[bytes], list[bytes]]]  # by customer: pieces of the log, pieces of the thread
@@ -37,12 +38,12 @@ def pack_batch(batch: Batch, spec: FeatureSpec, now_ms: int) -> tuple[Parts, lis
     refused = list(batch.unreadable)
     if batch.table is None:
         _pack_rows(zip(batch.lines, batch.rows, strict=True), spec, now_ms, parts, refused)
-        return parts, refused
+        return parts, sorted(refused, key=lambda row: row.line)
     columns = _Columns(batch.table)
     plain = columns.plain(spec, now_ms)
     _pack_columns(columns, np.flatnonzero(plain), spec, parts)
     rest = np.flatnonzero(~plain)
-    rows = batch.table.take(pa.array(rest)).to_pylist() if len(rest) else []
+    rows = rows_of(batch.table.take(pa.array(rest))) if len(rest) else []
     lines = (batch.lines[index] for index in rest.tolist())
     _pack_rows(zip(lines, map(as_json, rows), strict=True), spec, now_ms, parts, refused)
     refused.sort(key=lambda row: row.line)
@@ -70,9 +71,7 @@ def _pack_rows(
 
 def as_json(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a table as the JSON of the same event: ids of digits as text, times written out, whole floats as integers."""
-    for name in ("event_id", "customer_id", "interaction_id"):
-        if type(row.get(name)) is int:
-            row[name] = str(row[name])
+    ids_as_text(row, ("event_id", "customer_id", "interaction_id"))
     if isinstance(at := row.get("at"), datetime):
         row["at"] = at.isoformat()
     row["value"] = _whole(row.get("value"))
@@ -81,7 +80,8 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def _whole(value: Any) -> Any:
     if isinstance(value, str):
-        return int(value) if value.lstrip("-").isdecimal() and value.isascii() and len(value) < 30 else value
+        digits = value.isascii() and value.removeprefix("-").isdecimal() and len(value) < MOST_DIGITS
+        return int(value) if digits else value
     if isinstance(value, float):  # columns with gaps come as floats, the gaps as NaN
         return None if value != value else int(value) if value.is_integer() and abs(value) <= 2**53 else value
     return value

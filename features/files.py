@@ -29,17 +29,29 @@ _SUFFIXES = {
 
 
 def expand(paths: Sequence[Path]) -> list[Path]:
-    """The files themselves, and those inside folders. Raises DataError: nothing there, or of no known kind."""
+    """The files themselves, and those inside folders, hidden ones left out: copies that editors and systems keep.
+
+    Raises DataError: nothing there, of no known kind, or a pipe: what was read cannot be gone back to after a stop.
+    """
     files: list[Path] = []
     for path in paths:
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p)) if path.is_dir() else [path]
+        inside = sorted(_inside(path)) if path.is_dir() else [path]
         if not inside or not path.exists():
             raise DataError(f"{path}: no such file, or a folder without files to read: give .parquet, .csv or .jsonl")
         files += inside
     for file in files:
         if _kind(file) is None:
             raise DataError(f"{file}: what is it? Name it .parquet, .csv, .jsonl, .csv.gz or .jsonl.gz")
+        if not file.is_file():
+            raise DataError(f"{file}: is no file but a pipe or a device: write it to a file first")
     return files
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.is_file() and _kind(path):
+            yield path
 
 
 def _kind(file: Path) -> str | None:
@@ -58,9 +70,8 @@ def read_batches(file: Path, columns: Sequence[str], required: Sequence[str]) ->
                 _check_columns(file, batch.table.schema, columns, required)
             yield batch
     except (pa.ArrowException, OSError, EOFError) as error:
-        raise DataError(
-            f"{file}: cannot be read: {str(error).splitlines()[0]}: write it anew, or convert it"
-        ) from error
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise DataError(f"{file}: cannot be read: {why}: write it anew, or convert it") from error
 
 
 def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str], required: Sequence[str]) -> None:
@@ -69,6 +80,9 @@ def _check_columns(file: Path, schema: pa.Schema, columns: Sequence[str], requir
     twice = [name for name in schema.names if schema.names.count(name) > 1]
     if twice:
         raise DataError(f"{file}: column {twice[0]!r} stands there twice: leave one of the two out")
+    (one, *more) = schema.names or [""]
+    if not more and any(other in one for other in ";\t|"):
+        raise DataError(f"{file}: its columns are not separated by commas: save it with commas")
     missing = [name for name in required if name not in schema.names]
     if missing:
         raise DataError(f"{file}: has no column {missing[0]!r}: needed are {', '.join(required)}")
@@ -118,8 +132,17 @@ def _object(text: bytes) -> dict[str, Any] | str:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return f"is not JSON: {error}"
-    return found if isinstance(found, dict) and found else "is not a JSON object with fields"
+        return f"is not JSON: {error}" if _is_utf8(text) else "is not UTF-8: save the file as UTF-8"
+    one_line = "is not a JSON object with fields: write one object a line"
+    return found if isinstance(found, dict) and found else one_line
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _skip_rest(text: bytes, source: IO[bytes]) -> None:

@@ -18,7 +18,7 @@ import orjson
 
 from features import refused as refusals
 from features.activity import FIELDS, identifier
-from features.batches import Batch, Unreadable
+from features.batches import Batch, Unreadable, ids_as_text, rows_of
 from features.bulk import pack_batch
 from features.files import expand, read_batches
 from features.spec import FeatureSpec
@@ -207,11 +207,12 @@ def read_profiles(batch: Batch, spec: FeatureSpec) -> tuple[list[tuple[str, dict
     JSON says of each value what it is, so a line is held to its types as a PUT is; only the cells of a table are read.
     """
     profiles, refused = [], list(batch.unreadable)
-    rows = batch.rows if batch.table is None else batch.table.to_pylist()
+    rows = batch.rows if batch.table is None else rows_of(batch.table)
     for line, row in zip(batch.lines, rows, strict=True):
         try:
-            customer_id = row.pop("customer_id", None)
-            name = identifier(str(customer_id) if type(customer_id) is int else customer_id, "/customer_id")
+            if batch.table is not None:
+                ids_as_text(row, ("customer_id",))
+            name = identifier(row.pop("customer_id", None), "/customer_id")
             given = row.pop("profile") if isinstance(row.get("profile"), dict) else row
             fields = {key: value for key, value in given.items() if value is not None}
             if batch.table is not None:

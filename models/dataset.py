@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.sources import Rows, Source, cast_column, moments, open_sources, place
-from nba.clock import DAY_MS, HOUR_MS
+from nba.clock import DAY_MS, HOUR_MS, YEAR_2000_MS
 from nba.config import Catalog
 from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import DataError
@@ -79,7 +79,7 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | 
     _check_reward(reward, sources)
     _check_outcome_at(table, at_ms, sources, now_ms)
     if now_ms is not None:
-        check_not_ahead(at_ms, now_ms, "at", sources)
+        check_moments(at_ms, now_ms, "at", sources)
     customers = _codes(table["customer_id"])
     return Decisions(
         sources=sources,
@@ -204,8 +204,14 @@ def _check_reward(reward: NDArray[np.float64] | None, sources: tuple[Source, ...
         )
 
 
-def check_not_ahead(at_ms: NDArray[np.int64], now_ms: int, column: str, sources: tuple[Source, ...]) -> None:
-    """Raises DataError for a moment (n,) more than a day after `now_ms`: some clock was wrong."""
+def check_moments(at_ms: NDArray[np.int64], now_ms: int, column: str, sources: tuple[Source, ...]) -> None:
+    """Raises DataError for a moment (n,) before 2000 or more than a day after `now_ms`: some clock or unit was wrong."""
+    early = np.flatnonzero(at_ms < YEAR_2000_MS)
+    if len(early):
+        raise DataError(
+            f"{place(sources, int(early[0]))}: column {column!r} lies before 2000 ({len(early):,} rows): check the clock and "
+            "the unit (seconds, milliseconds) of what wrote it"
+        )
     ahead = np.flatnonzero(at_ms > now_ms + DAY_MS)
     if len(ahead):
         raise DataError(
@@ -228,7 +234,7 @@ def _check_outcome_at(
             "bring both clocks to UTC"
         )
     if now_ms is not None:
-        check_not_ahead(outcome_ms, now_ms, "outcome_at", sources)
+        check_moments(outcome_ms, now_ms, "outcome_at", sources)
 
 
 def _outcomes(table: pa.Table, sources: tuple[Source, ...]) -> NDArray[np.int8]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.dataset import Decisions, check_not_ahead
+from models.dataset import Decisions, check_moments
 from models.sources import Rows, cast_column, moments, open_sources, place
 from nba.clock import DAY_MS
 from nba.domain import DELAYED_OUTCOMES
@@ -54,7 +54,7 @@ def read_delayed(rows: Rows | Sequence[Rows], now_ms: int | None = None) -> Chur
             f"{place(sources, row)}: column 'outcome': {outcome[row]} is none of {', '.join(DELAYED_OUTCOMES)}"
         )
     if now_ms is not None:
-        check_not_ahead(at_ms, now_ms, "at", sources)
+        check_moments(at_ms, now_ms, "at", sources)
     churned = pc.equal(outcome, "churned")
     hit = churned.to_numpy(zero_copy_only=False)
     return Churn(pa.concat_arrays(ids).filter(churned), at_ms[hit], int(at_ms.max()))

@@ -56,7 +56,11 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """Everything that `nba train` prints. `stopped_by`: the gates that said no; `promoted`: it is the champion now."""
+    """Everything that `nba train` prints. `stopped_by`: the gates that said no; `promoted`: it is the champion now.
+
+    `champion`: the one that it was judged against, or found in its place. In the JSON also `champion_before`, for beside
+    `promoted` the bare name reads as if it were the champion of now, which is `champion_now`.
+    """
 
     version: str
     folder: Path
@@ -81,12 +85,18 @@ class TrainReport:
         """Names of the gates that were not passed."""
         return tuple(gate.name for gate in self.gates if not gate.passed)
 
+    @property
+    def champion_now(self) -> str | None:
+        """Who answers after this run."""
+        return self.version if self.promoted else self.champion
+
     def as_json(self) -> dict[str, Any]:
-        """Plain data, also `metrics.json` of the version (there without `seconds`, `folder` and `promoted`)."""
-        return asdict(self) | {"folder": str(self.folder), "stopped_by": list(self.stopped_by)}
+        """Plain data, also `metrics.json` of the version (there without what a run adds to it)."""
+        told = {"folder": str(self.folder), "stopped_by": list(self.stopped_by)}
+        return asdict(self) | told | {"champion_before": self.champion, "champion_now": self.champion_now}
 
 
 def kept_json(report: TrainReport) -> dict[str, Any]:
     """The part of a report that belongs to the version: the same for the same data and seed, wherever it is trained."""
-    left = ("seconds", "folder", "promoted", "version")
+    left = ("seconds", "folder", "promoted", "version", "champion_before", "champion_now")
     return {name: value for name, value in report.as_json().items() if name not in left}

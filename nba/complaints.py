@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from nba.config.shapes import PATTERNS
+from nba.config.shapes import PATTERNS, no_text, shown
 from nba.lines import Path_
 
 _UNSEEN = ("texts", "[key]")  # parts of a path that nobody wrote
@@ -39,17 +39,6 @@ def _words(error: dict[str, Any], path: Path_, shape: type[BaseModel]) -> str:
         return f"is not known here: {suggestion_for(str(path[-1]), _fields(shape, path[:-1]))}"
     say = _SAID.get(error["type"])
     return say(error) if say else str(error["msg"]).removeprefix("Value error, ")
-
-
-def shown(value: Any) -> str:
-    """A value as its author wrote it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    return "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
 
 
 def _of(error: dict[str, Any]) -> str:
@@ -92,7 +81,7 @@ _SAID: MappingProxyType[str, Callable[[dict[str, Any]], str]] = MappingProxyType
     "greater_than": _range, "greater_than_equal": _range, "less_than": _range, "less_than_equal": _range,
     "tuple_type": _list, "list_type": _list,
     "dict_type": _mapping, "model_type": _mapping, "model_attributes_type": _mapping,
-    "string_type": lambda error: f"{_of(error)} is no text: put it in quotes",
+    "string_type": lambda error: no_text(error["input"]),
     "string_pattern_mismatch": _pattern,
     "too_short": lambda error: f"needs at least {error['ctx']['min_length']}, has {error['ctx']['actual_length']}: add more",
 })  # fmt: skip

@@ -37,6 +37,8 @@ class Document:
 
 def read_document(file: Path) -> Document:
     """Parse one YAML file. Raises ConfigError: file missing, not YAML, a key twice, not a mapping."""
+    if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would be waited for
+        raise ConfigError([f"{file.name}: is a pipe or a device: it has to be a file of text"])
     try:
         raw = file.read_bytes()
     except FileNotFoundError as error:

@@ -4,69 +4,86 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from features import refused as refusals
-from features.batches import Unreadable
+from features.batches import Unreadable, ids_as_text, rows_of
 from features.files import expand, read_batches
+from features.ingest import Report
 from features.store import Store
-from nba.clock import format_at
 from nba.errors import InputError, NotFoundError, RefusedError
 from nba.settings import Settings
 from serving.journal import Folders, Journal
 from serving.metrics import Metrics
 from serving.outcomes import Outcomes
+from serving.problems import words_of
 from serving.schemas import DelayedOutcomeIn, OfferOutcomeIn
 from serving.spool import Spool
 
 COLUMNS = ("decision_id", "customer_id", "offer_id", "outcome", "at", "reason", "value", "outcome_id")
 TOGETHER = 64
 _TIMEOUT_S = 10.0
-_Line = tuple[int, dict[str, Any]]
+_Line = tuple[int, dict[str, Any] | str]  # where it stands, and what it says or why it cannot be read
 
 
 async def ingest_outcomes(
     files: list[Path], settings: Settings, store: Store, clock: Callable[[], int], rejected_file: Path
 ) -> dict[str, Any]:
     """Keep every row as POST /v1/outcomes would. A row of a decision needs decision_id, offer_id and outcome; a delayed one
-    customer_id, outcome and at. Repeating a file changes nothing. Raises DataError and JournalError.
+    customer_id, outcome and at. Repeating a file changes nothing, so nothing is resumed: a broken run is begun again.
+    Gives a `Report` as a dictionary. Raises DataError and JournalError.
     """
+    found = expand(files)
     refusals.make_room(rejected_file)
     journal = Journal(settings.state_dir, clock())
     spool = Spool(Folders(settings.state_dir).spool, clock())
     outcomes = Outcomes(journal, spool, Metrics(), clock=clock, timeout_s=_TIMEOUT_S)
-    report: dict[str, Any] = {
-        "files": len(expand(files)),
-        "rows": 0,
-        "accepted": 0,
-        "rejected": 0,
-        "rejected_file": None,
-    }
+    read = rejected = 0
     try:
-        for file in expand(files):
+        for file in found:
             for rows in _together(_rows(file)):
                 refused = await _keep_all(rows, outcomes, store)
-                report["rows"] += len(rows)
-                report["accepted"] += len(rows) - len(refused)
-                report["rejected"] += len(refused)
+                read += len(rows)
+                rejected += len(refused)
                 if refused:
-                    report["rejected_file"] = str(rejected_file)
                     refusals.append(rejected_file, file, refused)
         await spool.deliver(store)
     finally:
         journal.close()
         spool.close()
-    return report
+    return asdict(Report(len(found), read, read - rejected, rejected, 0, rejected_file if rejected else None))
 
 
 def _rows(file: Path) -> Iterator[_Line]:
     for batch in read_batches(file, COLUMNS, ("outcome",)):
-        rows = batch.rows if batch.table is None else batch.table.to_pylist()
-        yield from zip(batch.lines, rows, strict=True)
-        yield from ((bad.line, {"unreadable": bad.reason}) for bad in batch.unreadable)
+        rows = batch.rows if batch.table is None else [_body(row) for row in rows_of(batch.table)]
+        found: list[_Line] = [(bad.line, bad.reason) for bad in batch.unreadable]
+        yield from sorted([*found, *zip(batch.lines, rows, strict=True)], key=lambda line: line[0])
+
+
+def _body(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table as the body of the same outcome: ids of digits as text, marks as numbers, times written out."""
+    ids_as_text(row, ("decision_id", "customer_id", "offer_id", "outcome_id"))
+    if isinstance(at := row.get("at"), datetime):
+        row["at"] = at.isoformat()
+    row["value"] = _number(row.get("value"))
+    return row
+
+
+def _number(value: Any) -> Any:
+    """A cell as a number; what is none stays for the schema to refuse. Columns of numbers have NaN in their gaps."""
+    if isinstance(value, float) and value != value:
+        return None
+    try:
+        return float(value) if isinstance(value, (str, Decimal)) else value
+    except ValueError:
+        return value
 
 
 def _together(rows: Iterator[_Line]) -> Iterator[list[_Line]]:
@@ -74,7 +91,8 @@ def _together(rows: Iterator[_Line]) -> Iterator[list[_Line]]:
     group: list[_Line] = []
     seen: set[tuple[str, Any]] = set()
     for line, row in rows:
-        names = {(name, str(row[name])) for name in ("decision_id", "customer_id", "outcome_id") if row.get(name)}
+        told = {} if isinstance(row, str) else row
+        names = {(name, str(told[name])) for name in ("decision_id", "customer_id", "outcome_id") if told.get(name)}
         if group and (len(group) == TOGETHER or names & seen):
             yield group
             group, seen = [], set()
@@ -94,22 +112,20 @@ async def _keep_all(rows: list[_Line], outcomes: Outcomes, store: Store) -> list
     return [Unreadable(line, reason) for line, reason in told if isinstance(reason, str)]
 
 
-async def _keep(row: dict[str, Any], outcomes: Outcomes, store: Store) -> str | None:
-    given = {name: _plain(value) for name, value in row.items() if value is not None}
+async def _keep(row: dict[str, Any] | str, outcomes: Outcomes, store: Store) -> str | None:
+    """Why the row is refused, None when it is kept. A row that is text could not be read, and says why."""
+    if isinstance(row, str):
+        return row
+    given = {name: value for name, value in row.items() if value is not None}
     try:
-        if "decision_id" in given:
+        if given.keys() & {"decision_id", "offer_id"}:
             given.pop("customer_id", None)
             await outcomes.record(OfferOutcomeIn.model_validate(given), store)
         else:
             await outcomes.record_delayed(DelayedOutcomeIn.model_validate(given))
     except ValidationError as error:
         first = error.errors()[0]
-        return f"{'/'.join(map(str, first['loc']))}: {first['msg']}"
+        return f"{'/'.join(map(str, first['loc']))}: {words_of(first | {'loc': ('row', *first['loc'])})}"
     except (InputError, NotFoundError, RefusedError) as error:
-        return str(error)
+        return f"{error.pointer.removeprefix('/')}: {error}" if error.pointer else str(error)
     return None
-
-
-def _plain(value: Any) -> Any:
-    """A timestamp column as the text that the HTTP body carries."""
-    return format_at(round(value.timestamp() * 1000)) if hasattr(value, "timestamp") else value

@@ -61,13 +61,12 @@ _SAFE_HEADERS: Headers = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 _FOREIGN_HOST = "without API keys only this machine is served, by its own name: call localhost, or set NBA_API_KEYS"
-_PAGES = ("/docs",)
-_FILES = ("/desktop", "/insights")  # bring a policy and caching of their own: pages.py
+_FILES = ("/desktop", "/insights", "/docs")  # bring a policy and caching of their own: pages.py
 
 
 def needed_scope(method: str, path: str) -> str | None:
     """The scope that a call needs; None: it is open to everybody. What is not listed needs a key, whichever."""
-    if path in _OPEN or path.startswith("/desktop/"):
+    if path in _OPEN or path.startswith(("/desktop/", "/docs/")):
         return None
     for known, prefix, scope in _NEEDS:
         if method == known and path.startswith(prefix):
@@ -246,8 +245,7 @@ def answer_headers(path: str, request_id: bytes | None, media: bytes, length: in
 
 def added_headers(path: str, request_id: bytes | None) -> Headers:
     """What every answer carries."""
-    dropped = 2 if path.startswith(_FILES) else 1 if path.startswith(_PAGES) else 0
-    safe = _SAFE_HEADERS[: len(_SAFE_HEADERS) - dropped]
+    safe = _SAFE_HEADERS[:-2] if path.startswith(_FILES) else _SAFE_HEADERS
     return [(b"x-request-id", request_id or b""), *safe]
 
 

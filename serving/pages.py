@@ -58,13 +58,18 @@ class File:
 
 def load(folder: Path = FOLDER) -> dict[str, File]:
     """Every file by the path that it is served at."""
-    files = {path.name: _file(path) for path in sorted(folder.iterdir()) if path.suffix in _MEDIA}
+    files = {path.name: file_of(path) for path in sorted(folder.iterdir()) if path.suffix in _MEDIA}
     served = {f"/desktop/{name}": file for name, file in files.items() if not name.endswith(".html")}
     return served | {path: files[name] for path, name in PAGES.items()}
 
 
-def _file(path: Path) -> File:
-    plain = path.read_bytes()
+def file_of(path: Path) -> File:
+    """A file of the disk, ready to be sent."""
+    return made(path.read_bytes(), path.suffix)
+
+
+def made(plain: bytes, suffix: str) -> File:
+    """Content of the kind that the suffix names, ready to be sent."""
     # mtime=0: the same file is the same bytes on every machine.
     packed = gzip.compress(plain, 9, mtime=0)
-    return File(plain, packed, f'"{hashlib.sha256(plain).hexdigest()[:20]}"', _MEDIA[path.suffix])
+    return File(plain, packed, f'"{hashlib.sha256(plain).hexdigest()[:20]}"', _MEDIA[suffix])

@@ -32,6 +32,13 @@ STATUS: dict[type[errors.NbaError], int] = {
     errors.JournalError: 503,
 }
 _MAX_ERRORS = 20
+_CURES = {
+    "string_type": "is not text: write it in quotes",
+    "float_type": "is not a number: write it without quotes",
+    "int_type": "is not a whole number: write it without quotes",
+    "finite_number": "is not a finite number: leave it out when it is unknown",
+    "bool_type": "is not a truth value: write true or false, without quotes",
+}
 
 
 def status_of(error: errors.NbaError) -> int:
@@ -80,7 +87,7 @@ def of_validation(found: Sequence[Mapping[str, Any]], request_id: str) -> tuple[
         return 400, problem(
             400, "the body is not JSON: send one JSON object as application/json", request_id=request_id
         )
-    fields = [(pointer_of(entry["loc"]), _plain(entry)) for entry in found]
+    fields = [(pointer_of(entry["loc"]), words_of(entry)) for entry in found]
     return 422, problem(422, f"{fields[0][0] or '#'}: {fields[0][1]}", fields=fields, request_id=request_id)
 
 
@@ -95,7 +102,10 @@ def _inside(location: Sequence[str | int]) -> list[str | int]:
     return [part for part in location[1:] if part not in (OFFER, DELAYED)]
 
 
-def _plain(entry: Mapping[str, Any]) -> str:
+def words_of(entry: Mapping[str, Any]) -> str:
+    """What pydantic found at one place, in words that say how to mend it."""
+    if entry["type"] in _CURES:
+        return _CURES[entry["type"]]
     if entry["type"] == "extra_forbidden":
         return "is not known here: remove it, or look for a typing error"
     if entry["type"] == "missing" and len(entry["loc"]) > 1:

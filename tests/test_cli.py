@@ -95,6 +95,16 @@ BAD = {
     "a kind that is not known": (["ingest", "x.csv", "--kind", "people"], 2, "activity, customers, outcomes"),
     "decisions that are not there": (["train", "--decisions", "gone"], 2, "gone"),
     "a version that is not there": (["models", "promote", "20260101T000000-abcdef"], 2, "none yet"),
+    "a decision that is not there": (
+        ["replay", "20261123-d1a207d73ccaa8b6ec7ebe-0000000000"],
+        2,
+        "never made here, or it was erased; looked in .nba (--state-dir)",
+    ),
+    "an id that no decision has": (["replay", "d-1"], 2, "give a decision_id as /v1/recommend answered it"),
+    "an empty path": (["models", "list", "--state-dir", ""], 2, "it is empty"),
+    "an empty path to load": (["ingest", ""], 2, "it is empty"),
+    "a page at an empty path": (["evaluate", "report", "--decisions", ".", "--out", ""], 2, "it is empty"),
+    "a new config from a folder without one": (["init", "shop", "--from", "."], 2, "holds no config"),
     "a rollback without history": (["models", "rollback"], 1, "no earlier champion"),
     "a host without keys": (["serve", "--host", "0.0.0.0", "--port", "0"], 1, "NBA_API_KEYS"),  # noqa: S104
     "a scope that is not known": (["key", "recomend"], 2, "recomend: unknown scope: use admin, recommend, write"),
@@ -118,14 +128,38 @@ def test_bad_input_ends_with_its_status_and_the_way_out(case: str, tmp_path: Pat
     assert words in " ".join(done.stderr.split())
 
 
-@pytest.mark.parametrize("verb", [["forget", "c-1"], ["ingest", "--kind", "customers", "c.jsonl"]])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["forget", "c-1"], ["ingest", "--kind", "customers", "c.jsonl"], ["train", "--decisions", "."], ["models", "list"],
+        ["models", "rollback"], ["replay", "d-1"], ["evaluate", "report", "--decisions", "."], ["serve"],
+    ],
+)  # fmt: skip
 def test_a_state_folder_that_is_none_is_named(verb: list[str], tmp_path: Path) -> None:
     """A file in its place: its path and a 2, as a document where one was asked for."""
     (tmp_path / "taken").touch()
     (tmp_path / "c.jsonl").write_text('{"customer_id": "c-1"}\n')
     done = nba(*verb, "--state-dir", "taken", "--json", folder=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    assert "taken" in json.loads(done.stdout)["problems"][0]
+    assert json.loads(done.stdout)["problems"] == [
+        "taken is no folder: give another --state-dir (NBA_STATE_DIR), or move it away"
+    ]
+
+
+def test_every_kind_of_file_is_reported_alike(tmp_path: Path) -> None:
+    """A program that loads all three reads the same names, `resumed` with them."""
+    rows = {
+        "activity": '{"event_id": "e", "customer_id": "c", "at": "2024-11-01T10:00:00Z", "channel": "ivr", "type": "complaint"}',
+        "customers": '{"customer_id": "c", "plan": "l-40"}',
+        "outcomes": '{"customer_id": "c", "outcome": "stayed", "at": "2024-11-01T10:00:00Z"}',
+    }
+    told = {}
+    for kind, row in rows.items():
+        (tmp_path / f"{kind}.jsonl").write_text(row + "\n")
+        done = nba("ingest", f"{kind}.jsonl", "--kind", kind, "--json", folder=tmp_path)
+        told[kind] = json.loads(done.stdout)
+        assert (done.returncode, told[kind]["accepted"], told[kind]["resumed"]) == (0, 1, 0), done.stderr
+    assert told["activity"] == told["customers"] == told["outcomes"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from models.dataset import Decisions, read_decisions, repeated_rows
 from models.delayed import Churn, read_delayed
 from nba.cli.columns import number_column, word_column
-from nba.cli.learn import decision_rows
+from nba.cli.learn import decision_rows, delayed_of
 from nba.cli.logged import ids_of
 from nba.cli.records import read_records
 from nba.cli.target import x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
-from nba.errors import InputError
 from nba.evaluate.rows import check_clock, check_ranks, check_settled
 from nba.rules import Value
 from nba.settings import Settings
@@ -250,12 +249,10 @@ def read_churn(path: Path, given: Path | None, now_ms: int) -> Churn | None:
     Raises DataError naming row and column, also for moments a day after `now_ms`: a guardrail that cannot be read must not
     look like one that was never set.
     """
-    beside = given or path.resolve().parent / "outcomes_delayed"
-    if given is not None and not given.exists():
-        raise InputError(f"{given}: not there: give the Parquet of delayed outcomes, or leave --delayed out")
-    if not (beside.is_file() or any(beside.rglob("*.parquet"))):
+    place = delayed_of(path, given)
+    if place is None:
         return None
-    found = read_delayed(beside, now_ms)
+    found = read_delayed(place, now_ms)
     return replace(found, known_until_ms=min(found.known_until_ms, now_ms))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nba.cli.output import ConfigName, Json, err, out, print_json, settings_of
+from nba.cli.output import ConfigName, Json, err, out, print_json, settings_of, typed_path
 from nba.errors import ConfigError, InputError
 from nba.load import check_folder, find_config
 
@@ -20,18 +20,27 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; must not exist or be empty.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=typed_path, help="Folder to make; must not exist or be empty.")
+    ],
     like: Annotated[str, typer.Option("--from", help="Shipped config to start from: telco or megaline.")] = "telco",
     as_json: Json = False,
 ) -> None:
     """Write a new config folder that works as it stands."""
-    source = find_config(like)
+    files = sorted(find_config(like).glob("*.yaml")) if like else []
+    if not files:
+        raise InputError(f"--from {like!r}: holds no config: use telco, megaline, or a folder with a features.yaml")
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError(f"{directory}: is there already and not empty: choose another folder, or empty this one")
+    written = [directory / file.name for file in files]
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        written = [shutil.copyfile(file, directory / file.name) for file in sorted(source.glob("*.yaml"))]
+        for file, copy in zip(files, written, strict=True):
+            shutil.copyfile(file, copy)
     except OSError as error:
+        for copy in written:
+            if directory.is_dir():
+                copy.unlink(missing_ok=True)
         raise InputError(f"{directory}: cannot be written ({error.strerror}): choose another folder") from error
     if as_json:
         print_json({"folder": str(directory), "files": [str(file) for file in written]})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nba.cli.output import ConfigName, Json, RedisUrl, StateDir, err, out, print_json, progress, settings_of
+from nba.cli.output import ConfigName, Json, RedisUrl, StateDir, err, out, print_json, progress, settings_of, typed_path
 from nba.clock import system_now_ms
 from nba.errors import InputError
 from nba.load import find_config, load_config
@@ -33,12 +33,18 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Parquet, CSV, JSON Lines, or folders of them.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", parser=typed_path, help="Parquet, CSV, JSON Lines, or folders of them."),
+    ],
     kind: Annotated[str, typer.Option(help="activity, customers or outcomes.")] = "activity",
     config: ConfigName = None,
     redis_url: RedisUrl = None,
     state_dir: StateDir = None,
-    rejected: Annotated[Path | None, typer.Option(help="Where refused rows go (default: in the state folder).")] = None,
+    rejected: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", parser=typed_path, help="Where refused rows go (default: in the state folder)."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Load files into the store. Killed in the middle, the same command goes on where it stood.

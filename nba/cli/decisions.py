@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nba.cli.output import ConfigName, Json, StateDir, out, print_json, settings_of
+from nba.errors import InputError, NotFoundError
 from nba.load import find_config, kept_config, load_config
 from nba.settings import Settings
 
@@ -44,10 +45,14 @@ def replay(
 
 
 async def _record(settings: Settings, decision_id: str) -> dict[str, Any]:
+    """Raises InputError for an id that names nothing: a 1 would say that a decision did not come out the same."""
     from serving.journal import Folders
     from serving.outcomes import find
 
-    return await find(Folders(settings.state_dir), decision_id)
+    try:
+        return await find(Folders(settings.state_dir), decision_id)
+    except NotFoundError as error:
+        raise InputError(f"{decision_id}: {error}; looked in {settings.state_dir} (--state-dir)") from error
 
 
 def _tell(verdict: Any) -> None:

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
+from nba.cli.output import (
+    ConfigName,
+    Decisions,
+    Json,
+    StateDir,
+    err,
+    out,
+    print_json,
+    progress,
+    settings_of,
+    typed_path,
+)
 from nba.clock import DAY_MS, parse_day, system_now_ms
 from nba.errors import InputError
 
@@ -26,7 +37,12 @@ evaluate = typer.Typer(
     epilog="Example: nba evaluate ope --decisions .nba/decisions --model champion",
     no_args_is_help=True,
 )
-Decisions = Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")]
+Delayed = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", parser=typed_path, help="Parquet of delayed outcomes (default: beside the decisions)."
+    ),
+]
 Window = Annotated[float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")]
 MOST_DAYS = 36_500
 Seed = Annotated[int, typer.Option(min=0, help="Same data and seed: same intervals.")]
@@ -179,9 +195,7 @@ def ab(
     without: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="An x column that CUPED leaves out.")
     ] = None,
-    delayed: Annotated[
-        Path | None, typer.Option(help="Parquet of delayed outcomes (default: beside the decisions).")
-    ] = None,
+    delayed: Delayed = None,
     horizon_days: Annotated[
         float, typer.Option(min=0, help="Leaving counts within so many days of the first call.")
     ] = 30,
@@ -329,16 +343,14 @@ def _tell_power(found: dict[str, Any]) -> None:
 @evaluate.command(epilog="Example: nba evaluate report --decisions .nba/decisions --out report.html --config telco")
 def report(
     decisions: Decisions,
-    out_path: Annotated[Path, typer.Option("--out", help="The HTML page; the CSV lies beside it.")] = Path(
-        "report.html"
-    ),
+    out_path: Annotated[
+        Path, typer.Option("--out", metavar="PATH", parser=typed_path, help="The HTML page; the CSV lies beside it.")
+    ] = Path("report.html"),
     config: ConfigName = None,
     state_dir: StateDir = None,
     experiment: Annotated[str, typer.Option(help="The experiment that holds the hold-out.")] = "holdout",
     control: Annotated[str | None, typer.Option(help="Its arm that is the hold-out.")] = None,
-    delayed: Annotated[
-        Path | None, typer.Option(help="Parquet of delayed outcomes (default: beside the decisions).")
-    ] = None,
+    delayed: Delayed = None,
     horizon_days: Annotated[float, typer.Option(min=0, help="Who leaves within so many days was not kept.")] = 30,
     window_days: Window = 0,
     open_means_no: Annotated[bool, typer.Option(help="Count suggestions without any outcome as not accepted.")] = False,

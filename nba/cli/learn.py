@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from nba.cli.output import ConfigName, Json, StateDir, err, out, print_json, progress, settings_of
+from nba.cli.output import (
+    ConfigName,
+    Decisions,
+    Json,
+    StateDir,
+    err,
+    out,
+    print_json,
+    progress,
+    settings_of,
+    typed_path,
+)
 from nba.clock import parse_day, system_now_ms
 from nba.errors import InputError, ModelError, NotFoundError
 from nba.load import find_config, load_config
@@ -34,15 +45,21 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    decisions: Annotated[Path, typer.Option(help="Parquet file or folder of the decision log (docs/decision-log.md).")],
+    decisions: Decisions,
     delayed: Annotated[
-        Path | None, typer.Option(help="Parquet of churned and stayed customers (default: beside the decisions).")
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=typed_path,
+            help="Parquet of churned and stayed customers (default: beside the decisions).",
+        ),
     ] = None,
     config: ConfigName = None,
     state_dir: StateDir = None,
     valid_share: Annotated[
-        float, typer.Option(help="The latest share of the rows, kept for calibration and judging.")
-    ] = 0.2,
+        float | None,
+        typer.Option(help="The latest share of the rows, kept for calibration and judging (default: 0.2)."),
+    ] = None,
     valid_from: Annotated[
         str | None,
         typer.Option(
@@ -72,9 +89,10 @@ def train(
     """
     if not window_days <= MOST_DAYS:  # also what is no number
         raise InputError(f"--window-days {window_days:g} is outside 0 to {MOST_DAYS}: leave it out for a usual one")
+    split = _split(valid_share, valid_from)
     settings = settings_of(config=config, state_dir=state_dir)
     report = run_training(
-        settings, decisions, delayed, valid_share=valid_share, valid_from_ms=_day_ms(valid_from), seed=seed, promote=promote,
+        settings, decisions, delayed, **split, seed=seed, promote=promote,
         weights=_one_of(weights, "weights", ("none", "propensity")), monotone=_monotone(monotone or []),
         window_ms=round(window_days * 86_400_000), tune_minutes=tune, stay_after_days=stay_after_days,
     )  # fmt: skip
@@ -99,17 +117,23 @@ def run_training(settings: Settings, decisions: Path, delayed: Path | None = Non
     with progress("train") as (bar, task):
         return learn(
             rows, sound, Registry(settings.state_dir / "models"), now_ms=system_now_ms(), options=Options(**options),
-            delayed=_delayed(decisions, delayed),
+            delayed=delayed_of(decisions, delayed),
             progress=lambda fraction, text: bar.update(task, total=1.0, completed=fraction, note=text),
         )  # fmt: skip
 
 
-def _delayed(decisions: Path, given: Path | None) -> Path | None:
-    """The delayed outcomes that belong to these decisions: those given, else the folder that the engine keeps beside them."""
-    if given is not None and not given.exists():
-        raise InputError(f"{given}: not there: give the Parquet of delayed outcomes, or leave --delayed out")
-    beside = given or decisions.absolute().parent / "outcomes_delayed"
-    return beside if beside.is_file() or any(beside.rglob("*.parquet")) else None
+def delayed_of(decisions: Path, given: Path | None) -> Path | None:
+    """The delayed outcomes that belong to these decisions: those given, else the folder that the engine keeps beside them.
+
+    None where there is none beside. Raises InputError: those given hold nothing, which must not look as if none were given.
+    """
+    place = given or decisions.resolve().parent / "outcomes_delayed"
+    if place.is_file() or (place.is_dir() and any(place.rglob("*.parquet"))):
+        return place
+    if given is not None:
+        what = "holds no Parquet" if given.exists() else "not there"
+        raise InputError(f"{given}: {what}: give the Parquet of delayed outcomes, or leave --delayed out")
+    return None
 
 
 def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
@@ -245,8 +269,13 @@ def _registry(state_dir: Path | None) -> Registry:
     return Registry(settings_of(state_dir=state_dir).state_dir / "models")
 
 
-def _day_ms(text: str | None) -> int | None:
-    return None if text is None else parse_day(text, "--valid-from")
+def _split(share: float | None, day: str | None) -> dict[str, float]:
+    """Where to split in time, as the options of a training name it; empty: as usual. Raises InputError: said twice."""
+    if share is not None and day is not None:
+        raise InputError(f"--valid-share {share:g} and --valid-from {day} both say where to split: give one of the two")
+    if day is not None:
+        return {"valid_from_ms": parse_day(day, "--valid-from")}
+    return {} if share is None else {"valid_share": share}
 
 
 def _one_of(value: str, name: str, known: tuple[str, ...]) -> str:

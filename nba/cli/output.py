@@ -16,6 +16,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from nba.errors import ConfigError, InputError, NbaError
 from nba.settings import Settings
 
+
+def typed_path(text: str | Path) -> Path:
+    """A path that was typed. An empty one is a variable that nobody set, and would mean the folder that one stands in."""
+    if not str(text):
+        raise typer.BadParameter("it is empty, as a variable is that was not set: give a path")
+    return Path(text)
+
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for machines.")]
 ConfigName = Annotated[
     str | None,
@@ -27,21 +35,43 @@ RedisUrl = Annotated[
 ]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", metavar="DIR", help="Models, decision log, own Redis [NBA_STATE_DIR, ./.nba]."),
+    typer.Option(
+        "--state-dir", metavar="DIR", parser=typed_path, help="Models, decision log, own Redis [NBA_STATE_DIR, ./.nba]."
+    ),
+]
+Decisions = Annotated[
+    Path,
+    typer.Option(
+        metavar="PATH",
+        parser=typed_path,
+        help="Parquet file or folder of the decision log (docs/decision-log.md).",
+    ),
 ]
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def settings_of(**given: Any) -> Settings:
-    """The settings: options first, then the environment, then the defaults. Raises InputError for a value that is wrong."""
+    """The settings: options first, then the environment, then the defaults.
+
+    Raises InputError for a value that is wrong; for a `state_dir` that cannot be a folder where the verb has one.
+    """
     from pydantic import ValidationError
 
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         lines = [f"NBA_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()]
         raise InputError("; ".join(lines) + ": mend the variable or the option") from error
+    if "state_dir" in given:
+        _check_folder(settings.state_dir)
+    return settings
+
+
+def _check_folder(folder: Path) -> None:
+    there = next((place for place in (folder, *folder.parents) if place.exists()), None)
+    if there is not None and not there.is_dir():
+        raise InputError(f"{there} is no folder: give another --state-dir (NBA_STATE_DIR), or move it away")
 
 
 def settings_epilog() -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from nba.config.shapes import CURRENCY, ContactLimit, Identifier, Name, Number, Plain, Strict, Texts
+from nba.config.shapes import CURRENCY, ContactLimit, Identifier, Name, Number, Plain, Strict, Texts, no_text
 from nba.domain import Kind
 
 
@@ -34,6 +34,21 @@ class Say(Strict):
         return self
 
 
+def _by_language(title: Any) -> Any:
+    """`title: Music` is short for `title: {en: Music}`."""
+    if isinstance(title, dict):
+        return title
+    if isinstance(title, str):
+        return {"en": title}
+    raise ValueError(no_text(title) + (', or one for each language: {en: "…"}' if isinstance(title, list) else ""))
+
+
+def _with_words(title: dict[str, str]) -> dict[str, str]:
+    if not title or not all(text.strip() for text in title.values()):
+        raise ValueError("has no words: write the name that a customer hears")
+    return title
+
+
 class Offer(Strict):
     """One entry of the catalog. `plan`: it takes the place of the customer's own plan, so costs and margins are compared.
 
@@ -42,7 +57,7 @@ class Offer(Strict):
 
     id: Identifier
     kind: Kind
-    title: Annotated[Texts, BeforeValidator(lambda v: {"en": v} if isinstance(v, str) else v)]
+    title: Annotated[Texts, BeforeValidator(_by_language), AfterValidator(_with_words)]
     price_month: Number | None = Field(None, ge=0)
     margin_month: Number = 0.0
     attributes: dict[Name, Plain] = {}

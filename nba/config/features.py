@@ -20,10 +20,11 @@ STANDARD_PROFILE: dict[str, FieldType] = {
     "salutation": "text", "given_name": "text", "family_name": "text", "locale": "text",
     "vulnerable": "boolean", "marketing_consent": "boolean", "tenure_months": "number",
 }  # fmt: skip
-_DURATION = re.compile(r"^([1-9]\d*)([mhdw])$")
+_DURATION = re.compile(r"([1-9][0-9]*)([mhdw])")
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 MAX_MONTHS_BACK = 36
-_MONTH = re.compile(r"^month(?:-(\d{1,2}))?$")
+_MONTH = re.compile(r"month(?:-([1-9][0-9]?))?")
+_PADDED_MONTH = re.compile(r"month-0[0-9]*")
 
 
 class Window(BaseModel):
@@ -43,13 +44,22 @@ class Window(BaseModel):
         if text is None or isinstance(text, cls):
             return text
         text = str(text)
-        if duration := _DURATION.match(text):
+        if duration := _DURATION.fullmatch(text):
             return cls(text=text, span_ms=int(duration[1]) * _UNIT_MS[duration[2]])
-        if (month := _MONTH.match(text)) and int(month[1] or 0) <= MAX_MONTHS_BACK:
+        if (month := _MONTH.fullmatch(text)) and int(month[1] or 0) <= MAX_MONTHS_BACK:
             return cls(text=text, months_back=int(month[1] or 0))
-        raise ValueError(
-            f"{text!r} is no window: write a duration (90m, 6h, 30d, 2w), or month, month-1 … month-{MAX_MONTHS_BACK}"
-        )
+        raise ValueError(f"{text!r} is no window: write {_instead(text)}")
+
+
+def _instead(text: str) -> str:
+    """What to write for a window that is none. A window has one spelling, for answers and features are told by it."""
+    if _PADDED_MONTH.fullmatch(text):
+        meant = text.removeprefix("month-").lstrip("0")
+        if not meant:
+            return "month for the month so far, month-1 for the whole one before"
+        if len(meant) < 3 and int(meant) <= MAX_MONTHS_BACK:
+            return f"month-{meant}"
+    return f"a duration (90m, 6h, 30d, 2w), or month, month-1 … month-{MAX_MONTHS_BACK}"
 
 
 class ActivityType(Strict):
@@ -78,7 +88,7 @@ class Feature(Strict):
     window: Annotated[Window | None, BeforeValidator(Window.parse)] = None
     where: dict[
         Literal["subject", "channel"],
-        Annotated[tuple[str, ...], BeforeValidator(lambda v: [v] if isinstance(v, str) else v)],
+        Annotated[tuple[str, ...], BeforeValidator(lambda v: v if isinstance(v, (list, tuple, dict)) else [v])],
     ] = {}
     derived: str | None = Field(None, alias="is")
     default: Number | None = None
@@ -113,14 +123,17 @@ class ProfileField(Strict):
     @classmethod
     def parse(cls, value: Any) -> Any:
         """`plan: category` is short for `plan: {type: category}`."""
-        return {"type": value} if isinstance(value, str) else value
+        return value if isinstance(value, (dict, cls)) else {"type": value}
 
     @model_validator(mode="after")
     def _default_fits(self) -> Self:
         fits = {"number": (int, float), "boolean": (bool,), "category": (str,), "text": (str,)}[self.type]
         wrong = not isinstance(self.default, fits) or (self.type == "number" and isinstance(self.default, bool))
         if self.default is not None and wrong:
-            raise ValueError(f"default {self.default!r} is not a {self.type}")
+            cure = {"number": "write digits, without quotes", "boolean": "write true or false, without quotes"}
+            raise ValueError(
+                f"the default does not fit the type {self.type}: {cure.get(self.type, 'put it in quotes')}"
+            )
         return self
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -33,21 +34,47 @@ def no_truth(value: Any) -> Any:
     return value
 
 
-def _finite(value: Any) -> Any:
+def shown(value: Any) -> str:
+    """A value as its author wrote it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    return "nothing" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def no_text(value: Any) -> str:
+    """What to say of a value that stands where a text has to: YAML reads 5, yes and 2026-11-22 as something else."""
+    several = value is None or isinstance(value, (list, tuple, dict))
+    return f"{shown(value)} is no text: {'write one' if several else 'put it'} in quotes"
+
+
+def _one_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is no finite number: write one, or leave the field out")
+    if not isinstance(value, (str, int, float)):
+        raise ValueError(f"{shown(value)} is no single value: write a number, true or false, or a text in quotes")
     return value
 
 
 Number = Annotated[float, BeforeValidator(no_truth)]
 Whole = Annotated[int, BeforeValidator(no_truth)]
-Plain = Annotated[bool | float | str, BeforeValidator(_finite)]
+Plain = Annotated[bool | float | str, BeforeValidator(_one_value)]
 
 
 class Strict(BaseModel):
     """What the shapes of a config have in common: frozen, and no field that nobody knows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other fields. What was computed from the fields before (`by_id`, `columns`) is left behind."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 class ContactLimit(Strict):

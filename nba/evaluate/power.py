@@ -18,6 +18,8 @@ from nba.evaluate.sequence import ALPHA, looking_quantile
 from nba.evaluate.tails import normal_quantile
 
 MOST_UNITS = 10**12
+_SMALLEST, _LARGEST, _MOST_COMPARISONS = 1e-100, 1e100, 10**6  # what can be squared and divided, and written as JSON
+_MOST_LIFT = 1e6
 _STEPS = 50
 
 
@@ -42,19 +44,21 @@ class Plan:
 
     def __post_init__(self) -> None:
         checks = {
-            "mean": math.isfinite(self.mean) and self.mean != 0,
-            "deviation": math.isfinite(self.deviation) and self.deviation > 0,
+            "mean": _SMALLEST <= abs(self.mean) <= _LARGEST,
+            "deviation": _SMALLEST <= self.deviation <= _LARGEST,
             "power": 0 < self.power < 1,
             "alpha": 0 < self.alpha < 1,
             "share": 0 < self.share < 1,
             "saved": 0 <= self.saved < 1,
             "group": math.isfinite(self.group) and self.group >= 1,
             "icc": 0 <= self.icc <= 1,
-            "comparisons": self.comparisons >= 1,
+            "comparisons": 1 <= self.comparisons <= _MOST_COMPARISONS,
         }
         for name, sound in checks.items():
             if not sound:
-                raise InputError(f"--{name} {getattr(self, name):g} is not possible: see `nba evaluate power --help`")
+                option = "rate" if self.binary and name in ("mean", "deviation") else name
+                value = self.mean if option == "rate" else getattr(self, name)
+                raise InputError(f"--{option} {value:g} is not possible: see `nba evaluate power --help`")
 
     @property
     def reach(self) -> float:
@@ -73,8 +77,10 @@ class Plan:
 
 def units_for(plan: Plan, lift: float) -> int:
     """Units in all for a relative lift. Raises InputError for a lift of 0, and for one that nobody could ever see."""
-    if not math.isfinite(lift):
-        raise InputError(f"--lift {lift:g} is no number: give a relative change, such as 0.05")
+    if not abs(lift) <= _MOST_LIFT:  # also what is no number
+        raise InputError(
+            f"--lift {lift:g} is no change that anybody has to look for: give a relative one, such as 0.05"
+        )
     if lift == 0:
         raise InputError(
             "--lift 0: no number of customers shows that there is no difference; name the least that matters"
@@ -90,8 +96,8 @@ def units_for(plan: Plan, lift: float) -> int:
 
 def lift_for(plan: Plan, units: int) -> float:
     """The relative lift that so many units in all would show."""
-    if units < 2:
-        raise InputError(f"--customers {units}: give at least 2")
+    if not 2 <= units <= MOST_UNITS:
+        raise InputError(f"--customers {units}: give 2 to {MOST_UNITS:,}")
     lift = 0.0
     for _ in range(_STEPS):  # the lift moves the variance of a share, and that the lift
         lift = abs(plan.reach / plan.mean) * math.sqrt(plan.variance(lift) / units)

@@ -214,10 +214,16 @@ def test_an_infinite_handle_time_is_refused(journal: Any, tmp_path: Path) -> Non
         (("--mean", 1, "--deviation", "inf", "--lift", 0.1), "--deviation inf"),
         (("--rate", 0.2, "--lift", 0.1, "--a-day", "inf"), "--a-day inf"),
         (("--rate", 0.2, "--lift", 0.1, "--group", "inf", "--icc", 0.1), "--group inf"),
+        (("--mean", 1e308, "--deviation", 1, "--lift", 0.1), "--mean 1e+308 is not possible"),
+        (("--mean", 1, "--deviation", 1e308, "--lift", 0.1), "--deviation 1e+308 is not possible"),
+        (("--rate", 1e-300, "--lift", 0.1), "--rate 1e-300 is not possible"),
+        (("--mean", 1, "--deviation", 1, "--lift", 1e200), "--lift 1e+200 is no change"),
+        (("--rate", 0.2, "--customers", 10**30), "give 2 to 1,000,000,000,000"),
+        (("--rate", 0.2, "--lift", 0.1, "--comparisons", 10**30), "--comparisons 1e+30 is not possible"),
     ],
 )
 def test_power_of_no_number_is_refused(journal: Any, options: tuple, says: str) -> None:
-    """What is no number, or no share, ends with exit status 2 and its name."""
+    """What is no number, no share, or cannot be calculated with ends with exit status 2 and its name."""
     assert says in journal.nba("power", *options, status=2)["problems"][0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from nba.cli.calls import Calls, leaving, read_calls, read_churn
 from nba.clock import DAY_MS
 from nba.domain import STRENGTH
-from nba.errors import DataError
+from nba.errors import DataError, InputError
 from nba.load import find_config, load_config
 from nba.settings import Settings
 
@@ -74,6 +75,30 @@ def test_a_delayed_outcome_of_the_future_is_refused(tmp_path: Path) -> None:
         path = delayed(tmp_path, ("c-d", -1, "stayed"), ("c-e", 365, word))
         with pytest.raises(DataError, match=r"row 2: column 'at' is in the future \(1 rows\)"):
             read_churn(path, path, NOW_MS)
+
+
+@pytest.mark.parametrize("at_us", [-(2**61), 0, 1_759_000_000])
+def test_a_moment_before_2000_is_refused(tmp_path: Path, at_us: int) -> None:
+    """Before all calendars, at the beginning of the epoch, or seconds taken for microseconds: by row and column."""
+    at = pa.array([(NOW_MS - 30 * DAY_MS) * 1000, at_us], pa.timestamp("us", tz="UTC"))
+    with pytest.raises(
+        DataError, match=r"row 2: column 'at' lies before 2000 \(1 rows\): check the clock and the unit"
+    ):
+        calls(tmp_path, ["d", "e"], ["shown", "shown"], at=at)
+    table = pa.table({"customer_id": ["c", "d"], "at": at, "outcome": ["stayed", "churned"]})
+    pq.write_table(table, tmp_path / "delayed.parquet")
+    with pytest.raises(DataError, match="row 2: column 'at' lies before 2000"):
+        read_churn(tmp_path, tmp_path / "delayed.parquet", NOW_MS)
+
+
+def test_delayed_outcomes_that_hold_nothing_are_refused(tmp_path: Path) -> None:
+    """Those that were named: a guardrail that cannot be read must not look like one that nobody set. None beside is none."""
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.parquet")
+    for name in ("empty", "pipe.parquet"):
+        with pytest.raises(InputError, match="holds no Parquet: give the Parquet of delayed outcomes"):
+            read_churn(tmp_path, tmp_path / name, NOW_MS)
+    assert read_churn(tmp_path / "decisions", None, NOW_MS) is None
 
 
 def test_nothing_is_known_after_now(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from features import files as files_module
 from features.keys import customer_keys
 from features.store import Store
+from nba.clock import format_at
 from nba.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("features_kit", Path(__file__).with_name("conftest.py"))
@@ -239,6 +241,86 @@ def test_json_lines_of_customers_are_held_to_their_types_as_put_is(load, kit, tm
     [(line, reason)] = refused(report)
     assert (report.accepted, line, reason.partition(":")[0]) == (1, 2, field)
     assert cure in reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "others"),
+    [("customers", {"plan": "l"}), ("activity", {"event_id": "e", "channel": "web", "type": "complaint"})],
+)
+def test_an_id_of_digits_is_text_in_tables_and_refused_as_a_json_number(load, kit, tmp_path, kind, others):
+    """The same for every kind (outcomes: tests/serving/test_bulk.py): a table's column has one type, JSON says each value's."""
+    row = {"customer_id": 1001, **others, **({"at": format_at(kit.NOW_MS)} if kind == "activity" else {})}
+    (tmp_path / "a.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(row | {'customer_id': '1001'})}\n")
+    report = load(tmp_path / "a.jsonl", kind=kind)
+    assert (report.accepted, refused(report)) == (1, [(1, "customer_id: 1001 is not text: write ids in quotes")])
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n")
+    assert [load(tmp_path / name, kind=kind).accepted for name in ("a.parquet", "a.csv")] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["activity", "customers"])
+@pytest.mark.parametrize("unit", ["s", "us"])
+def test_a_moment_that_no_calendar_has_is_refused_with_its_row(load, kit, tmp_path, kind, unit):
+    """The year 148,000 in a Parquet file costs its row, not the run."""
+    at = pa.array(
+        [2**52 if unit == "s" else 2**62, 1_780_000_000 * (1 if unit == "s" else 10**6)], pa.timestamp(unit, "UTC")
+    )
+    columns = {
+        "event_id": ["a", "b"],
+        "customer_id": ["c", "c"],
+        "at": at,
+        "channel": ["web"] * 2,
+        "type": ["complaint"] * 2,
+    }
+    if kind == "customers":
+        columns = {"customer_id": ["c", "d"], "age": at}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    report = load(tmp_path / "a.parquet", kind=kind)
+    assert [line for line, _ in refused(report)] == ([1] if kind == "activity" else [1, 2])
+    assert refused(report)[0][1].startswith("at: " if kind == "activity" else "age: ")
+
+
+def test_a_pipe_is_refused_at_once(load, kit, tmp_path):
+    """Nobody may ever write into it, and nobody could read it again after a stop."""
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="is no file but a pipe or a device: write it to a file first"):
+        load(tmp_path / "a.csv")
+
+
+def test_hidden_files_of_a_folder_are_left_out(load, kit, tmp_path):
+    """Those that an editor, a version control or another system keeps beside the real ones."""
+    for name in ("day/a.jsonl", "day/._a.jsonl", ".checkpoints/a.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(rows_of(kit, 5), tmp_path / name)
+    report = load(tmp_path)
+    assert (report.files, report.rows) == (1, 5)
+
+
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_columns_that_no_commas_separate_are_said(load, kit, tmp_path, between):
+    """As some spreadsheets write them: not that a column is missing."""
+    (tmp_path / "a.csv").write_text(between.join(["event_id", "customer_id", "at", "channel", "type"]) + "\n")
+    with pytest.raises(DataError, match="not separated by commas: save it with commas"):
+        load(tmp_path / "a.csv")
+
+
+def test_refusals_name_the_encoding_the_missing_id_and_the_size(load, kit, tmp_path):
+    """Each with its cure: UTF-16 is no broken JSON, an empty cell no wrong type, a long number no text."""
+    (tmp_path / "a.jsonl").write_bytes('{"event_id": "é"}'.encode("latin-1"))
+    assert refused(load(tmp_path / "a.jsonl")) == [(1, "is not UTF-8: save the file as UTF-8")]
+    (tmp_path / "a.csv").write_text("customer_id,plan\n,l\n")
+    assert refused(load(tmp_path / "a.csv", kind="customers")) == [(2, "customer_id: is missing: send it")]
+    event = rows_of(kit, 1)[0] | {"type": "spent", "value": "9" * 400}
+    [(_, reason)] = refused(load(write([event], tmp_path / "b.csv")))
+    assert reason == "value: the value does not fit 64 bits: choose a larger unit"
+
+
+def test_refused_lines_stand_in_the_order_of_the_file(load, kit, tmp_path):
+    """What is no JSON stands between the events that are refused, where its line is."""
+    event = rows_of(kit, 1)[0]
+    lines = [json.dumps(event | {"type": "sold"}), "no json", json.dumps(event | {"value": 1.5}), "[]"]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert [line for line, _ in refused(load(tmp_path / "a.jsonl"))] == [1, 2, 3, 4]
 
 
 def test_progress_reaches_the_end_and_a_second_run_counts_nothing_twice(load, store, run, kit, tmp_path, monkeypatch):

@@ -48,6 +48,18 @@ def test_a_worse_challenger_is_stopped(rows: Make, config: Config, registry: Reg
     assert worse.version in registry.versions()  # kept, to be looked at
 
 
+def test_the_report_names_the_champion_before_and_now(rows: Make, config: Config, registry: Registry) -> None:
+    """Both plainly, promoted or not: a bare `champion` beside `promoted` is read as the one of now."""
+    first = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).as_json()
+    second = train(rows(4000), config, registry, now_ms=NOW_MS + 1000, options=QUICK).as_json()
+    kept = train(rows(700), config, registry, now_ms=NOW_MS + 2000, options=replace(QUICK, promote=False)).as_json()
+    told = [(r["promoted"], r["champion_before"], r["champion_now"]) for r in (first, second, kept)]
+    one, two = first["version"], second["version"]
+    assert told == [(True, None, one), (True, one, two), (False, two, two)]
+    assert registry.champion() == two
+    assert [r["champion"] for r in (first, second, kept)] == [None, one, two]  # the name that programs know
+
+
 def with_outcomes(table: pa.Table, rows: slice, outcome: list[str]) -> pa.Table:
     words = table["outcome"].to_numpy(zero_copy_only=False).copy()
     words[rows] = outcome

@@ -111,3 +111,13 @@ def test_wrong_values_end_with_a_sentence(run: Run, tmp_path: Path, option: tupl
     status, _, said = run("train", "--decisions", tmp_path / "rows.parquet", "--config", "telco", *option)
     assert status == 2
     assert option[0].lstrip("-").split("-")[0] in said
+
+
+def test_a_split_that_is_said_twice_is_refused(run: Run, tmp_path: Path) -> None:
+    """A share and a day: one of the two would count for nothing, so neither does, and both are named."""
+    (tmp_path / "rows.parquet").write_bytes(b"")
+    split = ("--valid-share", "0.2", "--valid-from", "2026-11-01")
+    status, document, _ = run("train", "--decisions", tmp_path / "rows.parquet", "--config", "telco", *split)
+    (said,) = document["problems"]
+    assert status == 2
+    assert said == "--valid-share 0.2 and --valid-from 2026-11-01 both say where to split: give one of the two"

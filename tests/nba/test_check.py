@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,13 @@ BAD = [
     ("features", "of: page_viewed, where", "of: page_view, where", "unknown activity 'page_view': did you mean 'page_viewed'"),
     ("features", "take: count, window: 7d", "take: count, window: 900d", "looks back further than activity is kept"),
     ("features", "window: month-1", "window: month-99", "is no window"),
+    ("features", "window: month-1", "window: month-0", r"^features.yaml:9: features.0.window: 'month-0' is no window: write month for the month so far"),
+    ("features", "window: month-1", "window: month-00", "'month-00' is no window: write month for the month so far"),
+    ("features", "window: month-1", "window: month-01", "'month-01' is no window: write month-1$"),
+    ("features", "window: month-1", "window: month-099", "'month-099' is no window: write a duration .*month-36"),
+    ("features", "window: month-1", "window: month-99999", "'month-99999' is no window: write a duration .*month-36"),
+    ("features", "window: month-1", "window: month-١", "is no window: write a duration"),
+    ("features", "window: month-1", 'window: "month-1\\n"', r"^features.yaml:[^\n]*is no window: write a duration[^\n]*$"),
     ("catalog", '"profile.plan != \'flex-10\'"', '"profile.plan"', "has to give true or false"),
     ("catalog", 'cost_month: "price_month + max', 'cost_month: "profile.plan" # "max', "has to give a number"),
     ("features", "timezone: Europe/Berlin", "timezone: Europe/Berlyn", "unknown time zone"),
@@ -72,6 +80,21 @@ BAD = [
     ("catalog", "id: music", "id: no", r"^[^\n]*offers.2.id: false is no text: put it in quotes$"),
     ("catalog", "id: music", "id: my music", "'my music' is not an id of letters, digits"),
     ("catalog", "currency: EUR", "currency: Euro", "'Euro' is not a currency code such as EUR"),
+    ("catalog", "title: Music", "title: 5", r"^catalog.yaml:26: offers.2.title: 5 is no text: put it in quotes$"),
+    ("catalog", "title: Music", "title: yes", r"^catalog.yaml:26: offers.2.title: true is no text: put it in quotes$"),
+    ("catalog", "title: Music", "title: 2026-11-22", r"^catalog.yaml:26: offers.2.title: 2026-11-22 is no text: put it in quotes$"),
+    ("catalog", "title: Music", "title: [a, b]", r"^catalog.yaml:26: offers.2.title: a list is no text: write one in quotes, or one for each language[^\n]*$"),
+    ("catalog", "title: Music", "title: ", r"^catalog.yaml:26: offers.2.title: nothing is no text: write one in quotes$"),
+    ("catalog", "title: Music", "title: {en: 5}", r"^catalog.yaml:26: offers.2.title.en: 5 is no text: put it in quotes$"),
+    ("catalog", "title: Music", "title: {en: [a]}", r"^catalog.yaml:26: offers.2.title.en: a list is no text: write one in quotes$"),
+    ("catalog", "title: Music", "title: {}", r"^catalog.yaml:26: offers.2.title: has no words: write the name[^\n]*$"),
+    ("catalog", "title: Music", "title: ' '", r"^catalog.yaml:26: offers.2.title: has no words: write the name[^\n]*$"),
+    ("catalog", "attributes: {data_gb: 10}", "attributes: {data_gb: [10]}", r"^catalog.yaml:17: offers.1.attributes.data_gb: a list is no single value: write a number[^\n]*$"),
+    ("catalog", "attributes: {data_gb: 10}", "attributes: {since: 2026-11-22}", r"^catalog.yaml:17: offers.1.attributes.since: 2026-11-22 is no single value: [^\n]*in quotes$"),
+    ("features", "where: {subject: plans}", "where: {subject: 5}", r"^features.yaml:11: features.2.where.subject.0: 5 is no text: put it in quotes$"),
+    ("features", "plan: category", "plan: 5", r"^features.yaml:13: profile.plan.type: 5 is not 'number'[^\n]*use one of them$"),
+    ("features", "plan: category", "plan: {type: category, default: 5}", r"^features.yaml:13: profile.plan: the default does not fit the type category: put it in quotes$"),
+    ("features", "plan: category", "plan: {type: number, default: '5'}", r"^features.yaml:13: profile.plan: the default does not fit the type number: write digits, without quotes$"),
     ("catalog", "title: Music", "title: {english: Music}", "'english' is not a language code such as en"),
     ("catalog", "title: Music", "title: Music, say: hello", r"^[^\n]*offers.2.say: has to be a list, is 'hello': write [^\n]*$"),
     ("catalog", "attributes: {data_gb: 10}", "attributes: lots", "has to be a mapping, is 'lots': write `name: value`"),
@@ -87,6 +110,15 @@ BAD = [
     ("features", "take: count, window: 7d", "take: trend, window: 300d", "looks back further than activity is kept"),
     ("features", "timezone: Europe/Berlin", "thread_events: 0", "0 is out of range: it has to be greater than or equal to 1"),
 ]  # fmt: skip
+
+
+def test_a_pipe_in_the_place_of_a_file_is_named_at_once(shop: Callable[..., Path]) -> None:
+    """Nobody may ever write into it."""
+    path = shop() / "catalog.yaml"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match=r"^catalog\.yaml: is a pipe or a device: it has to be a file of text$"):
+        load_config(path.parent)
 
 
 @pytest.mark.parametrize(("file", "old", "new", "message"), BAD, ids=[f"{b[0]}: {b[2][:40]}" for b in BAD])

@@ -12,6 +12,7 @@ import nba.funnel
 from nba.config import Catalog, Config, ContactLimit
 from nba.decide import Decider
 from nba.domain import Contact
+from nba.load import find_config, load_config
 from nba.rules import Rule
 
 _spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
@@ -59,3 +60,12 @@ def test_contacts_of_all_offers_are_counted_once(many: Decider, monkeypatch: pyt
     case = case_for(many, customer(contacts=contacts))
     assert any(w.rule.startswith("offers in all") for w in case.withheld)
     assert counted.count("offers in all") == 1
+
+
+def test_a_copy_with_other_offers_knows_them_by_id() -> None:
+    """A config that came through the door has its offers by id already; a copy of it must not keep those of the first."""
+    known = load_config(find_config("telco")).catalog
+    (one, *_) = known.by_id.values()
+    copied = known.model_copy(update={"offers": (one.model_copy(update={"id": "copied"}),)})
+    assert [*copied.by_id] == ["copied"]
+    assert len(known.by_id) == len(known.offers)  # and the first keeps its own

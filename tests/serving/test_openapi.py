@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -62,9 +65,27 @@ def test_nobody_is_let_in_by_another_method(nba, document):
             assert answer.headers["allow"]
 
 
-def test_the_docs_name_every_call_without_anything_from_elsewhere(nba, document):
-    """In a house without internet Swagger UI does not come: the page itself still lists the API."""
+def test_the_docs_name_every_call_also_where_no_script_runs(nba, document):
+    """The page itself lists the API, in the place that Swagger UI takes."""
     page = nba.http.get("/docs").text
     for path, methods in document["paths"].items():
         assert all(f"<code>{method.upper()} {path}</code>" in page for method in methods)
     assert page.index("<dl>") > page.index('id="swagger-ui"')
+
+
+def test_the_docs_are_drawn_with_nothing_from_elsewhere(keyed):
+    """In a house without internet Swagger UI comes from the service, without a key, and the policy names nobody else."""
+    with httpx.Client(base_url=keyed.url) as stranger:
+        page = stranger.get("/docs")
+        parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        files = {part: stranger.get(part) for part in parts}
+        missing = stranger.get("/docs/no.js")
+    assert {part.rpartition("/")[2] for part in parts} >= {"swagger-ui-bundle.js", "swagger-ui.css", "start.js"}
+    assert not [part for part in parts if not re.match(r"/[^/]", part)] and "://" not in page.text
+    kinds = {part: (file.status_code, file.headers["content-type"].partition(";")[0]) for part, file in files.items()}
+    assert kinds["/docs/swagger-ui-bundle.js"] == kinds["/docs/start.js"] == (200, "text/javascript")
+    assert kinds["/docs/swagger-ui.css"] == (200, "text/css")
+    assert {status for status, _ in kinds.values()} == {200}
+    policy = page.headers.get_list("content-security-policy")
+    assert len(policy) == 1 and "script-src 'self';" in policy[0] and "http" not in policy[0]
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
