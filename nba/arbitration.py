@@ -1,11 +1,12 @@
 """What is best: acceptance x value x context weight x business lever, every factor in the open.
 
     value = margin * stay_1 * margin_delta * H  +  stay * (stay_1 - stay_0) * own_margin * H
-            + saving * saving_month * H  +  of_kind[kind]
+            + saving * saving_month * H  +  of_kind[kind]  +  keeps_months[kind] * own_margin
 
 H: horizon in months. stay_1, stay_0: P(still a customer | accepted, not accepted), 1 without a stay head. The words in
-front (margin, stay, saving, of_kind) are the weights of policy.yaml. What an agent earns is not in it. Saying nothing has
-value 0, so an offer is only made when its expected value is above that.
+front (margin, stay, saving) and the tables by kind are the weights of policy.yaml: of_kind is money, keeps_months is what
+help, advice or a renewal keeps of the plan they have, as far as no stay head tells: who brings more is worth more to keep.
+What an agent earns is not in it. Saying nothing has value 0, so an offer is only made when its expected value is above that.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def worth_of(worth: Worth, candidate: Candidate, own_margin: float, stay_1: floa
     margin = worth.margin * stay_1 * candidate.margin_delta_month * worth.horizon_months
     stay = worth.stay * (stay_1 - stay_0) * own_margin * worth.horizon_months
     saving = worth.saving * (candidate.saving_month or 0.0) * worth.horizon_months
-    return margin + stay + saving + worth.of_kind.get(candidate.offer.kind, 0.0)
+    keeps = worth.keeps_months.get(candidate.offer.kind, 0.0) * own_margin
+    return margin + stay + saving + keeps + worth.of_kind.get(candidate.offer.kind, 0.0)
 
 
 def _score(scores: Scores | None, place: int) -> float | None:

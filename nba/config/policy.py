@@ -32,6 +32,7 @@ class Worth(Strict):
     saving: Number = Field(1.0, ge=0)
     stay: Number = Field(1.0, ge=0)
     of_kind: Annotated[dict[Kind, Number], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
+    keeps_months: dict[Kind, Number] = {}
     levers: dict[str, Annotated[Number, Field(ge=0)]] = {}
     context: tuple[ContextWeight, ...] = ()
 

@@ -30,9 +30,16 @@ def candidate(margin_delta: float, saving: float | None) -> Candidate:
 
 
 def test_the_formula_by_hand() -> None:
-    """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12."""
-    worth = Worth(horizon_months=12, margin=2.0, stay=1.0, saving=0.5, of_kind={"optimize": 7.0})
-    assert worth_of(worth, candidate(-4.0, 12.0), 18.0, 0.9, 0.6) == pytest.approx(-86.4 + 64.8 + 72.0 + 7.0)
+    """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12, 1.5 months of 18 kept."""
+    weights = {
+        "margin": 2.0,
+        "stay": 1.0,
+        "saving": 0.5,
+        "of_kind": {"optimize": 7.0},
+        "keeps_months": {"optimize": 1.5},
+    }
+    worth = Worth.model_validate({"horizon_months": 12, **weights})
+    assert worth_of(worth, candidate(-4.0, 12.0), 18.0, 0.9, 0.6) == pytest.approx(-86.4 + 64.8 + 72.0 + 7.0 + 27.0)
 
 
 def with_worth(shop, worth: str) -> Decider:
