@@ -133,6 +133,23 @@ def test_what_was_logged_as_served_wins(rows: Make, config: Config) -> None:
         assert found.max() > 0.0
 
 
+def test_an_empty_past_is_counted_as_one_that_no_column_holds(rows: Make, config: Config) -> None:
+    """Rows of an older version stand beside newer ones with nulls, in one file or as another file: all know the same."""
+    twins = pa.array([f"c{n % 9}" for n in range(300)])
+    bare = rows(300, customer_id=twins)
+    served = {name: pa.array([None] * 200 + [5.0] * 100) for name in PAST_NAMES}
+    mixed = rows(300, customer_id=twins, **served)
+    found = []
+    for log in (bare, mixed, [bare.slice(0, 200), mixed.slice(200)]):
+        assembler = Assembler(read_decisions(log, config.catalog), config)
+        schema, _ = choose_schema(assembler, np.arange(300))
+        found.append(assembler.matrix(schema, np.arange(300))[:, [schema.names.index(name) for name in PAST_NAMES]])
+    counted, one_file, two_files = found
+    np.testing.assert_array_equal(one_file[:200], counted[:200])
+    assert (one_file[200:] == 5.0).all()
+    np.testing.assert_array_equal(two_files, one_file)
+
+
 def test_rows_that_are_judged_alone_keep_their_past(rows: Make, config: Config) -> None:
     """The newest rows of a log, taken out of it, know what their customers heard before."""
     twins = pa.array([f"c{n % 9}" for n in range(300)])
