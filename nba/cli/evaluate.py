@@ -127,8 +127,8 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
         out.print(f"  {count:,} {words}", markup=False)
     if read.cases["rebuilt"]:
         err.print(
-            f"  {read.cases['rebuilt']:,} cases were rebuilt from x.* columns: without contact history and open issues, so "
-            "the funnel withholds less than it would have",
+            f"  {read.cases['rebuilt']:,} cases were rebuilt from x.* columns and the log's earlier rows: without open issues "
+            "and contacts that are not in the log, so the funnel withholds less than it would have",
             style="yellow",
         )
     table = Table("estimator", "value", "95 %", "95 % at every look")

@@ -228,7 +228,8 @@ def _gather(
         _refuse_infinite(x, decisions.place(row))
         customer = str(customers[int(decisions.customer[row])])
         at_ms, offer = int(decisions.at_ms[row]), int(decisions.offer[row])
-        seen[row] = target.of_columns(ids[row], customer, at_ms, x, offer, contacts.before(row))
+        met, call = contacts.before(row), contacts.interaction(row)
+        seen[row] = target.of_columns(ids[row], customer, at_ms, x, offer, met, call)
         tell(len(seen) / len(rows))
     return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
 

@@ -69,6 +69,7 @@ class Target:
         x: Mapping[str, Value],
         logged: int,
         contacts: tuple[Contact, ...] = (),
+        interaction_id: str | None = None,
     ) -> Seen:
         """A decision of another log: the case is rebuilt from the x columns and its earlier rows, without open issues.
 
@@ -83,7 +84,7 @@ class Target:
             activity_at_ms=at_ms,
         )
         context = {name: x[name] for name in fields.context if x.get(name) is not None}
-        request = Request(customer_id, at_ms, decision_id, context=context)
+        request = Request(customer_id, at_ms, decision_id, interaction_id=interaction_id, context=context)
         return self._see(self._decider.case(customer, request), logged)
 
     def _see(self, case: Case, logged: int) -> Seen:
