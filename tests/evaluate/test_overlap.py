@@ -83,6 +83,13 @@ def test_a_leaked_future_is_caught(asked: Question, changed: Changed) -> None:
         answer(changed(columns=leak, pairs=type(pairs)(pairs.row, pairs.probability, wide.__getitem__)))
 
 
+@pytest.mark.parametrize("customers", [1, 2, 9])
+def test_a_log_of_a_few_customers_is_refused(asked: Question, changed: Changed, customers: int) -> None:
+    """Customers are drawn for the intervals: of one (an id that is a constant) they would have no width."""
+    with pytest.raises(RefusedError, match=f"4,000 rows are of {customers} customers, fewer than 10"):
+        answer(changed(customer=np.arange(4000) % customers))
+
+
 def test_saying_nothing_earns_nothing(asked: Question, changed: Changed) -> None:
     """A target that is silent half of the time is worth half, and is not blamed for it."""
     half = asked.pairs.probability / 2
