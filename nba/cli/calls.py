@@ -24,7 +24,7 @@ from nba.cli.target import x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
 from nba.errors import InputError
-from nba.evaluate.rows import check_clock, check_ranks, check_settled
+from nba.evaluate.rows import check_clock, check_ranks, check_settled, first_reasons
 from nba.rules import Value
 from nba.settings import Settings
 
@@ -156,8 +156,8 @@ def _usable_rows(
     first = used & (decisions.rank == 1)
     silent = first & (decisions.outcome == -1)
     counts |= check_settled(int(silent.sum()), int(first.sum()), open_means_no=open_means_no)
-    left_out = {"repeated": repeated, "back-test": decisions.backtest, "younger than the window": young}
-    counts |= {f"left out: {why}": int(hit.sum()) for why, hit in left_out.items() if hit.any()}
+    left_out = {"back-test": decisions.backtest, "repeated": repeated, "younger than the window": young}
+    counts |= {f"left out: {why}": count for why, count in first_reasons(left_out).items()}
     if open_means_no:
         silent &= False
     used &= ~np.isin(
