@@ -77,7 +77,7 @@ class Shown:
 class Calls:
     """n decisions in order of time. `words`: customer_id, experiment, arm, channel, agent_id, agent_group, each (n,) of
     text or None. `x`: customer and context columns as served. `numbers`: numeric columns of the log asked for, (n,).
-    `unsettled`: the words of decisions that are left out, for nobody knows what came of them.
+    `unsettled`: moment, words and x of decisions that are left out, for nobody knows what came of them.
     """
 
     ids: list[str]
@@ -127,7 +127,7 @@ def read_calls(
     rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
     columns = config.features.columns if with_x else ()
     wanted = tuple(column for column in columns if x_names is None or column.name in x_names)
-    heads, unsettled = _heads(decisions, rows, wanted), _heads(decisions, silent, ())
+    heads, unsettled = _heads(decisions, rows, wanted), _heads(decisions, silent, wanted)
     recorded = _add_records(heads, unsettled, settings, path, now_ms - window_ms, tell)
     order = sorted(heads, key=lambda key: (heads[key]["at_ms"], key))
     place = {identifier: k for k, identifier in enumerate(order)}
