@@ -321,9 +321,9 @@ def _tell_power(found: dict[str, Any]) -> None:
         )
     if "given_customers" in found:
         known = f"; {found['lift']:+.1%} with {found['power']:.0%}" if "power" in found else ""
-        out.print(
-            f"{found['given_customers']:,} customers show a lift of {found['detectable_lift']:.1%}{known}, {looking}"
-        )
+        lift = found["detectable_lift"]
+        shown = "no lift, however large: more are needed" if lift is None else f"a lift of {lift:.1%}"
+        out.print(f"{found['given_customers']:,} customers show {shown}{known}, {looking}")
 
 
 @evaluate.command(epilog="Example: nba evaluate report --decisions .nba/decisions --out report.html --config telco")
