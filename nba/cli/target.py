@@ -181,13 +181,11 @@ def x_rows(
     for source in decisions.sources:
         first = source.first
         for batch in source.batches(list(types)):
-            table = {name: _cast(source, types[name], batch.column(name)) for name in batch.schema.names}
-            for offset in range(batch.num_rows):
-                if first + offset in wanted:
-                    yield (
-                        first + offset,
-                        {name[2:]: _typed(types[name], values[offset]) for name, values in table.items()},
-                    )
+            here = [offset for offset in range(batch.num_rows) if first + offset in wanted]
+            some = batch.take(pa.array(here, pa.int64()))  # Python values of the others would take most of the time
+            table = {name: _cast(source, types[name], some.column(name)) for name in batch.schema.names}
+            for place, offset in enumerate(here):
+                yield first + offset, {name[2:]: _typed(types[name], values[place]) for name, values in table.items()}
             first += batch.num_rows
 
 
