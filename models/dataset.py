@@ -33,9 +33,10 @@ class Decisions:
     """Checked rows (n of them) in the order of their sources.
 
     `at_ms` int64; `offer` int32, place in the catalog; `propensity` float64; `outcome` int8, place in OUTCOMES, -1
-    where null; `rank` int32 (1 where the log has none); `reward` float64 with NaN, None without the column;
-    `decision` int64, the same number for rows of one decision; `customer` int32 into `customer_ids`;
-    `backtest` bool. `x_columns`: the names after `x.` that any source has; `pair_columns` likewise, whole names.
+    where null; `known_ms` int64: when the outcome came in, `at_ms` where the log does not say; `rank` int32 (1 where
+    the log has none); `reward` float64 with NaN, None without the column; `decision` int64, the same number for rows of
+    one decision; `customer` int32 into `customer_ids`; `backtest` bool. `x_columns`: the names after `x.`
+    that any source has; `pair_columns` likewise, whole names.
     """
 
     sources: tuple[Source, ...]
@@ -43,6 +44,7 @@ class Decisions:
     offer: NDArray[np.int32]
     propensity: NDArray[np.float64]
     outcome: NDArray[np.int8]
+    known_ms: NDArray[np.int64]
     rank: NDArray[np.int32]
     reward: NDArray[np.float64] | None
     decision: NDArray[np.int64]
@@ -77,7 +79,7 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | 
     _check_propensity(table["propensity"].to_numpy(), sources)
     _check_rank(rank, sources)
     _check_reward(reward, sources)
-    _check_outcome_at(table, at_ms, sources, now_ms)
+    known_ms = _outcome_ms(table, at_ms, sources, now_ms)
     if now_ms is not None:
         check_moments(at_ms, now_ms, "at", sources)
     customers = _codes(table["customer_id"])
@@ -87,6 +89,7 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | 
         offer=offers,
         propensity=table["propensity"].to_numpy(),
         outcome=_outcomes(table, sources),
+        known_ms=known_ms,
         rank=rank,
         reward=reward,
         decision=_codes(table["decision_id"]).indices.to_numpy().astype(np.int64),
@@ -220,11 +223,11 @@ def check_moments(at_ms: NDArray[np.int64], now_ms: int, column: str, sources: t
         )
 
 
-def _check_outcome_at(
+def _outcome_ms(
     table: pa.Table, at_ms: NDArray[np.int64], sources: tuple[Source, ...], now_ms: int | None
-) -> None:
+) -> NDArray[np.int64]:
     if "outcome_at" not in table.column_names:
-        return
+        return at_ms
     known = pc.if_else(table["outcome_at"].is_valid(), table["outcome_at"], pa.chunked_array([pa.array(at_ms)]))
     outcome_ms = known.to_numpy()
     early = np.flatnonzero(outcome_ms < at_ms)
@@ -235,6 +238,7 @@ def _check_outcome_at(
         )
     if now_ms is not None:
         check_moments(outcome_ms, now_ms, "outcome_at", sources)
+    return outcome_ms  # type: ignore[no-any-return]
 
 
 def _outcomes(table: pa.Table, sources: tuple[Source, ...]) -> NDArray[np.int8]:

@@ -59,12 +59,33 @@ def _of_number(label: str, values: NDArray[np.float32], pushes: Array, verb: str
     if known.sum() < 3 * _FEWEST:
         return f"{label}: matters for a few customers only"
     low, high = np.quantile(values[known], (1 / 3, 2 / 3))
-    below, above = pushes[known & (values <= low)], pushes[known & (values >= high)]
-    gap = float(above.mean() - below.mean())
-    if low == high or abs(gap) < 0.3 * float(np.abs(pushes).mean()):
+    if low == high:
+        return _of_count(label, float(low), values[known], pushes[known], verb)
+    gap = float(pushes[known & (values >= high)].mean() - pushes[known & (values <= low)].mean())
+    if _small(gap, pushes):
         return f"{label}: matters, but neither more nor less is better for all ({low:.4g} to {high:.4g} is the middle third)"
+    return _higher(label, f"{high:.4g} and more against {low:.4g} and less", gap, verb)
+
+
+def _of_count(label: str, usual: float, values: NDArray[np.float32], pushes: Array, verb: str) -> str:
+    """Where most have the same value, such as a count of nothing, no third differs from another: who has more, or less."""
+    rising = np.count_nonzero(values > usual) >= np.count_nonzero(values < usual)
+    apart = values > usual if rising else values >= usual
+    if min(np.count_nonzero(apart), np.count_nonzero(~apart)) < _FEWEST:
+        return f"{label}: matters for a few customers only"
+    gap = float(pushes[apart].mean() - pushes[~apart].mean())
+    if _small(gap, pushes):
+        return f"{label}: matters, but neither more nor less is better for all (most have {usual:.4g})"
+    ends = f"more than {usual:.4g}" if rising else f"{usual:.4g} and more"
+    return _higher(label, f"{ends} against the rest", gap, verb)
+
+
+def _small(gap: float, pushes: Array) -> bool:
+    return abs(gap) < 0.3 * float(np.abs(pushes).mean())
+
+
+def _higher(label: str, ends: str, gap: float, verb: str) -> str:
     direction = "more" if gap > 0 else "less"
-    ends = f"{high:.4g} and more against {low:.4g} and less"
     return f"the higher {label} ({ends}), the {direction} likely to {verb} ({_size(abs(gap))})"
 
 

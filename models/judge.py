@@ -129,5 +129,5 @@ def against_champion(p: Array, champion: Array, y: Array, customers: NDArray[np.
         Gate("log_loss", found.low <= 0.0,
              f"{found.value:+.5f} nats against the champion, 95 % interval {found.low:+.5f} to {found.high:+.5f}"),
         Gate("calibration", gap.low <= 0.0 or gap.value <= ECE_SLACK,
-             f"error {errors}, difference 95 % interval {gap.low:+.4f} to {gap.high:+.4f}"),
+             f"error {errors}, difference beyond noise {gap.value:+.4f}, 95 % interval {gap.low:+.4f} to {gap.high:+.4f}"),
     ]  # fmt: skip

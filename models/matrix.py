@@ -96,8 +96,8 @@ class Assembler:
         d = self.decisions
         return replace(self, told=self._past, decisions=replace(
             d, sources=(source,), at_ms=d.at_ms[rows], offer=d.offer[rows], propensity=d.propensity[rows],
-            outcome=d.outcome[rows], rank=d.rank[rows], reward=None if d.reward is None else d.reward[rows],
-            decision=d.decision[rows], customer=d.customer[rows], backtest=d.backtest[rows],
+            outcome=d.outcome[rows], known_ms=d.known_ms[rows], rank=d.rank[rows], decision=d.decision[rows],
+            reward=None if d.reward is None else d.reward[rows], customer=d.customer[rows], backtest=d.backtest[rows],
         ))  # fmt: skip
 
     def _before(self, rows: NDArray[np.int64], offers: NDArray[np.int64]) -> NDArray[np.float64]:

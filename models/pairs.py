@@ -45,17 +45,21 @@ class Pairs:
         self.reads = list(dict.fromkeys(["x.plan", *inputs, *wanted])) if wanted else []
 
     def values(self, batch: Batch, offers: NDArray[np.int32], before: Before) -> NDArray[np.float64]:
-        """As logged, else computed: float64 (rows, wanted columns), NaN where unknown; `offers` (rows,): catalog places."""
-        computed: dict[str, NDArray[np.float64]] = {}
-        lacking = {name for name in self._wanted if not batch.has(name)}
+        """As logged, else computed: float64 (rows, wanted columns), NaN where unknown; `offers` (rows,): catalog places.
+
+        Money that is empty in a log was unknown; an empty past was never asked for (an older version wrote the row, or the
+        contacts could not be read), and the log knows it.
+        """
+        found = {name: batch.numbers(SchemaColumn(name, "number")) for name in self._wanted if batch.has(name)}
+        lacking = set(self._wanted) - found.keys()
         if not lacking.isdisjoint(MONEY_NAMES):
-            computed |= zip(MONEY_NAMES, self._money(batch, offers).T, strict=True)
-        if not lacking.isdisjoint(PAST_NAMES):
-            computed |= zip(PAST_NAMES, before(batch.rows, offers.astype(np.int64)).T, strict=True)
-        columns = [
-            computed[name] if name in lacking else batch.numbers(SchemaColumn(name, "number")) for name in self._wanted
-        ]
-        return np.stack(columns, axis=1)
+            money = dict(zip(MONEY_NAMES, self._money(batch, offers).T, strict=True))
+            found |= {name: money[name] for name in lacking & money.keys()}
+        past = [name for name in self._wanted if name in PAST_NAMES]
+        if any(name in lacking or np.isnan(found[name]).any() for name in past):
+            told = dict(zip(PAST_NAMES, before(batch.rows, offers.astype(np.int64)).T, strict=True))
+            found |= {name: _filled(found.get(name), told[name]) for name in past}
+        return np.stack([found[name] for name in self._wanted], axis=1)
 
     def of_all(self, batch: Batch, before: Before) -> NDArray[np.float64]:
         """All pair columns of each row with every offer, computed: float64 (rows, offers, pair columns)."""
@@ -116,6 +120,10 @@ class Pairs:
         profiles: list[dict[str, Value]] = [{"plan": plan} for plan in plans]
         rows = [[money_values(c) for c in make_candidates(self._rules, Values({}), profile)] for profile in profiles]
         return np.array(rows, dtype=np.float64)
+
+
+def _filled(logged: NDArray[np.float64] | None, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+    return otherwise if logged is None else np.where(np.isnan(logged), otherwise, logged)
 
 
 def pair_place(name: str) -> int:

@@ -1,7 +1,9 @@
 """The past of a pair (see nba/past.py) counted from the log itself, where it was not logged as served.
 
 A company's own history and logs of older versions have no such columns; who heard what before stands in their rows.
-A row counts from the moment of its decision on: an outcome that came in days later is taken as known since then.
+A row counts from the moment on at which its outcome came in (`outcome_at`): what a customer answered days later nobody
+knew in the calls between, and a model that were told would foretell outcomes from themselves. Where the log does not say
+when, an outcome is taken as known since its decision.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ _HEARD = np.array([OUTCOMES.index(word) for word in sorted(HEARD)], dtype=np.int
 class PastRows:
     """Rows (m,) in which a customer heard an offer, sorted by customer, offer and moment.
 
-    `offers`: of the catalog. `moments` int64 (k,): their distinct moments, sorted. `places` int64 (m,): customer, offer and
-    rank of the moment in one number, sorted: what came before a row is then two searches. `accepted`, `declined`
-    float64 (m + 1,): counted up to each row.
+    `offers`: of the catalog. `moments` int64 (k,): when their outcomes came in, distinct and sorted. `places` int64 (m,):
+    customer, offer and rank of the moment in one number, sorted: what came before a row is then two searches. `accepted`,
+    `declined` float64 (m + 1,): counted up to each row.
     """
 
     offers: int
@@ -56,7 +58,7 @@ class PastRows:
 def past_rows(decisions: Decisions, offers: int) -> PastRows:
     """Who heard what, and when. `offers`: how many the catalog has. Back-tests and repeated rows told nobody anything."""
     heard = np.isin(decisions.outcome, _HEARD) & ~decisions.backtest & ~repeated_rows(decisions)
-    moments, rank = np.unique(decisions.at_ms[heard], return_inverse=True)
+    moments, rank = np.unique(decisions.known_ms[heard], return_inverse=True)
     pair = decisions.customer[heard].astype(np.int64) * offers + decisions.offer[heard]
     places = pair * (len(moments) + 1) + rank
     order = np.argsort(places, kind="stable")

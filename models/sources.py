@@ -126,6 +126,8 @@ def _in_words(wanted: pa.DataType) -> str:
 
 def moments(source: Source, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A timestamp of any unit, with a zone or in UTC without one, as int64 milliseconds. Raises DataError."""
+    if pa.types.is_null(column.type):  # no value at all fits every type, here as in cast_column
+        return pc.cast(column, pa.int64())
     if not pa.types.is_timestamp(column.type):
         raise DataError(
             f"{source.name}: column {name!r} is {column.type}, it has to be a timestamp in UTC: convert it, as "

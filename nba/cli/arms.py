@@ -14,6 +14,7 @@ from nba.config import Config
 from nba.errors import InputError, RefusedError
 from nba.evaluate.experiment import refuse_uneven
 from nba.experiments import HOLDOUT
+from nba.rules import Value
 
 Numbers = NDArray[np.int64]
 POLICY = "policy"
@@ -35,6 +36,20 @@ def experiment_arms(calls: Calls, experiment: str) -> tuple[Numbers, list[str]]:
     if not len(inside):
         raise InputError(f"no call of experiment {experiment!r} names its arm: fill the column `arm`, as it was served")
     return inside, [str(name) for name in calls.words["arm"][inside]]
+
+
+def first_columns(calls: Calls, experiment: str, first: Numbers) -> list[Mapping[str, Value]]:
+    """The x columns of each customer's first call in the experiment; `first` (customers,): their first settled calls.
+
+    A call without any outcome is left out, and was a call all the same: what was measured after it is not from before.
+    """
+    found, at_ms = [calls.x[k] for k in first], calls.at_ms[first]
+    place = {str(name): number for number, name in enumerate(calls.words["customer_id"][first])}
+    for head in calls.unsettled:
+        number = place.get(head["customer_id"])
+        if number is not None and head["at_ms"] < at_ms[number] and _arm_of(head, experiment) is not None:
+            found[number], at_ms[number] = head["x"], head["at_ms"]
+    return found
 
 
 def assigned_unit(config: Config, experiment: str) -> str:

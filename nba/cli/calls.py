@@ -23,7 +23,7 @@ from nba.cli.records import read_records
 from nba.cli.target import x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
-from nba.evaluate.rows import check_clock, check_ranks, check_settled
+from nba.evaluate.rows import check_clock, check_ranks, check_settled, first_reasons
 from nba.rules import Value
 from nba.settings import Settings
 
@@ -76,7 +76,7 @@ class Shown:
 class Calls:
     """n decisions in order of time. `words`: customer_id, experiment, arm, channel, agent_id, agent_group, each (n,) of
     text or None. `x`: customer and context columns as served. `numbers`: numeric columns of the log asked for, (n,).
-    `unsettled`: the words of decisions that are left out, for nobody knows what came of them.
+    `unsettled`: moment, words and x of decisions that are left out, for nobody knows what came of them.
     """
 
     ids: list[str]
@@ -126,7 +126,7 @@ def read_calls(
     rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
     columns = config.features.columns if with_x else ()
     wanted = tuple(column for column in columns if x_names is None or column.name in x_names)
-    heads, unsettled = _heads(decisions, rows, wanted), _heads(decisions, silent, ())
+    heads, unsettled = _heads(decisions, rows, wanted), _heads(decisions, silent, wanted)
     recorded = _add_records(heads, unsettled, settings, path, now_ms - window_ms, tell)
     order = sorted(heads, key=lambda key: (heads[key]["at_ms"], key))
     place = {identifier: k for k, identifier in enumerate(order)}
@@ -155,8 +155,8 @@ def _usable_rows(
     first = used & (decisions.rank == 1)
     silent = first & (decisions.outcome == -1)
     counts |= check_settled(int(silent.sum()), int(first.sum()), open_means_no=open_means_no)
-    left_out = {"repeated": repeated, "back-test": decisions.backtest, "younger than the window": young}
-    counts |= {f"left out: {why}": int(hit.sum()) for why, hit in left_out.items() if hit.any()}
+    left_out = {"back-test": decisions.backtest, "repeated": repeated, "younger than the window": young}
+    counts |= {f"left out: {why}": count for why, count in first_reasons(left_out).items()}
     if open_means_no:
         silent &= False
     used &= ~np.isin(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.delayed import Churn
 from models.registry import Registry, verified
-from nba.cli.arms import POLICY, check_outcomes, experiment_arms, told_unit, uneven_outcomes
+from nba.cli.arms import POLICY, check_outcomes, experiment_arms, first_columns, told_unit, uneven_outcomes
 from nba.cli.calls import Calls, leaving
 from nba.cli.records import batches
 from nba.config import Config
@@ -108,7 +108,9 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
     left, known = leaving(_only(calls, inside), churn, customers, code, against.horizon_ms)
     arm = np.full(len(customers), -1)
     arm[code] = found.arm
-    value = (1.0 - left) * _own_margin(calls, config, inside, code, len(customers)) * config.policy.worth.horizon_months
+    first = inside[np.unique(code, return_index=True)[1]]  # calls stand in order of time
+    margin = _own_margin(calls, config, against.experiment, first)
+    value = (1.0 - left) * margin * config.policy.worth.horizon_months
     effects = [
         compare(Metric(name, over * known, known, harm=harm), arm, found.arms)
         for name, over, harm in (("kept", value, False), ("left", left, True))
@@ -131,15 +133,10 @@ def _only(calls: Calls, inside: NDArray[np.int64]) -> Calls:
     return Calls([calls.ids[k] for k in inside], calls.at_ms[inside], {}, [], calls.shown, {}, {}, 0)
 
 
-def _own_margin(
-    calls: Calls, config: Config, inside: NDArray[np.int64], code: NDArray[np.int64], customers: int
-) -> NDArray[np.float64]:
+def _own_margin(calls: Calls, config: Config, experiment: str, first: NDArray[np.int64]) -> NDArray[np.float64]:
     """Margin a month of the plan that each customer had at the first call; 0 where it is not in the catalog."""
     margins = {offer.id: offer.margin_month for offer in config.catalog.offers}
-    found = np.zeros(customers)
-    for k, customer in list(zip(inside, code, strict=True))[::-1]:  # the first call is written last
-        found[customer] = margins.get(str(calls.x[k].get("plan")), 0.0)
-    return found
+    return np.array([margins.get(str(x.get("plan")), 0.0) for x in first_columns(calls, experiment, first)])
 
 
 def _drivers(root: Path) -> tuple[list[str], str]:

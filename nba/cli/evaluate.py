@@ -143,8 +143,8 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
         out.print(f"  {count:,} {words}", markup=False)
     if read.cases["rebuilt"]:
         err.print(
-            f"  {read.cases['rebuilt']:,} cases were rebuilt from x.* columns: without contact history and open issues, so "
-            "the funnel withholds less than it would have",
+            f"  {read.cases['rebuilt']:,} cases were rebuilt from x.* columns and the log's earlier rows: without open issues "
+            "and contacts that are not in the log, so the funnel withholds less than it would have",
             style="yellow",
         )
     table = Table("estimator", "value", "95 %", "95 % at every look")
@@ -335,9 +335,9 @@ def _tell_power(found: dict[str, Any]) -> None:
         )
     if "given_customers" in found:
         known = f"; {found['lift']:+.1%} with {found['power']:.0%}" if "power" in found else ""
-        out.print(
-            f"{found['given_customers']:,} customers show a lift of {found['detectable_lift']:.1%}{known}, {looking}"
-        )
+        lift = found["detectable_lift"]
+        shown = "no lift, however large: more are needed" if lift is None else f"a lift of {lift:.1%}"
+        out.print(f"{found['given_customers']:,} customers show {shown}{known}, {looking}")
 
 
 @evaluate.command(epilog="Example: nba evaluate report --decisions .nba/decisions --out report.html --config telco")

@@ -31,6 +31,7 @@ from nba.evaluate.rows import (
     check_first_ranks,
     check_ranks,
     check_settled,
+    first_reasons,
     uneven,
 )
 from nba.rules import Value
@@ -143,18 +144,16 @@ def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[N
     counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=starts)
     check_ranks(decisions.rank, decisions.place)
     found = settle(decisions, now_ms, options.window_ms)
-    stands = ~repeated_rows(decisions)
-    early, first = decisions.at_ms < options.since_ms, (decisions.rank == 1) & ~decisions.backtest & stands
-    young = first & ~early & (decisions.at_ms > now_ms - options.window_ms)
-    usable = first & ~early & ~young
-    label, told = _labels(decisions, found.label.astype(np.float64), usable, options, counts)
     why = {
-        "before --since, left out": early,
-        "left out: younger than the window": young,
+        "left out: back-test": decisions.backtest,
+        "left out: repeated": repeated_rows(decisions),
         "left out: ranks below the first": decisions.rank > 1,
+        "before --since, left out": decisions.at_ms < options.since_ms,
+        "left out: younger than the window": decisions.at_ms > now_ms - options.window_ms,
     }
-    counts |= {f"left out: {reason}": n for reason, n in found.left_out.items() if reason in ("back-test", "repeated")}
-    counts |= {words: int(hit.sum()) for words, hit in why.items() if hit.any()}
+    usable = ~np.logical_or.reduce(list(why.values()))
+    label, told = _labels(decisions, found.label.astype(np.float64), usable, options, counts)
+    counts |= first_reasons(why)
     rows = np.flatnonzero(usable & (told | ~np.isnan(label)))
     if not len(rows):
         raise RefusedError("no decision is settled: report outcomes (POST /v1/outcomes), or wait for --window-days")
@@ -228,7 +227,8 @@ def _gather(
         _refuse_infinite(x, decisions.place(row))
         customer = str(customers[int(decisions.customer[row])])
         at_ms, offer = int(decisions.at_ms[row]), int(decisions.offer[row])
-        seen[row] = target.of_columns(ids[row], customer, at_ms, x, offer, contacts.before(row))
+        met, call = contacts.before(row), contacts.interaction(row)
+        seen[row] = target.of_columns(ids[row], customer, at_ms, x, offer, met, call)
         tell(len(seen) / len(rows))
     return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
 

@@ -69,6 +69,7 @@ class Target:
         x: Mapping[str, Value],
         logged: int,
         contacts: tuple[Contact, ...] = (),
+        interaction_id: str | None = None,
     ) -> Seen:
         """A decision of another log: the case is rebuilt from the x columns and its earlier rows, without open issues.
 
@@ -83,7 +84,7 @@ class Target:
             activity_at_ms=at_ms,
         )
         context = {name: x[name] for name in fields.context if x.get(name) is not None}
-        request = Request(customer_id, at_ms, decision_id, context=context)
+        request = Request(customer_id, at_ms, decision_id, interaction_id=interaction_id, context=context)
         return self._see(self._decider.case(customer, request), logged)
 
     def _see(self, case: Case, logged: int) -> Seen:
@@ -180,13 +181,11 @@ def x_rows(
     for source in decisions.sources:
         first = source.first
         for batch in source.batches(list(types)):
-            table = {name: _cast(source, types[name], batch.column(name)) for name in batch.schema.names}
-            for offset in range(batch.num_rows):
-                if first + offset in wanted:
-                    yield (
-                        first + offset,
-                        {name[2:]: _typed(types[name], values[offset]) for name, values in table.items()},
-                    )
+            here = [offset for offset in range(batch.num_rows) if first + offset in wanted]
+            some = batch.take(pa.array(here, pa.int64()))  # Python values of the others would take most of the time
+            table = {name: _cast(source, types[name], some.column(name)) for name in batch.schema.names}
+            for place, offset in enumerate(here):
+                yield first + offset, {name[2:]: _typed(types[name], values[place]) for name, values in table.items()}
             first += batch.num_rows
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.delayed import Churn
-from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, unit_word
+from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, first_columns, unit_word
 from nba.cli.calls import Calls, leaving
 from nba.config import Config
 from nba.errors import InputError
@@ -149,7 +149,7 @@ def _before(
     if not ask.cuped or unit_name != "customer":
         return [], None, {}
     _, first = np.unique(unit, return_index=True)  # calls stand in order of time
-    rows = [calls.x[inside[k]] for k in first]
+    rows = first_columns(calls, ask.experiment, inside[first])
     names = sorted(
         {n for row in rows[:200] for n, v in row.items() if isinstance(v, (int, float)) and n not in ask.without}
     )

@@ -136,7 +136,8 @@ def refuse_leak(reward: Array, q_logged: Array) -> None:
     yes = reward > np.median(reward) if reward.max() > 1 or reward.min() < 0 else reward > 0.5
     if min(int(yes.sum()), int((~yes).sum())) < 20:
         return
-    order = np.argsort(np.argsort(q_logged, kind="stable"), kind="stable") + 1.0
+    _, level, alike = np.unique(q_logged, return_inverse=True, return_counts=True)
+    order = (np.cumsum(alike) - (alike - 1) / 2.0)[level]  # ties share their rank
     positives, negatives = float(yes.sum()), float((~yes).sum())
     area = (float(order[yes].sum()) - positives * (positives + 1) / 2) / (positives * negatives)
     if area > TOO_GOOD:

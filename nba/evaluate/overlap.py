@@ -19,6 +19,9 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Worst = tuple[str, float, float, float]
 FEWEST_EFFECTIVE = 100.0
+FEWEST_CUSTOMERS = (
+    10  # customers are drawn for the intervals: of one customer they have no width, of two a third misses
+)
 HEAVY_TAIL, FEWEST_WITH_TAIL = 0.05, 1_000.0
 HEAVIEST_ROW = 0.05
 MISSING_MASS, WARN_MASS = 0.10, 0.02
@@ -48,6 +51,7 @@ class Overlap:
     tail: float
     unused: float
     explored: bool
+    customers: int
     worst_offer: Worst | None = None
 
 
@@ -70,6 +74,7 @@ def overlap(
         tail=float(np.partition(weight, -most)[-most:].sum()) / total,
         unused=float((weight == 0.0).mean()),
         explored=bool((propensity < 0.999).any()),
+        customers=len(np.unique(customer)),
         worst_offer=worst,
     )
 
@@ -106,6 +111,11 @@ def refusals(found: Overlap, *, clipped: bool = False, silent: str = "") -> list
     """
     if not found.explored:
         return [NEVER_TRIED]
+    if found.customers < FEWEST_CUSTOMERS:
+        few = f"its {found.rows:,} rows are of {found.customers} customers, fewer than {FEWEST_CUSTOMERS}"
+        return [
+            f"{few}, so nothing tells how another one would have answered: log each customer's own customer_id, or more customers"
+        ]
     said = _propensity_refusals(found)
     if found.effective < FEWEST_EFFECTIVE:
         said.append(

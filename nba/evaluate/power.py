@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nba.errors import InputError
-from nba.evaluate.sequence import ALPHA, looking_quantile
+from nba.evaluate.sequence import ALPHA, FIRST_LOOK, looking_quantile
 from nba.evaluate.tails import normal_quantile
 
 MOST_UNITS = 10**12
@@ -91,21 +91,26 @@ def units_for(plan: Plan, lift: float) -> int:
         raise InputError(
             f"--lift {lift:g}: more than {MOST_UNITS:,} customers would be needed: name a change that would matter"
         )
-    return math.ceil(needed / difference)
+    return max(math.ceil(needed / difference), FIRST_LOOK if plan.looking else 2)
 
 
-def lift_for(plan: Plan, units: int) -> float:
-    """The relative lift that so many units in all would show."""
+def lift_for(plan: Plan, units: int) -> float | None:
+    """The relative lift that so many units in all would show; None: none, for it would lift a share above 1, or nobody looks
+    at so few every day.
+    """
     if not 2 <= units <= MOST_UNITS:
         raise InputError(f"--customers {units}: give 2 to {MOST_UNITS:,}")
     lift = 0.0
     for _ in range(_STEPS):  # the lift moves the variance of a share, and that the lift
         lift = abs(plan.reach / plan.mean) * math.sqrt(plan.variance(lift) / units)
-    return lift
+    too_few = plan.looking and units < FIRST_LOOK
+    return None if too_few or (plan.binary and plan.mean * (1 + lift) > 1) else lift
 
 
 def power_of(plan: Plan, lift: float, units: int) -> float:
     """P(a lift of that size is seen with so many units)."""
+    if plan.looking and units < FIRST_LOOK:
+        return 0.0
     error = math.sqrt(plan.variance(lift) / units)
     z = abs(lift * plan.mean) / error - (plan.reach - normal_quantile(plan.power))
     return 0.5 * math.erfc(-z / math.sqrt(2))

@@ -219,6 +219,15 @@ def test_power_is_what_the_library_says_and_what_happens() -> None:
     assert 0.74 < found / 400 < 0.86
 
 
+def test_what_nobody_could_see_is_not_promised() -> None:
+    """A share is not lifted above 1, and nobody who looks every day is told anything before a hundred customers."""
+    once = Plan(0.9, 0.3, looking=False, binary=True)
+    assert lift_for(once, 40) is None and lift_for(once, 400) == pytest.approx(0.07, abs=0.01)
+    daily = Plan(0.2, 0.4, binary=True)
+    assert lift_for(daily, 99) is None and power_of(daily, 4.0, 99) == 0.0
+    assert units_for(daily, 4.0) == 100 and units_for(Plan(0.2, 0.4, looking=False, binary=True), 4.0) < 100
+
+
 def test_what_costs_customers_is_counted() -> None:
     """Looking daily about doubles them, CUPED takes its share away, groups and more goals add, a lift of 0 is no question."""
     plain = units_for(Plan(0.2, 0.4, looking=False), 0.1)

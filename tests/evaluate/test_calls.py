@@ -7,10 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nba.cli.arms import first_columns
 from nba.cli.calls import Calls, leaving, read_calls, read_churn
 from nba.clock import DAY_MS
 from nba.domain import STRENGTH
@@ -52,6 +54,24 @@ def test_a_back_test_stands_for_no_call(tmp_path: Path) -> None:
     """A repeat that was made as of another moment is left out, and the call that took place is counted."""
     found = calls(tmp_path, ["d", "d"], ["declined", "accepted"], backtest=[False, True])
     assert found.shown.flags["declined"].tolist() == [1] and found.shown.flags["accepted"].tolist() == [0]
+
+
+@pytest.mark.parametrize(("experiment", "expected"), [("tone", 1.0), ("other", 2.0)])
+def test_what_is_known_from_before_is_of_the_first_call_whatever_came_of_it(
+    tmp_path: Path, experiment: str, expected: float
+) -> None:
+    """The first of six calls has no outcome and is left out; at the second the customer had been treated already."""
+    column = next(c.name for c in CONFIG.features.columns if c.dtype == "number")
+    more: dict[str, Any] = {
+        "customer_id": ["c"] * 6,
+        "at": pa.array([NOW_MS - (30 - k) * DAY_MS for k in range(6)], DAY),
+        "experiment": [experiment] + ["tone"] * 5,
+        "arm": ["new"] * 6,
+        f"x.{column}": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+    }
+    found = calls(tmp_path, list("abcdef"), [None, *["declined"] * 5], **more)
+    assert found.ids == list("bcdef")
+    assert first_columns(found, "tone", np.array([0]))[0][column] == expected
 
 
 def test_an_outcome_of_the_future_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from models.dataset import read_decisions
 from nba.cli import build
 from nba.cli.calls import read_calls
+from nba.cli.contacts import LoggedContacts
 from nba.cli.target import x_rows
 from nba.clock import DAY_MS
 from nba.config import Config
@@ -119,6 +120,43 @@ def test_a_rebuilt_case_knows_what_the_customer_was_offered_before(folder: Path,
 
     assert valued(0) > 0.35  # an accepted one rests for a day
     assert valued(2) < 0.25
+
+
+def test_the_suggestions_of_a_call_do_not_use_up_the_limits_of_the_same_call(
+    folder: Path, log: Callable[..., Path]
+) -> None:
+    """A list that is refreshed twice in a call is one contact, so a limit of one in 30 days withholds nothing of it."""
+    call = np.arange(ROWS) // 3
+    path = log(customer_id=np.char.add("c", call.astype(str)), interaction_id=np.char.add("i", call.astype(str)))
+    run(folder, "train", "--decisions", path)
+
+    def valued(at_most: int) -> float:
+        limit = f"contact: {{at_most: {at_most}, per_days: 30}}"
+        (folder / "catalog.yaml").write_text(CATALOG.replace("margin_month: 10", f"margin_month: 10, {limit}"))
+        (folder / "policy.yaml").write_text(f"{POLICY}{limit}\n")
+        found = run(folder, "evaluate", "ope", "--decisions", path, "--model", "champion")
+        return float(found["estimates"]["ips"]["value"])
+
+    assert valued(1) == valued(1000)
+
+
+def test_a_contact_is_no_more_than_shown_until_its_outcome_came_in(config: Config, log: Callable[..., Path]) -> None:
+    """A decline that was logged two minutes later rests nothing before it was said."""
+    known = pa.array(START_MS - DAY_MS * 30 + np.arange(ROWS) * 60_000 + 90_000, pa.timestamp("ms", "UTC"))
+    path = log(customer_id=["one"] * ROWS, outcome=["declined"] * ROWS, outcome_at=known)
+    contacts = LoggedContacts(read_decisions(path, config.catalog), config.catalog).before(3)
+    assert [c.outcome for c in contacts] == ["declined", "shown", "declined"]
+    assert [c.at_ms - contacts[0].at_ms for c in contacts] == [0, 30_000, 60_000]
+
+
+def test_the_words_of_a_rebuilt_case_say_what_it_was_rebuilt_from(folder: Path, log: Callable[..., Path]) -> None:
+    """The contacts are those of the log, so nobody is told that there were none."""
+    path = log()
+    run(folder, "train", "--decisions", path)
+    asked_for = ["evaluate", "ope", "--decisions", path, "--model", "champion"]
+    where = ["--config", folder, "--state-dir", folder / "state"]
+    said = " ".join(CliRunner().invoke(build(), [str(word) for word in (*asked_for, *where)]).output.split())
+    assert "3,000 cases were rebuilt from x.* columns and the log's earlier rows" in said
 
 
 def test_a_rebuilt_case_has_the_words_that_the_model_learnt(config: Config, log: Callable[..., Path]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nba.errors import RefusedError
-from nba.evaluate.ope import Question, answer
+from nba.evaluate.ope import Question, answer, refuse_leak
 from nba.evaluate.overlap import overlap, refusals
 
 Changed = Callable[..., Question]
@@ -81,6 +81,18 @@ def test_a_leaked_future_is_caught(asked: Question, changed: Changed) -> None:
     wide = np.column_stack([pairs.columns(np.arange(len(pairs.row))), leak[pairs.row, -1]])
     with pytest.raises(RefusedError, match="written after the call"):
         answer(changed(columns=leak, pairs=type(pairs)(pairs.row, pairs.probability, wide.__getitem__)))
+
+
+@pytest.mark.parametrize("customers", [1, 2, 9])
+def test_a_log_of_a_few_customers_is_refused(asked: Question, changed: Changed, customers: int) -> None:
+    """Customers are drawn for the intervals: of one (an id that is a constant) they would have no width."""
+    with pytest.raises(RefusedError, match=f"4,000 rows are of {customers} customers, fewer than 10"):
+        answer(changed(customer=np.arange(4000) % customers))
+
+
+def test_a_model_that_says_the_same_of_every_call_foretells_nothing() -> None:
+    """Calls that are foretold alike are in no order, also where all that earned something came last."""
+    refuse_leak(np.repeat([0.0, 1.0], 100), np.full(200, 0.5))
 
 
 def test_saying_nothing_earns_nothing(asked: Question, changed: Changed) -> None:

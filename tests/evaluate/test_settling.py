@@ -83,6 +83,18 @@ def test_a_skip_is_settled_only_as_any_outcome_is() -> None:
     assert settled_rows(paid, NOW_MS, Options())[2] == {}
 
 
+def test_the_rows_that_are_left_out_add_up_to_those_that_were_read() -> None:
+    """A row that is old, repeated and of a lower rank is counted once, so that nobody misses more rows than there were."""
+    rng = np.random.default_rng(4)
+    rank, decision = rng.integers(1, 4, 900), rng.integers(0, 400, 900)
+    offers = np.array([offer.id for offer in CATALOG.offers])[rank]
+    columns = {"rank": rank, "offer_id": offers, "decision_id": decision.astype(str), "backtest": rng.random(900) < 0.1}
+    decisions = log(["declined"] * 900, decision / 10, **columns)
+    rows, _, counts = settled_rows(decisions, NOW_MS, Options(since_ms=NOW_MS - 30 * DAY_MS))
+    assert len(counts) == 6
+    assert len(rows) + sum(n for words, n in counts.items() if "left out" in words) == 900
+
+
 def test_the_limit_takes_the_newest() -> None:
     """Of five decisions in any order, --limit 2 leaves the two latest."""
     decisions = log(["accepted", "declined", "declined", "declined", "accepted"], [20, 50, 10, 40, 30])

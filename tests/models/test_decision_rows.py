@@ -89,6 +89,15 @@ def test_a_wrong_row_is_named(rows: Make, config: Config, columns: dict[str, obj
     assert all(name in str(caught.value) for name in names), str(caught.value)
 
 
+def test_an_optional_column_without_any_value_is_as_none(rows: Make, config: Config) -> None:
+    """Writers give such a column no type at all: moments are then as unknown as words and numbers are."""
+    empty = {name: pa.nulls(6) for name in ("outcome_at", "outcome", "reward", "rank")}
+    found = read_decisions(small(rows, **empty), config.catalog)
+    np.testing.assert_array_equal(found.known_ms, found.at_ms)
+    with pytest.raises(DataError, match="row 1: column 'at' is empty"):
+        read_decisions(small(rows, at=pa.nulls(6)), config.catalog)
+
+
 def test_a_row_is_named_by_its_own_file(rows: Make, config: Config, tmp_path: Path) -> None:
     """In a folder the row is counted inside the file that holds it."""
     pq.write_table(small(rows), tmp_path / "a.parquet")

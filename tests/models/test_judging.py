@@ -13,7 +13,15 @@ from models.dataset import read_decisions
 from models.drift import drift
 from models.judge import against_base_rate, against_champion
 from models.matrix import Assembler
-from models.metrics import auc, calibration_error_with_interval, log_losses, paired_difference, reliability, wilson
+from models.metrics import (
+    auc,
+    bin_places,
+    calibration_error_with_interval,
+    log_losses,
+    paired_difference,
+    reliability,
+    wilson,
+)
 from models.offpolicy import Log, explored_log, off_policy_gate, value_of
 from models.schema import Schema, SchemaColumn
 from models.slices import Split, split_in_time
@@ -44,6 +52,35 @@ def test_true_probabilities_show_no_more_error_than_noise() -> None:
     assert honest.value <= honest.noise
     spoilt = calibration_error_with_interval(np.clip(p * 1.8, 0, 1), y, 0)
     assert spoilt.low > spoilt.noise
+
+
+@pytest.mark.parametrize("off", [0.0, 0.15])
+def test_the_interval_of_a_calibration_error_holds_the_true_one(off: float) -> None:
+    """Of 100 logs at least 90, for probabilities that are right and for some that are off; and the value stands in it."""
+    held = 0
+    for seed in range(100):
+        p, y = world(1000, seed)
+        said = sigmoid(np.log(p / (1 - p)) + off)
+        truth = np.abs(np.bincount(bin_places(said), weights=p - said)).sum() / 1000
+        found = calibration_error_with_interval(said, y, seed)
+        assert found.low <= found.value <= found.high
+        held += found.low <= truth <= found.high
+    assert held >= 90
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_champion_of_few_words_does_not_stop_a_challenger_that_is_right(steps: int) -> None:
+    """One number for all, or three, show less noise than a probability each: the gate takes that away, and stays sharp."""
+    stopped = caught = 0
+    for seed in range(60):
+        p, y = world(2000, seed)
+        group = np.searchsorted(np.quantile(p, np.arange(1, steps) / steps), p)
+        champion = (np.bincount(group, weights=p) / np.bincount(group))[group]
+        customers = np.arange(2000)
+        stopped += not against_champion(p, champion, y, customers, seed)[1].passed
+        loud = sigmoid(np.log(p / (1 - p)) + 0.5)
+        caught += not against_champion(loud, champion, y, customers, seed)[1].passed
+    assert stopped <= 6 and caught >= 54
 
 
 def test_platt_finds_the_slope_and_intercept_that_made_the_rows() -> None:

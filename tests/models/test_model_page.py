@@ -8,11 +8,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from models.drivers import drivers
 from models.learned import Options
 from models.registry import Registry
+from models.schema import Schema, SchemaColumn
 from models.train import train
 from nba.config import Config
 
@@ -42,6 +45,23 @@ def test_the_page_needs_nothing_from_outside(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"<script|<link|<img|@import|url\(\s*['\"]?(?!#)", text)
     assert not re.findall(r"(?:src|href)\s*=\s*['\"](?!#)", text)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([0, 0, 0, 0, 0, 1, 2], "(more than 0 against the rest), the less likely to accept (odds times 2.72)"),
+        ([3, 3, 3, 3, 3, 1, 2], "(3 and more against the rest), the more likely to accept (odds times 2.72)"),
+        ([2, 2, 2, 2, 2, 1, 3], "neither more nor less is better for all (most have 2)"),
+    ],
+    ids=["a count that is mostly nothing", "a column that mostly has its largest value", "no direction"],
+)
+def test_a_column_that_is_the_same_for_most_has_a_direction(config_once: Config, values: list[int], says: str) -> None:
+    """Whoever declined before is pushed down although two thirds never did: nobody reads that more is not worse."""
+    schema = Schema((SchemaColumn("pair.declined_before", "number"),))
+    pushes = np.array([0.2, 0.2, 0.2, 0.2, 0.2, -0.8, -0.8 if values[0] != 2 else 0.0] * 20)
+    found = drivers(schema, np.array(values * 20, dtype=np.float32)[:, None], pushes[:, None], config_once, "accept")
+    assert says in found[0].says
 
 
 def test_the_page_says_what_a_person_asks(page: Path) -> None:

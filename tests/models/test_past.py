@@ -34,18 +34,25 @@ ROWS = st.lists(
         st.sampled_from(["s", "m", "fix"]),
         st.sampled_from([*OUTCOMES, None]),
         st.integers(0, 70),  # day
+        st.sampled_from([None, 0, 1, 40]),  # days until the outcome came in
     ),
     min_size=1,
     max_size=40,
 )
 
 
-def table(rows: list[tuple[int, str, str | None, int]]) -> pa.Table:
-    customers, offers, outcomes, days = zip(*rows, strict=True)
+def moment(day: int) -> int:
+    return 1_770_000_000_000 + day * DAY_MS
+
+
+def table(rows: list[tuple[int, str, str | None, int, int | None]]) -> pa.Table:
+    customers, offers, outcomes, days, delays = zip(*rows, strict=True)
+    known = [None if delay is None else moment(day + delay) for day, delay in zip(days, delays, strict=True)]
     return pa.table(
         {
             "decision_id": [f"d{n}" for n in range(len(rows))],
-            "at": pa.array([1_770_000_000_000 + day * DAY_MS for day in days], pa.timestamp("ms", tz="UTC")),
+            "at": pa.array([moment(day) for day in days], pa.timestamp("ms", tz="UTC")),
+            "outcome_at": pa.array(known, pa.timestamp("ms", tz="UTC")),
             "customer_id": [f"c{customer}" for customer in customers],
             "offer_id": list(offers),
             "propensity": [0.5] * len(rows),
@@ -70,9 +77,9 @@ def test_the_log_tells_of_the_past_what_the_store_tells_a_call(config_once: Conf
     for row in range(len(rows)):
         customer, at_ms = rows[row][0], int(decisions.at_ms[row])
         contacts = [
-            Contact(int(decisions.at_ms[n]), offer, outcome, "call", f"d{n}")
-            for n, (who, offer, outcome, _) in enumerate(rows)
-            if who == customer and outcome is not None and decisions.at_ms[n] < at_ms
+            Contact(moment(day + (delay or 0)), offer, outcome, "call", f"d{n}")
+            for n, (who, offer, outcome, day, delay) in enumerate(rows)
+            if who == customer and outcome is not None and moment(day + (delay or 0)) < at_ms
         ]
         served = pasts(sorted(contacts, key=lambda c: c.at_ms), at_ms)
         for place, offer in enumerate(ids):
@@ -81,11 +88,36 @@ def test_the_log_tells_of_the_past_what_the_store_tells_a_call(config_once: Conf
 
 def test_back_tests_and_repeated_rows_told_nobody_anything(config: Config) -> None:
     """A decision that is in the log twice was heard once, with its strongest outcome; a back-test was heard by nobody."""
-    rows = table([(0, "s", "declined", 1), (0, "s", "spoken", 1), (0, "s", "declined", 2), (0, "s", None, 3)])
+    rows = table(
+        [(0, "s", word, day, None) for word, day in [("declined", 1), ("spoken", 1), ("declined", 2), (None, 3)]]
+    )
     twice = rows.set_column(0, "decision_id", pa.array(["one", "one", "past", "now"]))
     marked = twice.append_column("backtest", pa.array([False, False, True, False]))
     decisions = read_decisions(marked, config.catalog)
     assert past_of(decisions, config, 3, 0) == Past(0.0, 1.0, 1.0)
+
+
+def test_an_order_that_is_booked_on_every_call_before_it_is_foretold_by_none_of_them(
+    config: Config, registry: Registry
+) -> None:
+    """Planted: a coin that falls five days after the last of three calls and is logged with each: no call knows it yet."""
+    rng = np.random.default_rng(3)
+    at = 1_770_000_000_000 + rng.integers(0, 25 * DAY_MS, (1000, 1)) + np.array([0, DAY_MS, 2 * DAY_MS])
+    known = np.repeat(at[:, 2:] + 5 * DAY_MS, 3, axis=1)
+    log = pa.table(
+        {
+            "decision_id": [f"d{n}" for n in range(3000)],
+            "at": pa.array(at.ravel(), pa.timestamp("ms", tz="UTC")),
+            "customer_id": [f"c{n // 3}" for n in range(3000)],
+            "offer_id": ["m"] * 3000,
+            "propensity": np.full(3000, 0.5),
+            "outcome": np.repeat(np.where(rng.random(1000) < 0.3, "accepted", "declined"), 3),
+            "outcome_at": pa.array(known.ravel(), pa.timestamp("ms", tz="UTC")),
+            "x.usage": rng.gamma(2.0, 5.0, 3000),
+        }
+    )
+    found = train(log, config, registry, now_ms=NOW_MS, options=Options(threads=1)).accept.figures.auc
+    assert found is not None and found < 0.6
 
 
 def test_what_was_logged_as_served_wins(rows: Make, config: Config) -> None:
@@ -99,6 +131,23 @@ def test_what_was_logged_as_served_wins(rows: Make, config: Config) -> None:
         found = assembler.matrix(schema, np.arange(300))[:, [schema.names.index(name) for name in PAST_NAMES]]
         assert bool((found == 5.0).all()) is expected
         assert found.max() > 0.0
+
+
+def test_an_empty_past_is_counted_as_one_that_no_column_holds(rows: Make, config: Config) -> None:
+    """Rows of an older version stand beside newer ones with nulls, in one file or as another file: all know the same."""
+    twins = pa.array([f"c{n % 9}" for n in range(300)])
+    bare = rows(300, customer_id=twins)
+    served = {name: pa.array([None] * 200 + [5.0] * 100) for name in PAST_NAMES}
+    mixed = rows(300, customer_id=twins, **served)
+    found = []
+    for log in (bare, mixed, [bare.slice(0, 200), mixed.slice(200)]):
+        assembler = Assembler(read_decisions(log, config.catalog), config)
+        schema, _ = choose_schema(assembler, np.arange(300))
+        found.append(assembler.matrix(schema, np.arange(300))[:, [schema.names.index(name) for name in PAST_NAMES]])
+    counted, one_file, two_files = found
+    np.testing.assert_array_equal(one_file[:200], counted[:200])
+    assert (one_file[200:] == 5.0).all()
+    np.testing.assert_array_equal(two_files, one_file)
 
 
 def test_rows_that_are_judged_alone_keep_their_past(rows: Make, config: Config) -> None:
