@@ -85,6 +85,7 @@ def read_question(
         raise RefusedError(f"this log cannot answer for that policy: {NEVER_TRIED}")
     gathered, cases = _gather(settings, path, target, decisions, rows, tell)
     offer = decisions.offer[rows].astype(np.int64)
+    lost = missing_outcomes(decisions, now_ms, options, [o.id for o in catalog.offers])
     columns, pairs = gathered.design(offer, len(catalog.offers), target.config.features.columns)
     reward, name = _reward(decisions, rows, label, offer, gathered, options.reward)
     question = Question(
@@ -100,8 +101,8 @@ def read_question(
         foretold=np.array([one.foretold for one in gathered.seen]),
         accepted=np.where(decisions.outcome[rows] == _SKIPPED, np.nan, label),  # nobody was asked: no no of a customer
         silent=_silent(gathered, counts),
+        lost="; ".join(lost),
     )
-    lost = missing_outcomes(decisions, now_ms, options, question.offers)
     return Read(question, counts, cases, name, tuple(lost))
 
 

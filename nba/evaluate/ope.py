@@ -31,7 +31,8 @@ class Question:
     would say nothing, which earns 0. `columns` (n, k) describe the logged offers, `pairs` those that the target may say.
     `foretold` (n,): how likely the target's model found it that the logged offer is accepted; None where there is none.
     `accepted` (n,): 1, 0 or NaN where it is not known; None where the reward says it.
-    `silent`: in how many of the rows the target says nothing, and how to mend it; empty where it mostly speaks.
+    `silent`: in how many of the rows the target says nothing, and how to mend it; empty where it mostly speaks. `lost`: of
+    which offer or arm most outcomes are missing, and how to mend it; empty where they are missing evenly.
     """
 
     customer: Numbers
@@ -46,6 +47,7 @@ class Question:
     foretold: Array | None = None
     accepted: Array | None = None
     silent: str = ""
+    lost: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def answer(
     weight = full if clip is None else np.minimum(full, clip)
     worst = worst_offer(asked.offer, full, asked.target, asked.customer, asked.offers)
     found = overlap(weight, full, asked.propensity, asked.target.sum(axis=1), asked.customer, worst)
-    refuse(refusals(found, clipped=clip is not None, silent=asked.silent))
+    refuse(refusals(found, clipped=clip is not None, silent=asked.silent, lost=asked.lost))
     refuse_reversed(asked)
     q = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
     refuse_leak(asked.reward, q.q_logged)

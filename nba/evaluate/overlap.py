@@ -104,10 +104,11 @@ def clustered(values: Array, customer: Numbers) -> tuple[float, float]:
     return mean, math.sqrt(inflate * float(pull @ pull)) / len(values)
 
 
-def refusals(found: Overlap, *, clipped: bool = False, silent: str = "") -> list[str]:
+def refusals(found: Overlap, *, clipped: bool = False, silent: str = "", lost: str = "") -> list[str]:
     """Why the log cannot answer, each with the cure; empty when it can. `clipped`: the user asked for clipped weights.
 
-    `silent`: in how many cases the policy says nothing, and how to mend it, where that is why few rows speak for it.
+    `silent`: in how many cases the policy says nothing, and how to mend it, where that is why few rows speak for it. `lost`:
+    whose outcomes are missing, and how to mend it, where that is why the weights do not add up.
     """
     if not found.explored:
         return [NEVER_TRIED]
@@ -117,6 +118,8 @@ def refusals(found: Overlap, *, clipped: bool = False, silent: str = "") -> list
             f"{few}, so nothing tells how another one would have answered: log each customer's own customer_id, or more customers"
         ]
     said = _propensity_refusals(found)
+    if said and lost:
+        said = [f"the mean weight is {found.mean_weight:.3f} and has to be 1: {lost}"]
     if found.effective < FEWEST_EFFECTIVE:
         said.append(
             f"{found.effective:.0f} effective rows of {found.rows:,} speak for this policy, fewer than "

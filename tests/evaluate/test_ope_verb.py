@@ -62,10 +62,10 @@ def test_a_foreign_log_is_rebuilt_and_said_to_be(journal: Any) -> None:
 
 
 def test_a_journal_without_its_records_is_refused(journal: Any, tmp_path: Path) -> None:
-    """Contact history decided what was said; without it the target would say what the log could not, and that shows."""
+    """Open issues and the thread decided what was said; without them few rows speak for the target, and that is said."""
     path = changed(journal, tmp_path, "decisions")
     said = journal.nba("ope", "--decisions", path, "--model", "champion", status=1)
-    assert "never tried in the log" in said["problems"][0]
+    assert re.search("never tried in the log|effective rows of [0-9,]+ speak for this policy", said["problems"][0])
 
 
 @pytest.mark.parametrize(
@@ -164,16 +164,32 @@ def test_a_policy_that_says_nothing_is_called_that(journal: Any, tmp_path: Path)
     assert "explore more" not in said["problems"][0]
 
 
-def test_outcomes_that_are_missing_by_offer_are_warned_of(journal: Any, tmp_path: Path) -> None:
-    """Most outcomes of one offer lost, less than a fifth of all: an answer, with the warning that it leans."""
+def losing(journal: Any, folder: Path, share: float) -> tuple[Path, str]:
+    """The log without most outcomes of one offer, the most frequent of those that make up less than this share."""
     offers = pq.read_table(journal.state / "history.parquet")["offer_id"].to_pylist()
-    few = next(o for o, n in Counter(offers).most_common() if n < 0.15 * len(offers))
-    lost = [offer == few and k % 4 > 0 for k, offer in enumerate(offers)]
-    path = changed(journal, tmp_path, outcome=lambda v: [None if gone else w for gone, w in zip(lost, v, strict=True)])
+    one = next(o for o, n in Counter(offers).most_common() if n < share * len(offers))
+    lost = [offer == one and k % 4 > 0 for k, offer in enumerate(offers)]
+    words = {"outcome": lambda v: [None if gone else w for gone, w in zip(lost, v, strict=True)]}
+    return changed(journal, folder, **words), one
+
+
+def test_outcomes_that_are_missing_by_offer_are_warned_of(journal: Any, tmp_path: Path) -> None:
+    """Most outcomes of a rare offer lost: an answer, with the warning that it leans; with all of them no warning."""
+    path, one = losing(journal, tmp_path, 0.06)
     found = journal.nba("ope", "--decisions", path, "--model", "champion")
-    assert any("outcomes are missing by offer: 7" in w and few in w for w in found["warnings"]), found["warnings"]
+    assert any("outcomes are missing by offer" in w and one in w for w in found["warnings"]), found["warnings"]
     clean = journal.nba("ope", "--decisions", journal.state / "history.parquet", "--model", "champion")
     assert not any("missing by" in warning for warning in clean["warnings"])
+
+
+def test_weights_that_do_not_add_up_for_missing_outcomes_are_no_wrong_propensities(
+    journal: Any, tmp_path: Path
+) -> None:
+    """Most outcomes of a frequent offer lost: refused for what is lost, and not for propensities that are right."""
+    path, one = losing(journal, tmp_path, 1.0)
+    [said] = journal.nba("ope", "--decisions", path, "--model", "champion", status=1)["problems"]
+    assert "has to be 1: outcomes are missing by offer" in said and one in said
+    assert "propensities" not in said
 
 
 @pytest.mark.parametrize(("option", "value"), [("--window-days", "inf"), ("--clip", "inf"), ("--reward", "gold")])
