@@ -18,11 +18,10 @@ import orjson
 from features.store import Store
 from nba.clock import format_at
 from serving.aside import KIND as ASIDE
-from serving.journal import Folders
+from serving.journal import TABLES, Folders
 from serving.segment import alone, read_lines, segments
 
 SPOOLED = ("s", ASIDE)
-TABLES = ("decisions", "records", "outcomes", "outcomes_delayed")
 
 
 async def forget(
@@ -66,6 +65,8 @@ def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
     live = (path for kind in "do" for path in segments(folders.live, kind))
     removed = {"live": sum(_overwrite(path, rest) for path in live)}
     for name in TABLES:
+        for half in folders.halves(name):
+            half.unlink()
         removed[name] = sum(_without_rows(path, customer_id) for path in folders.parts(name))
     return removed
 
