@@ -178,7 +178,7 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         stack.callback(workers.close)
         service = Service(
             settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners,
-            Questions(journal.folders.live), DueRewrite(settings.state_dir),
+            Questions(journal.folders.live, journal.folders), DueRewrite(settings.state_dir),
         )  # fmt: skip
         stack.push_async_callback(_stop_all, service.retired)
         if settings.redis_url is None:
