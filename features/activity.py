@@ -10,6 +10,7 @@ from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS, parse_at
 from nba.domain import Activity
 from nba.errors import ActivityError, InputError
+from nba.fields import escaped, shown
 
 MAX_ID_BYTES = 256
 MAX_SUBJECT = 256
@@ -26,10 +27,12 @@ def parse_event(raw: Mapping[str, object], spec: FeatureSpec, now_ms: int) -> Ac
     Raises ActivityError; its `pointer` is the JSON pointer of the first field that is wrong, such as /value.
     """
     if not isinstance(raw, Mapping):
-        raise ActivityError(f"an event is an object with {', '.join(_REQUIRED)}, this is {str(raw)[:40]!r}", "")
+        raise ActivityError(f"an event is an object with {', '.join(_REQUIRED)}, this is {shown(raw)}", "")
     for name in raw:
         if name not in FIELDS:
-            raise ActivityError(f"{name!r} is not a field of an event: use {', '.join(FIELDS)}", f"/{name}")
+            raise ActivityError(
+                f"{shown(name)} is not a field of an event: use {', '.join(FIELDS)}", f"/{escaped(name)}"
+            )
     for name in _REQUIRED:
         if raw.get(name) is None:
             raise ActivityError(f"{name!r} is missing: every event needs {', '.join(_REQUIRED)}", f"/{name}")
@@ -53,7 +56,7 @@ def identifier(raw: object, pointer: str, never: re.Pattern[str] = _NOT_IN_IDS) 
     if raw is None:
         raise ActivityError("is missing: send it", pointer)
     if not isinstance(raw, str):
-        raise ActivityError(f"{raw!r} is not text: write ids in quotes", pointer)
+        raise ActivityError(f"{shown(raw)} is not text: write ids in quotes", pointer)
     if not 1 <= len(_utf8(raw, pointer)) <= MAX_ID_BYTES:
         raise ActivityError(f"an id has 1 to {MAX_ID_BYTES} bytes: shorten it, or hash it", pointer)
     if raw.isspace():
@@ -73,7 +76,7 @@ def _utf8(text: str, pointer: str) -> bytes:
 
 def _moment(raw: object, now_ms: int) -> int:
     if not isinstance(raw, str):
-        raise ActivityError(f"{raw!r} is not a time: write it like 2026-11-22T10:00:00.000Z", "/at")
+        raise ActivityError(f"{shown(raw)} is not a time: write it like 2026-11-22T10:00:00.000Z", "/at")
     try:
         at_ms = parse_at(raw, "/at")
     except (InputError, OverflowError) as error:
@@ -93,14 +96,16 @@ def checked_moment(at_ms: int, now_ms: int) -> int:
 def _channel(raw: object) -> str:
     if isinstance(raw, str) and CHANNEL_NAME.fullmatch(raw):
         return raw
-    raise ActivityError(f"{raw!r} is no channel: 1 to 32 of a-z, 0-9, _ and -, such as app, web, ivr, chat", "/channel")
+    raise ActivityError(
+        f"{shown(raw)} is no channel: 1 to 32 of a-z, 0-9, _ and -, such as app, web, ivr, chat", "/channel"
+    )
 
 
 def _type(raw: object, spec: FeatureSpec) -> str:
     if isinstance(raw, str) and raw in spec.codes:
         return raw
     known = ", ".join(sorted(spec.codes))
-    raise ActivityError(f"{raw!r} is not an activity of features.yaml: declare it, or use one of {known}", "/type")
+    raise ActivityError(f"{shown(raw)} is not an activity of features.yaml: declare it, or use one of {known}", "/type")
 
 
 def _value(raw: object) -> int | None:
@@ -110,7 +115,7 @@ def _value(raw: object) -> int | None:
     if (isinstance(raw, float) and abs(raw) >= 2**63) or (isinstance(raw, int) and not -(2**63) <= raw < 2**63):
         raise ActivityError("the value does not fit 64 bits: choose a larger unit", "/value")
     if isinstance(raw, bool) or not isinstance(raw, int):
-        raise ActivityError(f"{raw!r} is not an integer: give minor units, such as 1990 for 19.90", "/value")
+        raise ActivityError(f"{shown(raw)} is not an integer: give minor units, such as 1990 for 19.90", "/value")
     return raw
 
 
@@ -118,7 +123,7 @@ def _text(raw: object, pointer: str, longest: int) -> str | None:
     if raw is None:
         return None
     if not isinstance(raw, str):
-        raise ActivityError(f"{raw!r} is not text: write it in quotes", pointer)
+        raise ActivityError(f"{shown(raw)} is not text: write it in quotes", pointer)
     _utf8(raw, pointer)
     if len(raw) > longest:
         raise ActivityError(f"longer than {longest} characters: shorten it", pointer)

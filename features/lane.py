@@ -22,6 +22,7 @@ from typing import Any
 import hiredis
 
 _CLOSED = "the connection was closed"
+_NONSENSE = "the answer is no Redis's"
 _AWAKE_S = 100e-6
 _READ_BYTES = 1 << 18
 Command = tuple[str | bytes | int, ...]
@@ -72,7 +73,8 @@ class Lane(asyncio.Protocol):
         self._connect = connect
         self._timeout_s = timeout_s
         self._reply_error = reply_error
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
+        self._lost: asyncio.Future[None] | None = None
         self._connection: Any = None
         self._transport: Any = None
         self._origin: Any = None
@@ -81,6 +83,7 @@ class Lane(asyncio.Protocol):
         self._buffer = bytearray(_READ_BYTES)
         self._patience = _Patience()
         self._waiting: deque[asyncio.Future[Any] | _Before] = deque()
+        self._asked = self._came = 0  # answers, since the beginning
 
     async def call(self, *command: str | bytes | int) -> Any:
         """Send a command and wait for its answer.
@@ -106,21 +109,23 @@ class Lane(asyncio.Protocol):
         return before.answer, after
 
     async def _once(self, packed: bytes, before: _Before | None = None) -> Any:
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             await self._open()
+            if self._transport is None or self._transport.is_closing():
+                raise ConnectionError(_CLOSED)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         if before is not None:
             self._waiting.append(before)
         self._waiting.append(answer)
+        self._asked += 1 if before is None else 2
         self._send(packed, answer)
         if answer.done():
             return _good(answer.result())
-        timer = loop.call_later(self._timeout_s, self._expire, answer)
-        try:
-            found = await answer
-        finally:
-            timer.cancel()
+        # Who asks may give up sooner; the line is watched on, or one that is dead would be asked again for ever.
+        timer = loop.call_later(self._timeout_s, self._expire, answer, self._asked, self._transport)
+        found = await answer
+        timer.cancel()
         return _good(found)
 
     def _send(self, packed: bytes, answer: asyncio.Future[Any]) -> None:
@@ -154,41 +159,58 @@ class Lane(asyncio.Protocol):
                 return False
             if not size:
                 return False
-            self._reader.feed(self._buffer, 0, size)
-            self._hand_out()
+            self._take(self._buffer, size)
             if answer.done():
                 return True
         return False
 
     async def _open(self) -> None:
-        async with self._opening:
-            if self._transport is not None:
-                return
-            await self._let_go()
-            self._connection = await self._connect()
-            self._reader = hiredis.Reader(replyError=self._reply_error)
-            transport = self._connection._writer.transport
-            self._origin = transport.get_protocol()
-            transport.set_protocol(self)
-            self._transport = transport
-            self._socket = None if transport.get_extra_info("ssl_object") else _same_socket(transport)
+        """Open the line, or wait for it with the others. It goes on being opened when who asks gives up: where the handshake
+        takes longer than a read may, nobody would ever get a line.
+        """
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._open_one())
+            self._opening.add_done_callback(_heard)
+        await asyncio.shield(self._opening)
 
-    def _expire(self, answer: asyncio.Future[Any]) -> None:
+    async def _open_one(self) -> None:
+        if self._lost is not None:
+            await self._lost
+        await self._let_go()
+        self._connection = await self._connect()
+        self._reader = hiredis.Reader(replyError=self._reply_error)
+        transport = self._connection._writer.transport
+        self._origin = transport.get_protocol()
+        transport.set_protocol(self)
+        self._transport = transport
+        self._lost = asyncio.get_running_loop().create_future()
+        self._socket = None if transport.get_extra_info("ssl_object") else _same_socket(transport)
+
+    def _expire(self, answer: asyncio.Future[Any], place: int, transport: Any) -> None:
         """A line that is silent for so long is not waited on any more: what is left of it would come out of turn."""
         if not answer.done():
             answer.set_exception(TimeoutError(f"no answer in {self._timeout_s:g} s"))
-            if self._transport is not None:
-                self._transport.abort()
+        if self._transport is transport and self._came < place:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """What came while who waits was asleep."""
-        self._reader.feed(data)
-        self._hand_out()
+        self._take(data, len(data))
+
+    def _take(self, data: bytes | bytearray, size: int) -> None:
+        """Read what came. What nobody asked for, and what is no Redis's, ends the line: the next answers would be others'."""
+        try:
+            self._reader.feed(data, 0, size)
+            self._hand_out()
+        except (hiredis.HiredisError, IndexError):
+            self._fail(ConnectionError(_NONSENSE))
+            self._transport.abort()
 
     def _hand_out(self) -> None:
         """The answers to those who wait, in their order; who has given up gets nothing."""
         while (found := self._reader.gets()) is not False:
             answer = self._waiting.popleft()
+            self._came += 1
             if not answer.done():
                 answer.set_result(found)
 
@@ -196,11 +218,18 @@ class Lane(asyncio.Protocol):
         """Whoever waits learns it now, and not when the time is over."""
         self._transport = None
         self._let_go_of_socket()
+        self._fail(ConnectionError(str(exc) if exc else _CLOSED))
+        self._origin.connection_lost(exc)
+        if self._lost is not None:
+            self._lost.set_result(None)
+            self._lost = None
+
+    def _fail(self, error: Exception) -> None:
         waiting, self._waiting = self._waiting, deque()
+        self._came = self._asked
         for answer in waiting:
             if not answer.done():
-                answer.set_exception(ConnectionError(str(exc) if exc else _CLOSED))
-        self._origin.connection_lost(exc)
+                answer.set_exception(error)
 
     def _let_go_of_socket(self) -> None:
         if self._socket is not None:
@@ -209,13 +238,21 @@ class Lane(asyncio.Protocol):
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        async with self._opening:
-            await self._let_go()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        await self._let_go()
 
     async def _let_go(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.disconnect()
+
+
+def _heard(opening: asyncio.Task[None]) -> None:
+    """Its error is told to those who wait for it; there may be nobody any more."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _good(found: Any) -> Any:

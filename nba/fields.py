@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 
 from nba.config import FieldType
@@ -10,6 +11,8 @@ from nba.errors import ProfileError
 from nba.rules import Value
 
 MAX_TEXT = 256
+_WORDS = reprlib.Repr()
+_WORDS.maxstring = _WORDS.maxother = _WORDS.maxlong = 100
 _FITTING: Mapping[FieldType, frozenset[type]] = {
     "number": frozenset({float, int}),
     "boolean": frozenset({bool}),
@@ -23,7 +26,7 @@ def typed(raw: Mapping[str, object], types: Mapping[str, FieldType], pointer: st
 
     Raises ProfileError, whose `pointer` is the JSON pointer of the first field that is unknown or of the wrong type.
     """
-    return {name: _value(name, value, types, f"{pointer}/{_escaped(name)}") for name, value in raw.items()}
+    return {name: _value(name, value, types, f"{pointer}/{escaped(name)}") for name, value in raw.items()}
 
 
 def misfits(kept: Mapping[str, Value], types: Mapping[str, FieldType]) -> list[str]:
@@ -35,7 +38,12 @@ def misfits(kept: Mapping[str, Value], types: Mapping[str, FieldType]) -> list[s
     ]
 
 
-def _escaped(name: str) -> str:
+def shown(value: object) -> str:
+    """What somebody sent, short enough for a message. JSON may be nested more deeply than Python writes it down."""
+    return _WORDS.repr(value)
+
+
+def escaped(name: str) -> str:
     """A name as a part of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1") if "~" in name or "/" in name else name
 
@@ -56,12 +64,12 @@ def _value(name: str, value: object, types: Mapping[str, FieldType], pointer: st
 def _boolean(value: object, pointer: str) -> bool:
     if isinstance(value, bool):
         return value
-    raise ProfileError(f"{value!r} is not a truth value: write true or false, without quotes", pointer)
+    raise ProfileError(f"{shown(value)} is not a truth value: write true or false, without quotes", pointer)
 
 
 def _number(value: object, pointer: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ProfileError(f"{value!r} is not a number: write it without quotes", pointer)
+        raise ProfileError(f"{shown(value)} is not a number: write it without quotes", pointer)
     try:
         number = float(value)
     except OverflowError as error:
@@ -73,7 +81,7 @@ def _number(value: object, pointer: str) -> float:
 
 def _text(value: object, pointer: str) -> str:
     if not isinstance(value, str):
-        raise ProfileError(f"{value!r} is not text: write it in quotes", pointer)
+        raise ProfileError(f"{shown(value)} is not text: write it in quotes", pointer)
     if len(value) > MAX_TEXT:
         raise ProfileError(f"longer than {MAX_TEXT} characters: shorten it", pointer)
     return value

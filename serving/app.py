@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import orjson
 from fastapi import Body, FastAPI, Request, Response
@@ -188,7 +189,7 @@ def _parsed(raw: list[Any], service: Service) -> tuple[list[Activity], list[dict
         try:
             events.append(parse_event(entry, spec, now_ms))
         except errors.ActivityError as error:
-            rejected.append({"index": index, "error": str(error), "pointer": f"#/events/{index}{error.pointer}"})
+            rejected.append({"index": index, "error": str(error), "pointer": f"#/events/{index}{quote(error.pointer)}"})
     return events, rejected
 
 

@@ -172,12 +172,18 @@ class Doors:
             scope["state"]["scopes"] = scopes
         elif not is_near(seen.host) and needed_scope(scope["method"], scope["path"]):
             return 421, _FOREIGN_HOST, []
-        who = seen.key or str((scope.get("client") or ("",))[0]).encode()
-        if scope["path"] not in _OPEN and not self._rates.allows(who, time.monotonic()):
+        if scope["path"] not in _OPEN and not self._rates.allows(_who(scope, seen), time.monotonic()):
             return 429, "too many requests from this key or address: slow down", [(b"retry-after", b"1")]
         if seen.length is not None and seen.length > self._max_body:
             return 413, _too_large(self._max_body), []
         return None if scope["path"] == RECOMMEND_PATH else _unreadable(scope, seen)
+
+
+def _who(scope: Scope, seen: Seen) -> bytes:
+    """Whose requests are counted together: those of a key that was let in, however its header is written, or of an address."""
+    if scope["state"]["scopes"] is not None and seen.key is not None:
+        return seen.key.partition(b" ")[2].strip()
+    return str((scope.get("client") or ("",))[0]).encode()
 
 
 def _unreadable(scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:

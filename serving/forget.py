@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ import orjson
 from features.store import Store
 from nba.clock import format_at
 from serving.aside import KIND as ASIDE
-from serving.journal import Folders
-from serving.segment import exclusive, read_lines, segments
+from serving.journal import TABLES, Folders
+from serving.segment import alone, read_lines, segments
 
 SPOOLED = ("s", ASIDE)
-TABLES = ("decisions", "records", "outcomes", "outcomes_delayed")
 
 
 async def forget(
@@ -33,24 +31,15 @@ async def forget(
 
     `redis_file`: what becomes of the append-only file; `rewritten` has it done before this returns.
     """
-    async with _no_delivery(state_dir):  # one that has read its entry already would bring it back
+    folders = Folders(state_dir)
+    async with alone(folders.delivery_lock):  # a delivery that has read its entry already would bring it back
         removed = {"spool": await asyncio.to_thread(forget_spooled, customer_id, state_dir)}
         removed["store"] = await store.forget(customer_id)
-    removed |= await asyncio.to_thread(forget_logged, customer_id, state_dir)
+    async with alone(folders.roll_lock):
+        removed |= await asyncio.to_thread(forget_logged, customer_id, state_dir)
     if redis_file == "rewritten":
         await store.rewrite_file()
     return {"customer_id": customer_id, "at": format_at(now_ms), "removed": removed, "redis_file": redis_file}
-
-
-@asynccontextmanager
-async def _no_delivery(state_dir: Path) -> AsyncIterator[None]:
-    """Waits in a thread for the deliveries of all workers to end; the next ones wait for us."""
-    alone = exclusive(Folders(state_dir).delivery_lock)
-    await asyncio.to_thread(alone.__enter__)
-    try:
-        yield
-    finally:
-        alone.__exit__(None, None, None)
 
 
 def forget_spooled(customer_id: str, state_dir: Path) -> int:
@@ -67,17 +56,18 @@ def forget_spooled(customer_id: str, state_dir: Path) -> int:
 
 
 def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
-    """Erase a customer from the decision log; rows and lines removed, by table."""
+    """Erase a customer from the decision log; rows and lines removed, by table. The caller holds the lock of the rolls."""
 
     def rest(line: dict[str, Any]) -> bytes | None:
         return b"" if line.get("customer_id") == customer_id else None
 
     folders = Folders(state_dir)
-    with exclusive(folders.roll_lock):
-        live = (path for kind in "do" for path in segments(folders.live, kind))
-        removed = {"live": sum(_overwrite(path, rest) for path in live)}
-        for name in TABLES:
-            removed[name] = sum(_without_rows(path, customer_id) for path in folders.parts(name))
+    live = (path for kind in "do" for path in segments(folders.live, kind))
+    removed = {"live": sum(_overwrite(path, rest) for path in live)}
+    for name in TABLES:
+        for half in folders.halves(name):
+            half.unlink()
+        removed[name] = sum(_without_rows(path, customer_id) for path in folders.parts(name))
     return removed
 
 

@@ -27,6 +27,7 @@ from nba.clock import day_of
 from nba.errors import JournalError, NotFoundError
 from serving.segment import DELIVERY_LOCK, SUFFIX, DurableLog, Segment, parse_line
 
+TABLES = ("decisions", "records", "outcomes", "outcomes_delayed")
 _ID = re.compile(r"(20\d\d)(\d\d)(\d\d)-(d[0-9a-f]{21})-([0-9a-f]{10})", re.ASCII)
 _MAX_LINE = 4 << 20
 _ROOM_BYTES = 64 << 10
@@ -70,6 +71,10 @@ class Folders:
     def part(self, table: str, day: str, segment: str) -> Path:
         """The Parquet part that a segment becomes."""
         return self.state / table / f"day={day}" / f"part-{segment}.parquet"
+
+    def halves(self, table: str) -> Iterator[Path]:
+        """What a process was writing of a part when it was killed. The caller holds the lock of the rolls: nobody writes."""
+        return (self.state / table).glob("day=*/.part-*")
 
     def parts(self, table: str, day: str = "*") -> Iterator[Path]:
         """Every part of a table, or of one day of it."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from features.store import Store
@@ -34,6 +35,7 @@ class Outcomes:
         self._journal, self._spool, self._metrics = journal, spool, metrics
         self._clock, self._timeout_s = clock, timeout_s
         self._done: OrderedDict[str, str] = OrderedDict()
+        self._under_way: dict[str, tuple[str, int]] = {}  # what is being written under an outcome_id, and how often
 
     async def record(self, body: OfferOutcomeIn, store: Store) -> dict[str, Any]:
         """Keep the outcome of a suggestion.
@@ -51,9 +53,9 @@ class Outcomes:
                 f"{body.offer_id!r} was not suggested by this decision: give one of its suggestions", "/offer_id"
             )
         row = self._row(key, body, decision)
-        await self._journal.write_outcome(row)
-        await self._contact(row, store)
-        self._remember(key, identity)
+        with self._writing(key, identity):
+            await self._journal.write_outcome(row)
+            await self._contact(row, store)
         self._metrics.outcome(body.outcome)
         return {"outcome_id": key, "duplicate": False}
 
@@ -72,8 +74,8 @@ class Outcomes:
         if self._is_done(key, identity):
             return {"outcome_id": key, "duplicate": True}
         said = {"customer_id": body.customer_id, "outcome": body.outcome, "value": body.value, "reason": body.reason}
-        await self._journal.write_outcome({"outcome_id": key, **said, "at_ms": at_ms, "received_ms": self._clock()})
-        self._remember(key, identity)
+        with self._writing(key, identity):
+            await self._journal.write_outcome({"outcome_id": key, **said, "at_ms": at_ms, "received_ms": self._clock()})
         self._metrics.outcome(body.outcome)
         return {"outcome_id": key, "duplicate": False}
 
@@ -119,12 +121,28 @@ class Outcomes:
             await self._spool.add_contacts(row["customer_id"], [contact])
 
     def _is_done(self, key: str, identity: str) -> bool:
-        before = self._done.get(key)
-        if before is not None and before != identity:
+        done, (under_way, _) = self._done.get(key), self._under_way.get(key, (None, 0))
+        if any(before not in (None, identity) for before in (done, under_way)):
             raise RefusedError(
                 "this outcome_id was used for another outcome: give each outcome an id of its own", "/outcome_id"
             )
-        return before is not None
+        return done is not None
+
+    @contextmanager
+    def _writing(self, key: str, identity: str) -> Iterator[None]:
+        """While an outcome is being written its id is taken: of two acknowledged under one id a roll would keep one.
+
+        The same outcome may be written beside it: each is acknowledged only when it is on the disk itself.
+        """
+        self._is_done(key, identity)
+        self._under_way[key] = identity, self._under_way.get(key, ("", 0))[1] + 1
+        try:
+            yield
+            self._remember(key, identity)
+        finally:
+            _, times = self._under_way.pop(key)
+            if times > 1:
+                self._under_way[key] = identity, times - 1
 
     def _remember(self, key: str, identity: str) -> None:
         self._done[key] = identity

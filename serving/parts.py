@@ -39,6 +39,7 @@ RECORDS = pa.schema(
         ("at", MOMENT),
         ("customer_id", pa.string()),
         ("backtest", pa.bool_()),
+        ("interaction_id", pa.string()),
         ("record", pa.string()),
     ]
 )
@@ -93,7 +94,8 @@ def decision_rows(record: Mapping[str, Any], known: Known) -> Iterator[dict[str,
 def record_row(record: Mapping[str, Any]) -> dict[str, Any]:
     """One row a decision: the whole record as JSON."""
     named = {name: record[name] for name in ("decision_id", "customer_id", "backtest")}
-    return {**named, "at": record["at_ms"] * 1000, "record": orjson.dumps(record).decode()}
+    spoken = record["request"]["interaction_id"]
+    return {**named, "at": record["at_ms"] * 1000, "interaction_id": spoken, "record": orjson.dumps(record).decode()}
 
 
 def outcome_row(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,3 +190,13 @@ def find_rolled(folders: Folders, decision_id: str) -> dict[str, Any] | None:
                     record: dict[str, Any] = orjson.loads(text)
                     return record
     return None
+
+
+def last_of(folders: Folders, path: Path, interaction_id: str) -> dict[str, Any] | None:
+    """The last record of an interaction in a part of the records; parts of older versions do not tell."""
+    file = pq.ParquetFile(path)
+    if "interaction_id" not in file.schema_arrow.names:
+        return None
+    rows = file.read(columns=["decision_id", "interaction_id"])
+    ids = rows.filter(pc.equal(rows["interaction_id"], interaction_id))["decision_id"].to_pylist()
+    return find_rolled(folders, ids[-1]) if ids else None

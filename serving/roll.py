@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nba.clock import day_of
-from serving.journal import Folders, Place, place_of
+from serving.journal import TABLES, Folders, Place, place_of
 from serving.parts import (
     DELAYED,
     OUTCOMES,
@@ -47,6 +47,8 @@ def roll(state_dir: Path) -> dict[str, int]:
     done = {"outcomes": 0, "decisions": 0}
     with exclusive(folders.roll_lock):
         _sweep(folders.live)
+        for half in (half for name in TABLES for half in folders.halves(name)):
+            half.unlink(missing_ok=True)
         for path in segments(folders.live, "o"):
             with abandoned(path) as handle:
                 if handle is not None:

@@ -10,8 +10,8 @@ import asyncio
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ DELIVERY_LOCK = (
     "delivery.lock"  # in the folder of the spools: shared by deliveries, held alone by who erases a customer
 )
 _CHUNK = 1 << 16
+_ASK_AGAIN_S = 0.01
 
 
 class Segment:
@@ -168,6 +169,21 @@ def exclusive(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@asynccontextmanager
+async def alone(path: Path) -> AsyncIterator[None]:
+    """`exclusive` beside the calls. Its turn is asked for again and again: waiting for it in threads, a few callers would
+    take every thread there is, and the one whose turn it is could do nothing and end its turn never.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as handle:
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            await asyncio.sleep(_ASK_AGAIN_S)
         yield
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
@@ -42,6 +43,8 @@ class ImpatientProtocol(HttpToolsProtocol):
     _limit: asyncio.TimerHandle | None = None
     _leaving = False
     _said_all = False
+    _foreign = False
+    _offered: bytes | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
@@ -53,6 +56,31 @@ class ImpatientProtocol(HttpToolsProtocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """What came; a request that offers another protocol (h2c, as Java's client does) is read as the one that it is.
+
+        The parser takes its body for that protocol already, and it would be lost.
+        """
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                data = self._fed(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
+
+    def _fed(self, data: bytes) -> bytes:
+        """Let the parser have it; what is still to be read."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            if self._offered is not None:
+                head, self._offered = self._offered, None
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                return head + data[offer.args[0] :]
+        return b""
+
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
@@ -61,14 +89,24 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is wholly there."""
-        self._stop_waiting()
-        super().on_message_complete()
+        if self._offered is None:
+            self._stop_waiting()
+            super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """A request is known; while the service stops it is the last one of its connection."""
+        if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
+            self._offered = self._without_offer()
+            return
         super().on_headers_complete()
         if self._leaving:
             self.cycle.keep_alive = False
+
+    def _without_offer(self) -> bytes:
+        """The head of the request as it would be without the offer."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade")
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, lines)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more, and may still listen: what has come whole is answered before the connection closes."""
@@ -81,11 +119,17 @@ class ImpatientProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer has left; after the last one nothing more comes from a client that has said all."""
         super().on_response_complete()
-        if self._said_all and not self._busy():
+        if self._foreign and not self._busy():
+            self.send_400_response("")
+        elif self._said_all and not self._busy():
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is refused as everything else is: a problem document with a request id."""
+        """What is no HTTP is refused as everything else is: a problem document with a request id, and after what came before."""
+        self._foreign = True
+        if self._busy() and not self.cycle.more_body:
+            self.flow.pause_reading()
+            return
         request_id = secrets.token_hex(8)
         body = problem(400, _NOT_HTTP, request_id=request_id)
         headers = [*answer_headers("", request_id.encode(), MEDIA_TYPE.encode(), len(body)), (b"connection", b"close")]

@@ -29,7 +29,7 @@ from serving.outcomes import Outcomes
 from serving.questions import Questions
 from serving.recommend import Recommender
 from serving.rewriting import DueRewrite
-from serving.segment import segments
+from serving.segment import alone, segments
 from serving.spool import Spool
 from serving.stream import Listeners
 from serving.workers import Workers
@@ -104,8 +104,13 @@ class Service:
     async def reload(self) -> dict[str, object]:
         """Load, check and warm what is promoted and configured now, switch between two requests, here and in all workers.
 
+        One after the other: of two at once the later one's order hid the earlier one's, and a worker may have kept what it had.
         Raises ConfigError, ModelError and JournalError: then everything stays as it was, everywhere.
         """
+        async with alone(self.workers.reload_lock):
+            return await self._reload()
+
+    async def _reload(self) -> dict[str, object]:
         name = self.workers.prepare_reload()
         try:
             await self.switch()
@@ -173,7 +178,7 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         stack.callback(workers.close)
         service = Service(
             settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners,
-            Questions(journal.folders.live), DueRewrite(settings.state_dir),
+            Questions(journal.folders.live, journal.folders), DueRewrite(settings.state_dir),
         )  # fmt: skip
         stack.push_async_callback(_stop_all, service.retired)
         if settings.redis_url is None:

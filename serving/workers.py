@@ -24,6 +24,8 @@ class Workers:
         """Join the others. Raises JournalError."""
         self._folder = folder
         self._own = Segment(folder, "w", now_ms)
+        self.reload_lock = folder / "reload.lock"  # held while a reload goes round; there before the disk is full
+        self.reload_lock.touch()
         self.done = ""
         self.say(self.generation())
 

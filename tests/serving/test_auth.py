@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from nba.errors import InputError, RefusedError
 from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed, check_binding
@@ -166,3 +167,13 @@ def test_with_keys_any_name_is_served(keyed):
     """A key is what a stranger's page has not."""
     headers = {"host": "nba.example.com", "authorization": "Bearer reader"}
     assert keyed.http.post("/v1/recommend", json={"customer_id": "c-1"}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("keys", [SecretStr("boss"), None])
+def test_a_header_that_is_written_another_way_is_no_other_caller(start, keys):
+    """Capitals and blanks are not counted apart; where there are no keys, a made-up one is not either."""
+    service = start(api_keys=keys, rate_per_s=1)
+    headers = [f"{scheme}{' ' * blanks}boss" for scheme in ("Bearer", "bearer", "BEARER") for blanks in range(1, 11)]
+    headers = headers if keys else [f"Bearer made-up-{number}" for number in range(30)]
+    asked = [service.http.get("/v1/decisions/x", headers={"Authorization": header}) for header in headers]
+    assert [answer.status_code for answer in asked].count(429) >= 20

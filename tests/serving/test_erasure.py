@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from redis import Redis
 
 from features.embedded import EmbeddedRedis
+from nba.clock import format_at, system_now_ms
 from serving.rewriting import DueRewrite
 
 
@@ -70,3 +72,13 @@ def test_a_redis_of_somebody_elses_is_not_rewritten(start, redis):
     assert receipt["redis_file"] == "not ours"
     with Redis.from_url(redis.url) as client:
         assert "cmdstat_bgrewriteaof" not in client.info("commandstats")
+
+
+def test_many_erasures_at_once_end_and_hold_nobody_up(start):
+    """More of them than the service has threads; what needs a thread beside them is done too."""
+    service = start()
+    with ThreadPoolExecutor(40) as asking:
+        erased = [asking.submit(service.http.delete, f"/v1/customers/gone-{number}") for number in range(40)]
+        delayed = {"customer_id": "c", "outcome": "stayed", "at": format_at(system_now_ms())}
+        assert service.http.post("/v1/outcomes", json=delayed).status_code == 200
+        assert {answer.result().status_code for answer in erased} == {200}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from nba.clock import format_at, system_now_ms
@@ -116,3 +117,39 @@ def test_a_probe_may_ask_with_head(nba, path):
     answer = nba.http.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["x-request-id"]
+
+
+def nested(depth: int) -> bytes:
+    """A list in a list in a list …"""
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize("depth", [5, 960, 1_000, 1_020, 100_000])
+def test_json_that_is_nested_deeply_is_a_wrong_value_and_no_error_of_ours(nba, make_event, depth):
+    """In a question, a profile, an event and around one: refused with its place, and the other events are kept."""
+    deep, json = nested(depth), {"content-type": "application/json"}
+    for method, path, body, pointer in (
+        ("POST", "/v1/recommend", b'{"customer_id": "c-1", "context": {"intent": %b}}' % deep, "#/context/intent"),
+        ("PUT", "/v1/customers/c-1", b'{"plan": %b}' % deep, "#/plan"),
+        ("POST", "/v1/outcomes", b'{"customer_id": "c-1", "outcome": "stayed", "at": %b}' % deep, "#/at"),
+    ):
+        answer = nba.http.request(method, path, content=body, headers=json)
+        if depth > 1_024:  # more than JSON is read with
+            problem(answer, 400)
+        else:
+            assert problem(answer, 422)["pointer"] == pointer
+    good, bad = orjson.dumps(make_event("c-1", "app_opened")), orjson.dumps(make_event("c-1", "app_opened", value=0))
+    for wrong, pointer in ((deep, "#/events/0"), (bad.replace(b'"value":0', b'"value":' + deep), "#/events/0/value")):
+        answer = nba.http.post("/v1/activity", content=b'{"events": [%b, %b]}' % (wrong, good), headers=json)
+        if depth <= 1_000:
+            assert answer.status_code == 202, answer.text
+            assert (answer.json()["accepted"], answer.json()["rejected"][0]["pointer"]) == (1, pointer)
+        else:
+            assert answer.status_code in (202, 400), answer.text
+
+
+def test_the_pointer_to_a_field_of_an_event_is_one(nba, make_event):
+    """Escaped as every other pointer: RFC 6901 in a URI."""
+    sent = make_event("c-1", "app_opened") | {"a/b~ %": 1}
+    [refused] = nba.http.post("/v1/activity", json={"events": [sent]}).json()["rejected"]
+    assert refused["pointer"] == "#/events/0/a~1b~0%20%25"

@@ -301,6 +301,21 @@ def test_forgetting_reaches_the_log_wherever_it_is(tmp_path):
     assert not any(b"gone" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
+@pytest.mark.parametrize("end", [lambda folder: forget_logged("gone", folder), roll])
+def test_what_a_killed_roll_was_writing_does_not_stay(tmp_path, end):
+    """A half-written part holds customers too, and nobody would ever look at it again."""
+    journal = Journal(tmp_path, NOW_MS)
+    write(journal, "gone")
+    journal.close()
+    roll(tmp_path)
+    for table in ("decisions", "records"):
+        [part] = journal.folders.parts(table)
+        part.rename(part.with_name(f".{part.name}.1"))  # killed before this was done the other way round
+    assert any(tmp_path.rglob(".part-*"))
+    end(tmp_path)
+    assert not any(tmp_path.rglob(".part-*"))
+
+
 def test_forgetting_reaches_the_spool_and_spares_the_others(tmp_path):
     """A batch that waits for Redis loses this customer's events only."""
     segment = Segment(tmp_path / "spool", "s", NOW_MS)

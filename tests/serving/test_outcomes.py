@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -159,3 +160,23 @@ def test_what_came_of_an_offer_before_is_told_to_the_model_and_kept(nba):
         s["offer_id"]: float(s["offer_id"] == put_off) for s in shown
     }
     assert put_off in {s["offer_id"] for s in shown}
+
+
+def test_an_outcome_id_belongs_to_one_of_several_at_once(nba):
+    """Only one of them is acknowledged, the others are refused: of two under one id a roll keeps one."""
+    at = format_at(system_now_ms())
+    bodies = [{"customer_id": "c-race", "outcome": "survey", "value": mark, "at": at} for mark in range(8)]
+    with ThreadPoolExecutor(8) as asking:
+        for number in range(5):
+            asked = [
+                asking.submit(nba.http.post, "/v1/outcomes", json=b | {"outcome_id": f"r-{number}"}) for b in bodies
+            ]
+            assert sorted(answer.result().status_code for answer in asked) == [200] + [409] * 7
+
+
+def test_an_outcome_that_is_sent_twice_at_once_is_taken_twice(nba):
+    """Neither is refused for the other's sake, and each is acknowledged."""
+    body = {"customer_id": "c-twice", "outcome": "stayed", "at": format_at(system_now_ms()), "outcome_id": "t-1"}
+    with ThreadPoolExecutor(8) as asking:
+        asked = [asking.submit(nba.http.post, "/v1/outcomes", json=body) for _ in range(8)]
+        assert {answer.result().status_code for answer in asked} == {200}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,16 @@ def test_a_reload_that_cannot_be_told_to_the_others_changes_nothing(start, folde
         assert (refused.status_code, "free space" in refused.json()["detail"]) == (503, True)
         assert one.recommend("c-1")["policy"] == two.recommend("c-1")["policy"] == before
     assert one.http.post("/v1/admin/reload").json()["policy"] != before
+
+
+def test_reloads_at_once_are_done_one_after_the_other(start, folder):
+    """Each tells the truth, nobody waits for a worker that has long done more, and all serve the newest in the end."""
+    services = [start(config=str(folder), state_dir=folder.parent / "state") for _ in range(2)]
+    before = services[0].recommend("c-1")["policy"]
+    with ThreadPoolExecutor(4) as asking:
+        edit(folder, "judging by your recent activity", "from what you did lately")
+        reloads = [asking.submit(service.http.post, "/v1/admin/reload") for service in services * 2]
+        answers = [reload.result().json() for reload in reloads]
+    assert [answer["not_yet"] for answer in answers] == [[]] * 4
+    newest = {answer["policy"] for answer in answers}
+    assert {service.recommend("c-1")["policy"] for service in services} == newest != {before}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from contextlib import ExitStack, suppress
 from urllib.parse import urlsplit
@@ -107,6 +108,36 @@ def test_malformed_requests_are_refused(nba, sent):
         client.sendall(sent)
         assert client.recv(65536).startswith(b"HTTP/1.1 400")
     assert nba.recommend("c-1")["customer_id"] == "c-1"
+
+
+QUESTION = b'{"customer_id":"c-1"}'
+HEAD = b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 21\r\n"
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 60, len(HEAD + OFFER) + 2, len(HEAD + OFFER) + 9])
+def test_a_request_that_offers_another_protocol_is_answered_in_its_own(nba, cut):
+    """Java's client offers HTTP/2 with every request: the body is read, in however many pieces, and the connection stays."""
+    sent = HEAD + OFFER + b"\r\n" + QUESTION
+    with connected(nba) as client:
+        for _ in range(2):
+            client.sendall(sent[:cut])
+            nba.recommend("c-2")  # so that the pieces come apart
+            client.sendall(sent[cut:])
+            head, _, body = client.recv(65536).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            assert json.loads(body or client.recv(65536))["customer_id"] == "c-1"
+
+
+def test_a_tunnel_is_refused(nba):
+    """CONNECT is another way to leave HTTP, and there is no way back from it."""
+    assert b"200" not in closed_after(nba, b"CONNECT localhost:1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")[:15]
+
+
+def test_what_came_whole_is_answered_before_what_is_no_http(nba):
+    """Three questions and then rubbish in one breath: three answers, in their order, and then the refusal."""
+    said = closed_after(nba, (HEAD + b"\r\n" + QUESTION) * 3 + b"rubbish\r\n\r\n")
+    assert re.findall(rb"HTTP/1.1 (\d{3}) ", said) == [b"200"] * 3 + [b"400"]
 
 
 def test_what_is_no_http_is_refused(start):

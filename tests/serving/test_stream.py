@@ -25,7 +25,9 @@ from hypothesis import strategies as st
 
 import serving
 from features.embedded import EmbeddedRedis
+from nba.clock import system_now_ms
 from serving.questions import Questions
+from serving.roll import roll
 from serving.segment import SUFFIX
 from serving.stream import HEARTBEAT_S
 
@@ -117,6 +119,21 @@ def test_what_came_between_the_answer_and_the_stream_is_told_at_once(nba, make_e
         complain(nba, customer, make_event)
         assert len(events.get(timeout=20)[2]["thread"]) >= 2
         assert events.empty()
+
+
+def test_a_call_goes_on_when_its_question_has_been_rolled(start, make_event, tmp_path):
+    """After minutes, or a restart, the stream still asks what was asked: for whom, and how much they want to pay at most."""
+    service = start()
+    customer = service.customer()
+    assert service.recommend(customer, interaction_id="long")["suggestions"]
+    kept = service.recommend(customer, interaction_id="long", max_cost_month=1)
+    journal = service.app.state.service.journal
+    journal.rotate(system_now_ms())
+    assert roll(tmp_path)["decisions"] == 1
+    for query in ("", f"?customer_id={customer}"):
+        with listening(service, f"/v1/interactions/long/stream{query}", Last_Event_ID="x") as events:
+            _, _, answer = events.get(timeout=20)
+            assert (answer["customer_id"], answer["suggestions"]) == (customer, kept["suggestions"]) == (customer, [])
 
 
 def test_an_interaction_nobody_asked_in_needs_a_customer(nba):
