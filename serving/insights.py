@@ -26,7 +26,7 @@ from nba.domain import KINDS, OUTCOMES, STRENGTH
 from nba.errors import NbaError
 from serving.journal import Folders
 from serving.metrics import Metrics
-from serving.record import customer_of, request_of
+from serving.record import customer_of, past_of, request_of
 from serving.segment import SUFFIX, parse_line, segments
 
 _FRESH_S = 1.5
@@ -305,6 +305,7 @@ def decision_of(record: dict[str, Any]) -> Decision:
     suggestions = tuple(
         Suggestion(
             because=(),
+            past=past_of(shown),
             **{name: s[name] for name in named},
             **{name: shown[name] for name in ("cost_month", "saving_month", "margin_delta_month", "covers")},
         )

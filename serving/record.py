@@ -18,6 +18,7 @@ from nba.answer import THREAD_SHOWN
 from nba.config import Config
 from nba.decide import Case, Decision, Request
 from nba.domain import Contact, Customer, OpenIssue, Scores, StatedIntent, ThreadEntry
+from nba.past import Past
 
 _CUSTOMER_MOMENTS = (
     "profile_at_ms",
@@ -123,6 +124,11 @@ def scores_of(record: Mapping[str, Any]) -> Scores | None:
         for name in ("stay_if_accepted", "stay_if_not", "base")
     ]
     return Scores(_array(scores["accept"]), *stay)
+
+
+def past_of(shown: Mapping[str, Any]) -> Past:
+    """What was known of an offer's past when it was shown; unknown in the records of older versions."""
+    return Past(*(_number(shown.get(name)) for name in Past._fields))
 
 
 def _number(value: float | None) -> float:
