@@ -177,7 +177,10 @@ class Lane(asyncio.Protocol):
         if self._lost is not None:
             await self._lost
         await self._let_go()
-        self._connection = await self._connect()
+        try:
+            self._connection = await self._connect()
+        except RuntimeError as error:  # uvloop's word for a connection that ended during its handshake
+            raise ConnectionError(_CLOSED) from error
         self._reader = hiredis.Reader(replyError=self._reply_error)
         transport = self._connection._writer.transport
         self._origin = transport.get_protocol()

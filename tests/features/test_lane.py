@@ -196,3 +196,13 @@ def test_a_line_opens_also_when_that_takes_longer_than_anybody_waits(redis_url, 
         return found
 
     assert run(asyncio.wait_for(ask(), 10.0)) == b"PONG"
+
+
+def test_a_connection_that_ends_during_its_handshake_is_closed_and_no_defect(run):
+    """uvloop calls it a RuntimeError; whoever asks hears that the connection was closed, and is answered without it."""
+
+    async def ends() -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    with pytest.raises(ConnectionError, match="the connection was closed"):
+        run(Lane(ends, 5.0, ResponseError).call("GET", "key"))
