@@ -20,8 +20,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from features.keys import NEWS, customer_keys
+from features.store_errors import FAILURES
 
-_FAILURES = (failed.RedisError, OSError)
 # What the library makes of answers that are no Redis's.
 _NONSENSE = (AttributeError, IndexError, TypeError, ValueError)
 _QUIET_S = 10.0
@@ -65,7 +65,7 @@ class News:
             await self._line.subscribe(channel)
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.shield(confirmed)
-        except (*_FAILURES, TimeoutError):
+        except (*FAILURES, TimeoutError):
             return False
         return True
 
@@ -75,7 +75,7 @@ class News:
         self._watched.pop(channel, None)
         self._drop(channel)
         if self._line is not None:
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 await self._line.unsubscribe(channel)
 
     async def run(self) -> None:
@@ -88,7 +88,7 @@ class News:
                     await self._join(line)
                     failures = 0
                     await self._listen(line)
-            except (*_FAILURES, *_NONSENSE) as error:
+            except (*FAILURES, *_NONSENSE) as error:
                 failures += 1
                 if failures == 1:
                     _LOG.warning("no news from Redis, so streams look every few seconds (allow PUB/SUB): %s", error)
@@ -139,7 +139,7 @@ class News:
 
     async def close(self) -> None:
         """Let go of the connection; `run` has to have ended."""
-        with suppress(*_FAILURES):
+        with suppress(*FAILURES):
             await self._client.aclose()
 
 

@@ -8,7 +8,8 @@ from redis import exceptions as failed
 
 from nba.errors import StoreError
 
-FAILURES = (failed.RedisError, failed.RedisClusterException, OSError)
+# RuntimeError is uvloop's word where a connection ends while the client is writing to it, as in its handshake.
+FAILURES = (failed.RedisError, failed.RedisClusterException, OSError, RuntimeError)
 
 
 class ForeignValueError(StoreError):
@@ -37,6 +38,7 @@ _CURES: tuple[tuple[type[BaseException], str], ...] = (
     (failed.ConnectionError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
     (failed.RedisClusterException, "cannot be reached as a cluster: start it, or use redis:// for a single one"),
     (OSError, "cannot be reached: start it, or mend NBA_REDIS_URL"),
+    (RuntimeError, "closed the connection: see whether it is being restarted"),
 )
 _WORDS = (
     ("OOM", _CURES[0][1]),

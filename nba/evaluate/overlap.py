@@ -19,9 +19,8 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 Worst = tuple[str, float, float, float]
 FEWEST_EFFECTIVE = 100.0
-FEWEST_CUSTOMERS = (
-    10  # customers are drawn for the intervals: of one customer they have no width, of two a third misses
-)
+# Customers are drawn for the intervals: of one customer they have no width, of two a third misses.
+FEWEST_CUSTOMERS = 10
 HEAVY_TAIL, FEWEST_WITH_TAIL = 0.05, 1_000.0
 HEAVIEST_ROW = 0.05
 MISSING_MASS, WARN_MASS = 0.10, 0.02

@@ -143,3 +143,11 @@ class Cut:
             near.shutdown(socket.SHUT_WR)
         except OSError:
             pass
+
+
+def test_a_connection_that_ends_while_it_is_written_to_is_an_error_of_the_store(run, spec):
+    """uvloop calls it a RuntimeError; every call of the store says it as one of its own, so that a rung catches it."""
+    store = run(Store.open("redis://127.0.0.1:1", spec, timeout_s=0.1))
+    with pytest.raises(StoreError, match="closed the connection: see whether it is being restarted"), store._guard():
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+    run(store.close())

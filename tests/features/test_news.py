@@ -84,3 +84,26 @@ def test_who_may_not_publish_may_still_append(store, redis_url, run, kit, spec):
     run(quiet.append([kit.event("e", kit.NOW_MS, customer_id=name)]))
     assert run(store.read(name, kit.NOW_MS)).activity_at_ms == kit.NOW_MS
     run(quiet.close())
+
+
+def test_a_line_that_ends_while_it_is_written_to_is_opened_again(store, url, run, kit, monkeypatch):
+    """uvloop calls it a RuntimeError; who is watched is heard of afterwards, for listening goes on."""
+    customer = kit.customer_id()
+
+    async def body(news: News, heard: asyncio.Queue) -> None:
+        listen, ends = news._listen, iter([True])
+
+        async def ending(line: object) -> None:
+            if next(ends, False):
+                raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+            await listen(line)
+
+        monkeypatch.setattr(news, "_listen", ending)
+        news._line.connection._writer.close()  # what listens now ends, and the next one begins
+        gaps = news.gaps
+        while news.gaps < gaps + 2 or not await news.watch(customer):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await store.append([kit.event("e1", kit.NOW_MS, customer_id=customer)])
+        assert await heard.get() == customer
+
+    run(listening(url, body))
