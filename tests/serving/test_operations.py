@@ -189,8 +189,15 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
     """Killed workers have no streams; after a reload one version is told; the killed are started again."""
     config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
     served = serve("--workers", 2, NBA_CONFIG=str(config))
-    eventually(lambda: len([*tmp_path.glob("state/workers/w*")]) == 2)
-    workers = [json.loads(path.read_bytes().splitlines()[-1])["pid"] for path in tmp_path.glob("state/workers/w*")]
+    workers: list[int] = []
+
+    def told() -> bool:
+        # a worker's file is there, empty, before its first line
+        lines = [path.read_bytes().splitlines() for path in tmp_path.glob("state/workers/w*")]
+        workers[:] = [json.loads(line[-1])["pid"] for line in lines if line]
+        return len(workers) == 2
+
+    eventually(told)
     with ExitStack() as stack:
         for number in range(6):
             streaming = stack.enter_context(closing(served.connection()))
@@ -207,8 +214,10 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
         policy.write("# another\n")
     connection = served.connection()
     connection.request("POST", "/v1/admin/reload", b"{}", JSON)
-    told = json.loads(connection.getresponse().read())["policy"]
-    assert metric(served, "nba_serving_version") == [f'nba_serving_version{{model="none",policy="{told}"}} 1.0']
+    policy_version = json.loads(connection.getresponse().read())["policy"]
+    assert metric(served, "nba_serving_version") == [
+        f'nba_serving_version{{model="none",policy="{policy_version}"}} 1.0'
+    ]
     connection.close()
 
 
