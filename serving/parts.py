@@ -1,6 +1,7 @@
 """Parquet parts of the decision log: their columns, how they are written without ever being half there, and found again.
 
-Imports pyarrow: only for processes and threads beside the calls.
+Imports pyarrow: only for processes and threads beside the calls. What such a thread uses (`find_rolled`, `last_of`,
+`without_customer`) gives Arrow no Python values: to turn one into a scalar or an array it would first load pandas.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nba.domain import STRENGTH
@@ -165,13 +165,15 @@ def settle_part(path: Path, known: Known) -> bool:
 def without_customer(path: Path, customer_id: str) -> int:
     """Write a part anew without this customer's rows; how many there were. A part that would be empty is removed."""
     part = pq.ParquetFile(path).read()
-    kept = part.filter(pc.not_equal(part["customer_id"], customer_id))
-    if kept.num_rows == 0:
+    theirs = [row for row, name in enumerate(part["customer_id"].to_pylist()) if name == customer_id]
+    if len(theirs) == part.num_rows:
         path.unlink()
         sync_folder(path.parent)
-    elif kept.num_rows < part.num_rows:
+    elif theirs:
+        bounds = zip([0, *(row + 1 for row in theirs)], [*theirs, part.num_rows], strict=True)
+        kept = pa.concat_tables([part.slice(first, end - first) for first, end in bounds if end > first])
         write_part(path, [kept], part.schema)
-    return int(part.num_rows - kept.num_rows)
+    return len(theirs)
 
 
 def find_rolled(folders: Folders, decision_id: str) -> dict[str, Any] | None:
@@ -198,5 +200,6 @@ def last_of(folders: Folders, path: Path, interaction_id: str) -> dict[str, Any]
     if "interaction_id" not in file.schema_arrow.names:
         return None
     rows = file.read(columns=["decision_id", "interaction_id"])
-    ids = rows.filter(pc.equal(rows["interaction_id"], interaction_id))["decision_id"].to_pylist()
+    asked = zip(rows["decision_id"].to_pylist(), rows["interaction_id"].to_pylist(), strict=True)
+    ids = [decision for decision, interaction in asked if interaction == interaction_id]
     return find_rolled(folders, ids[-1]) if ids else None

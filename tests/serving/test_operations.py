@@ -221,6 +221,34 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
     connection.close()
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no /proc that tells what a process has loaded")
+def test_old_decisions_do_not_load_pandas_into_the_service(serve):
+    """Neither a rolled decision, a call that goes on with one, the supervisor's page nor an erasure: it would halt calls."""
+    ask = {"customer_id": "c-1", "interaction_id": "i-1"}
+    first = serve()
+    decision_id = json.loads(sent(first, "POST", "/v1/recommend", ask))["decision_id"]
+    assert first.ended() == 0
+    served = serve()
+    assert decision_id in sent(served, "GET", f"/v1/decisions/{decision_id}")
+    with closing(served.connection()) as streaming:
+        streaming.request("GET", "/v1/interactions/i-1/stream")
+        assert streaming.getresponse().status == 200
+    assert "decisions" in sent(served, "GET", "/v1/insights")
+    assert any(json.loads(sent(served, "DELETE", "/v1/customers/c-1"))["removed"].values())
+    loaded = Path(f"/proc/{served.process.pid}/maps").read_text(encoding="utf-8")
+    assert "pyarrow" in loaded
+    assert "pandas" not in loaded
+
+
+def sent(served: Served, method: str, path: str, body: dict | None = None) -> str:
+    """The answer's text; it has to be a good one."""
+    with closing(served.connection()) as connection:
+        connection.request(method, path, None if body is None else json.dumps(body), JSON)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        return answer.read().decode()
+
+
 def test_workers_end_with_their_parent(serve, eventually):
     """Who kills the service with SIGKILL leaves nobody behind that still holds its port."""
     served = serve("--workers", 2)
