@@ -32,13 +32,12 @@ _CHANNEL = r"^[a-z0-9_-]{1,32}$"
 Parts = dict[str, tuple[list[bytes], list[bytes]]]  # by customer: pieces of the log, pieces of the thread
 
 
-def pack_batch(batch: Batch, spec: FeatureSpec, now_ms: int) -> tuple[Parts, list[Unreadable]]:
-    """What to append for each customer, and the rows that are refused with the reason, in order of their lines."""
-    parts: Parts = {}
+def pack_batch(batch: Batch, spec: FeatureSpec, now_ms: int, parts: Parts) -> list[Unreadable]:
+    """Adds to `parts` what to append for each customer; the rows that are refused with the reason, in order of their lines."""
     refused = list(batch.unreadable)
     if batch.table is None:
         _pack_rows(zip(batch.lines, batch.rows, strict=True), spec, now_ms, parts, refused)
-        return parts, sorted(refused, key=lambda row: row.line)
+        return sorted(refused, key=lambda row: row.line)
     columns = _Columns(batch.table)
     plain = columns.plain(spec, now_ms)
     _pack_columns(columns, np.flatnonzero(plain), spec, parts)
@@ -46,8 +45,7 @@ def pack_batch(batch: Batch, spec: FeatureSpec, now_ms: int) -> tuple[Parts, lis
     rows = rows_of(batch.table.take(pa.array(rest))) if len(rest) else []
     lines = (batch.lines[index] for index in rest.tolist())
     _pack_rows(zip(lines, map(as_json, rows), strict=True), spec, now_ms, parts, refused)
-    refused.sort(key=lambda row: row.line)
-    return parts, refused
+    return sorted(refused, key=lambda row: row.line)
 
 
 def _pack_rows(

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from features.batches import Batch, Unreadable, opened
 from features.utf8 import MARK, MarkedUtf8
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = (
+    512 << 10
+)  # of which the reader holds up to 32 ahead, whether they are wanted yet or not; also the longest row
 
 
 def read_csv(file: Path, columns: Sequence[str], required: Sequence[str]) -> Iterator[Batch]:

@@ -16,7 +16,7 @@ from features.csv_rows import read_csv
 from features.utf8 import MARK
 from nba.errors import DataError
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 20_000  # packed together: the more of them, the fewer appends of few events each
 MAX_LINE_BYTES = 1 << 20
 _SUFFIXES = {
     ".parquet": "parquet",

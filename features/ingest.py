@@ -9,26 +9,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 
+from features import files
 from features import refused as refusals
 from features.activity import FIELDS, identifier
 from features.batches import Batch, Unreadable, ids_as_text, rows_of
-from features.bulk import pack_batch
-from features.files import expand, read_batches
+from features.bulk import Parts, pack_batch
 from features.spec import FeatureSpec
 from features.store import Packed, Store
-from nba.errors import InputError
+from nba.errors import DataError, InputError
 from nba.fields import typed
 from nba.rules import Value
 
 IngestKind = Literal["activity", "customers"]
-_Packed = tuple[Sequence[Packed], Sequence[tuple[str, dict[str, Value]]], Sequence[Unreadable]]
 _CUSTOMERS_AT_ONCE = 2000
 _TRUTHS: dict[Any, bool] = {"true": True, "1": True, 1: True, "false": False, "0": False, 0: False}
 _REQUIRED = {"activity": FIELDS[:5], "customers": ("customer_id",)}
@@ -71,15 +70,15 @@ async def ingest(
     Raises DataError: a file that cannot be read or has wrong columns, a `rejected_file` that holds something else;
     StoreError. What was taken until then stays, and the same call goes on from there.
     """
-    files = expand(paths)
+    found = files.expand(paths)
     run = _Run(kind, store, spec, now_ms, rejected_file)
-    await run.begin(files)
-    for number, file in enumerate(files):
+    await run.begin(found)
+    for number, file in enumerate(found):
         async for share in run.load(file):
-            progress(Progress(file, (number + share) / len(files), run.rows, run.rejected))
-    await run.end(files)
+            progress(Progress(file, (number + share) / len(found), run.rows, run.rejected))
+    await run.end(found)
     kept = rejected_file if run.rejected else None
-    return Report(len(files), run.rows, run.rows - run.rejected, run.rejected, run.resumed, kept)
+    return Report(len(found), run.rows, run.rows - run.rejected, run.rejected, run.resumed, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +131,18 @@ class _Run:
         self.rejected += mark.rejected
         self.resumed += mark.rows
         if not mark.done:
-            batches = read_batches(file, self.known, _REQUIRED[self.kind])
+            batches = self._packed(files.read_batches(file, self.known, _REQUIRED[self.kind]), mark.seen)
             sending: asyncio.Task[_Mark] | None = None
             try:
-                while (packed := await asyncio.to_thread(self._next, batches, mark.seen)) is not None:
+                while (ready := await asyncio.to_thread(next, batches, None)) is not None:
                     mark = await sending if sending else mark
-                    sending = asyncio.create_task(self._send(file, packed, mark))
-                    yield packed.done
+                    sending = asyncio.create_task(self._send(file, ready, mark))
+                    yield ready.done
                 mark = await sending if sending else mark
+            except DataError:
+                if sending:
+                    await sending
+                raise
             except BaseException:
                 if sending:
                     sending.cancel()
@@ -147,27 +150,33 @@ class _Run:
             await self._note(file, replace(mark, done=True))
         yield 1.0
 
-    def _next(self, batches: Iterator[Batch], seen: int) -> _Ready | None:
-        """The next batch after line `seen`, packed; None at the end. Runs beside the event loop."""
+    def _packed(self, batches: Iterator[Batch], seen: int) -> Iterator[_Ready]:
+        """The batches after line `seen`, several small ones packed as one. Run beside the event loop."""
+        ready = _Ready()
         for batch in batches:
             rows = len(batch.lines) + len(batch.unreadable)
             if batch.seen > seen and rows:
-                pack = self._activity if self.kind == "activity" else self._customers
-                parts, profiles, refused = pack(batch)
-                return _Ready(batch.seen, batch.done, rows, parts, profiles, refused)
-        return None
+                self._pack(batch, ready)
+                ready.seen, ready.done, ready.rows = batch.seen, batch.done, ready.rows + rows
+            if ready.rows >= files.BATCH_ROWS:
+                yield ready
+                ready = _Ready()
+        if ready.rows:
+            yield ready
 
-    def _activity(self, batch: Batch) -> _Packed:
-        parts, refused = pack_batch(batch, self.spec, self.now_ms)
-        return [Packed(name, b"".join(log), b"".join(lines)) for name, (log, lines) in parts.items()], [], refused
-
-    def _customers(self, batch: Batch) -> _Packed:
+    def _pack(self, batch: Batch, ready: _Ready) -> None:
+        if self.kind == "activity":
+            ready.refused += pack_batch(batch, self.spec, self.now_ms, ready.parts)
+            return
         profiles, refused = read_profiles(batch, self.spec)
-        return [], profiles, refused
+        ready.profiles += profiles
+        ready.refused += refused
 
     async def _send(self, file: Path, ready: _Ready, mark: _Mark) -> _Mark:
-        for first in range(0, len(ready.parts), _CUSTOMERS_AT_ONCE):
-            await self.store.append_packed(ready.parts[first : first + _CUSTOMERS_AT_ONCE])
+        parts = list(ready.parts.items())
+        for first in range(0, len(parts), _CUSTOMERS_AT_ONCE):
+            some = parts[first : first + _CUSTOMERS_AT_ONCE]
+            await self.store.append_packed([Packed(name, b"".join(log), b"".join(told)) for name, (log, told) in some])
         for first in range(0, len(ready.profiles), _CUSTOMERS_AT_ONCE):
             await self.store.put_profiles(ready.profiles[first : first + _CUSTOMERS_AT_ONCE], self.now_ms)
         self.rows += ready.rows
@@ -189,16 +198,16 @@ class _Run:
         await self.store.set_ingest_mark(self._fingerprint(file), orjson.dumps(asdict(mark)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ready:
-    """A packed batch: what to append, what to put, what is refused."""
+    """Packed batches: how far they come, and what to append, what to put, what is refused."""
 
-    seen: int
-    done: float
-    rows: int
-    parts: Sequence[Packed]
-    profiles: Sequence[tuple[str, dict[str, Value]]]
-    refused: Sequence[Unreadable]
+    seen: int = 0
+    done: float = 0.0
+    rows: int = 0
+    parts: Parts = field(default_factory=dict)
+    profiles: list[tuple[str, dict[str, Value]]] = field(default_factory=list)
+    refused: list[Unreadable] = field(default_factory=list)
 
 
 def read_profiles(batch: Batch, spec: FeatureSpec) -> tuple[list[tuple[str, dict[str, Value]]], list[Unreadable]]:

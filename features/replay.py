@@ -4,7 +4,6 @@ function as online, so training and serving cannot drift apart.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.activity import FIELDS
-from features.bulk import pack_batch
+from features.bulk import Parts, pack_batch
 from features.compute import settle, vector
 from features.files import expand, read_batches
 from features.spec import FeatureSpec
@@ -31,15 +30,13 @@ def read_logs(paths: Sequence[Path], spec: FeatureSpec, now_ms: int) -> dict[str
     Raises DataError: a file cannot be read, or has a row that the store would refuse; training on less than what was
     sent would be a gap between the two.
     """
-    pieces: defaultdict[str, list[bytes]] = defaultdict(list)
+    parts: Parts = {}
     for file in expand(paths):
         for batch in read_batches(file, FIELDS, FIELDS[:5]):
-            parts, refused = pack_batch(batch, spec, now_ms)
+            refused = pack_batch(batch, spec, now_ms, parts)
             if refused:
                 raise DataError(f"{file}:{refused[0].line}: {refused[0].reason}")
-            for customer_id, (log, _) in parts.items():
-                pieces[customer_id] += log
-    return {customer_id: b"".join(log) for customer_id, log in pieces.items()}
+    return {customer_id: b"".join(log) for customer_id, (log, _) in parts.items()}
 
 
 def replay(

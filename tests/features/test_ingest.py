@@ -321,6 +321,21 @@ def test_a_killed_run_goes_on_where_it_stood_and_counts_nothing_twice(
     assert (tmp_path / "rejected.jsonl").read_bytes() == refused
 
 
+def test_what_stands_before_a_broken_place_is_taken(load, store, run, kit, tmp_path, monkeypatch):
+    """A file whose second half is damaged: its first half is in the store when the error is told."""
+    monkeypatch.setattr(files_module, "BATCH_ROWS", 3000)
+    whole = pq.read_table(write(rows_of(kit, 6000, 3000), tmp_path / "whole.parquet"))
+    pq.write_table(whole, tmp_path / "a.parquet", row_group_size=3000)
+    half = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(1).column(0).dictionary_page_offset
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[half : half + 100] = bytes(100)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "a.parquet")
+    kept = [run(store._client.strlen(customer_keys(f"c{number}").log)) for number in range(3000)]
+    assert sum(kept) == 3000 * 32
+
+
 def test_a_file_larger_than_a_batch_is_read_in_pieces(load, store, run, kit, tmp_path, monkeypatch):
     """Never more than a batch of rows at once, whatever the size of the file."""
     monkeypatch.setattr(files_module, "BATCH_ROWS", 1000)
