@@ -59,7 +59,7 @@ panel.addEventListener("nba-answer", ({ detail }) => {
   draw();
   if (detail.news || (missing && !first)) load();
 });
-for (const name of ["nba-accepted", "nba-declined"]) panel.addEventListener(name, () => load());
+for (const name of ["nba-accepted", "nba-declined"]) panel.addEventListener(name, () => state.call && load());  // one that is saved late may be of a call that is over
 panel.addEventListener("nba-token-needed", askForKey);
 
 function correct(intent) {

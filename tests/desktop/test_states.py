@@ -74,6 +74,59 @@ def test_an_outcome_that_was_not_saved_can_be_sent_again(page_of, cast, service)
     assert [outcome for _, outcome, _ in service.contacts(cast["kraus"])] == ["spoken"]
 
 
+def test_an_outcome_that_was_not_saved_outlives_its_call(page_of, cast, service):
+    """It says so in words, is sent when the service answers again, and as part of the decision that it was said about."""
+    page = page_of(loud=True, locale="de-DE")
+    line = Line(page, "**/v1/outcomes")
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(say(page)).to_be_visible()
+    decision = page.evaluate("document.querySelector('#panel').answer.decision_id")
+    line.cut = True
+    page.keyboard.press("a")
+    expect(page.locator(".trouble")).to_contain_text(
+        "Nicht gespeichert: „Angenommen“ zu Flex 10 GB. Der Dienst antwortet"
+    )
+    line.cut = False
+    page.keyboard.press("q")
+    with page.expect_request("**/v1/outcomes") as sent:
+        page.keyboard.press("3")
+    told = {"decision_id": decision, "offer_id": "flex-10", "outcome": "accepted"}
+    assert sent.value.post_data_json == told
+    expect(page.locator("#name")).to_have_text("Mr. Novak")
+    expect(page.locator(".trouble")).to_have_count(0)
+    expect(page.locator(".chip, .done li")).to_have_count(0)
+    assert service.contacts(cast["kraus"]) == [("flex-10", "accepted", None)]
+    assert service.contacts(cast["novak"]) == []
+
+
+def test_an_outcome_that_is_saved_late_marks_only_its_own_call(page_of, cast, service):
+    """The same offer, suggested to the next caller, does not look as if something had been said about it."""
+    service.http.put(f"/v1/customers/{cast['yildiz']}-b", json={"family_name": "Berg"})
+    page, waiting = page_of(), []
+
+    def hold(route):
+        waiting.append(route)
+
+    page.route("**/v1/outcomes", hold)
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("2")
+    expect(say(page)).to_contain_text("line")
+    page.keyboard.press("s")
+    page.wait_for_function("() => document.querySelector('#panel').shadowRoot.querySelector('[aria-disabled]')")
+    page.keyboard.press("q")
+    page.locator("#customer").fill(f"{cast['yildiz']}-b")
+    page.locator("#dial-intent").select_option("technical")
+    page.keyboard.press("Enter")
+    expect(say(page)).to_contain_text("Berg")
+    with page.expect_response("**/v1/outcomes"):
+        waiting[0].continue_()
+    page.keyboard.press("r")
+    expect(say(page)).to_contain_text("Berg")
+    expect(page.locator(".chip")).to_have_count(0)
+    assert [outcome for _, outcome, _ in service.contacts(cast["yildiz"])] == ["spoken"]
+
+
 def test_a_degraded_answer_looks_degraded(desk):
     """It names what it was missing; a likelihood that nobody estimated is not shown as one."""
     desk.keyboard.press("1")
