@@ -255,7 +255,7 @@ function pressed(name) {
 }
 addEventListener("keydown", (event) => {
   const target = event.composedPath()[0], writes = target.matches?.("input:not([type=range]), select, textarea");
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat || document.querySelector("dialog[open]")) return;
   const name = event.key.length === 1 ? event.key.toLowerCase() : event.key === "Escape" ? "escape" : "";
   if (!name || (!state.keysOn && name !== "escape") || (writes && name !== "escape")) return;
   if (writes) target.blur();

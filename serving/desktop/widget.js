@@ -52,7 +52,7 @@
   };
   const ACTS = [["spoken", "s"], ["accepted", "a"], ["declined", "d"], ["later", "l"], ["skipped", "k"]];
   const STAGES = ["eligibility", "consent", "service_first", "contact", "authority", "max_cost", "dominated", "evidence", "arbitration"];
-  const PATIENCE_MS = 6000, SLOW_MS = 1200, SKELETON_MS = 140, SILENCE_MS = 40000;
+  const PATIENCE_MS = 6000, SLOW_MS = 1200, SKELETON_MS = 140, SILENCE_MS = 40000, SLIP_MS = 500;
   const fill = (text, ...values) => text.replace(/\{(\d)\}/g, (_, i) => values[i] ?? "");
 
   /** Whether asking once more would not help: it was answered, and neither time nor another key changes that. */
@@ -153,7 +153,7 @@
     #live = h("div", { class: "out", role: "status" });
     #body = h("section", {});
     #state = { answer: null, at: null, busy: false, slow: false, bones: false, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], series: {} };
-    #unsaved = new Set(); #troubles = h("div", {}); #sendingAgain = false;
+    #unsaved = new Set(); #troubles = h("div", {}); #sendingAgain = false; #last = { outcome: null, at: -Infinity };
     #turn = 0; #asking = null; #listening = null; #due = false; #again = null; #tries = 0; #lastId = null;
 
     constructor() {
@@ -379,6 +379,9 @@
     #report(about, outcome, reason) {
       const state = this.#state, { told, sending } = state, offer = about.offer_id;
       if (told.get(offer) === outcome || sending.has(offer)) return;
+      const at = performance.now();
+      if (outcome === this.#last.outcome && at - this.#last.at < SLIP_MS) return;  // a double click, and another offer is under it by now
+      this.#last = { outcome, at };
       state.pending = null;
       const before = [...this.#unsaved].find((said) => said.told === told && said.body.offer_id === offer && said.body.outcome === outcome);
       this.#send(before ?? { title: about.title, told, sending, refused: "", body: { decision_id: state.answer.decision_id, offer_id: offer, outcome, ...(reason ? { reason } : {}) } });

@@ -73,6 +73,30 @@ def test_what_is_declined_is_gone(desk, cast, service):
     assert (outcome, reason) == ("declined", "too_expensive")
 
 
+def test_a_slip_of_the_finger_answers_for_one_offer_only(desk, cast, service):
+    """The second half of a double click, or a key held down, is no answer to the next sentence, which nobody has said yet."""
+    desk.clock.install()
+    desk.keyboard.press("3")
+    expect(say(desk)).to_be_visible()
+    first, second, third = desk.evaluate("document.querySelector('#panel').answer.suggestions.map((s) => s.offer_id)")
+    desk.clock.pause_at(desk.evaluate("Date.now()") / 1000 + 60)
+    desk.keyboard.press("l")
+    expect(desk.locator(".chip")).to_have_count(1)
+    desk.keyboard.press("l")
+    desk.keyboard.press("s")
+    expect(desk.locator(".item.on .chip")).to_contain_text("Said")
+    desk.clock.run_for(1000)
+    desk.keyboard.down("l")
+    expect(desk.locator(".chip").nth(1)).to_contain_text("Later")
+    desk.clock.run_for(1000)
+    desk.keyboard.down("l")
+    desk.keyboard.up("l")
+    desk.keyboard.press("s")
+    expect(desk.locator(".item.on .chip")).to_contain_text("Said")
+    met = [(offer, outcome) for offer, outcome, _ in service.contacts(cast["novak"])]
+    assert met == [(first, "later"), (second, "spoken"), (second, "later"), (third, "spoken")]
+
+
 def test_a_reason_can_be_typed_and_taken_back(desk, cast, service):
     """Escape asks for no reason after all; another reason is written in one's own words."""
     desk.keyboard.press("1")
