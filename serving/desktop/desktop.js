@@ -19,6 +19,7 @@ function open(call) {
   choose("say");
   $("pane-explain").replaceChildren();
   put({ "customer-id": call.customer_id, "interaction-id": state.call.interaction_id, context: JSON.stringify(state.call.context), "max-cost-month": null });
+  history.replaceState(null, "", addressOf(state.call));
   queueMicrotask(load);  // after the panel's own question, which is put in a microtask too: the sentence comes first
   draw();
   $("name").focus();
@@ -63,7 +64,8 @@ for (const name of ["nba-accepted", "nba-declined"]) panel.addEventListener(name
 panel.addEventListener("nba-token-needed", askForKey);
 
 function correct(intent) {
-  state.call.context = { ...state.call.context, [state.setup.intent.field]: intent };
+  state.call.context = { ...state.call.context, [intentField()]: intent };
+  history.replaceState(null, "", addressOf(state.call));
   put({ context: JSON.stringify(state.call.context) });
   load();
 }
@@ -114,8 +116,7 @@ function draw() {
   const next = view?.next_question;
   $("next").hidden = !next || answer?.suggestions[0]?.offer_id === next.offer_id;
   if (next) { $("next").querySelector(".asked").textContent = next.title; $("next").querySelector(".reply").textContent = next.say; }
-  const field = setup?.intent.field ?? "intent";
-  if (document.activeElement !== $("intent")) options($("intent"), setup?.intent.known ?? [], call.context[field]);
+  if (document.activeElement !== $("intent")) options($("intent"), setup?.intent.known ?? [], call.context[intentField()]);
   $("happens").hidden = !call.next_event;
   if (call.next_event) $("happens").firstElementChild.textContent = fill(now.words.happens, eventName(call.next_event));
   if (state.tab === "compare") drawCompare($("pane-compare"), view?.plans ?? [], state.limit, new Set((answer?.suggestions ?? []).map((s) => s.offer_id)), setLimit);
@@ -179,24 +180,31 @@ function drawTheme() {
 
 // ---- What people do
 
-/** Take a call; its address can be kept and opened again. */
+const intentField = () => state.setup?.intent.field ?? "intent";
+
+/** Where a call can be opened again, after a reload too: the same interaction, with the reason as it was corrected. */
+function addressOf({ customer_id: customer, interaction_id: interaction, context }) {
+  const intent = context[intentField()];
+  return `#${new URLSearchParams({ customer, interaction, ...(intent ? { intent } : {}) })}`;
+}
+
+/** Take a call; Back leads out of it. */
 function dial(call) {
-  const about = new URLSearchParams({ customer: call.customer_id, ...(call.interaction_id ? { interaction: call.interaction_id } : {}), ...(call.context?.intent ? { intent: call.context.intent } : {}) });
-  history.pushState(null, "", `#${about}`);
+  history.pushState(null, "", location.href);
   open(call);
 }
 
 /** A telephony system opens the page with #customer=…&interaction=…&intent=…. */
 function fromAddress() {
-  const said = new URLSearchParams(location.hash.slice(1)), customer = said.get("customer");
+  const said = new URLSearchParams(location.hash.slice(1)), customer = said.get("customer"), interaction = said.get("interaction");
   if (!customer) {
     if (state.call) close(); else show("start");
     return;
   }
-  if (state.call?.customer_id === customer) return;
-  const demo = state.setup?.callers.find((caller) => caller.customer_id === customer && (!said.get("interaction") || said.get("interaction") === caller.interaction_id));
-  const intent = said.get("intent"), field = state.setup?.intent.field ?? "intent";
-  open({ customer_id: customer, ...(said.get("interaction") ? { interaction_id: said.get("interaction") } : {}), ...demo, context: { ...demo?.context, ...(intent ? { [field]: intent } : {}) } });
+  if (state.call?.customer_id === customer && [null, state.call.interaction_id].includes(interaction)) return;
+  const demo = state.setup?.callers.find((caller) => caller.customer_id === customer && [null, caller.interaction_id].includes(interaction));
+  const intent = said.get("intent");
+  open({ customer_id: customer, ...(interaction ? { interaction_id: interaction } : {}), ...demo, context: { ...demo?.context, ...(intent ? { [intentField()]: intent } : {}) } });
 }
 
 function askForKey() {
@@ -207,7 +215,7 @@ function askForKey() {
 
 $("dial").addEventListener("submit", (event) => {
   event.preventDefault();
-  dial({ customer_id: $("customer").value.trim(), context: { [state.setup?.intent.field ?? "intent"]: $("dial-intent").value || "general" } });
+  dial({ customer_id: $("customer").value.trim(), context: { [intentField()]: $("dial-intent").value || "general" } });
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();  // the address is the call's: a fragment of its own would end it

@@ -206,6 +206,29 @@ def test_a_call_comes_in_by_address(page_of, cast):
     assert page.locator("#panel").get_attribute("interaction-id") == "cti-1"
 
 
+def test_the_same_customer_calls_again(page_of, cast):
+    """An address with another interaction is another call, with its own reason, also while the one before is still open."""
+    page = page_of(f"/desktop#customer={cast['kraus']}&interaction=cti-1&intent=billing", ready=".item.on")
+    page.evaluate("(id) => { location.hash = `customer=${id}&interaction=cti-2&intent=technical`; }", cast["kraus"])
+    expect(page.locator(".item .pick span").first).to_have_text("a line check")
+    assert page.locator("#panel").get_attribute("interaction-id") == "cti-2"
+    assert page.locator("#intent").input_value() == "technical"
+
+
+def test_a_reload_goes_on_with_the_same_call(desk, cast):
+    """The interaction, to whose end a service reason holds, and the reason as the agent corrected it."""
+    desk.locator("#customer").fill(cast["kraus"])
+    desk.keyboard.press("Enter")
+    expect(say(desk)).to_be_visible()
+    interaction = desk.locator("#panel").get_attribute("interaction-id")
+    desk.locator("#intent").select_option("technical")
+    expect(desk.locator(".item .pick span").first).to_have_text("a line check")
+    desk.reload()
+    expect(desk.locator(".item .pick span").first).to_have_text("a line check")
+    assert desk.locator("#panel").get_attribute("interaction-id") == interaction
+    assert desk.locator("#intent").input_value() == "technical"
+
+
 def test_the_skip_link_and_the_way_back(desk, cast):
     """Skipping to the call does not end it; the browser's Back does, and Forward takes it up again."""
     desk.keyboard.press("1")
