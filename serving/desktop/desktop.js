@@ -6,6 +6,7 @@ import { drawPerson, drawStanding } from "./person.js";
 import { fill, now, plain, speak } from "./words.js";
 
 const panel = $("panel");
+const RETRY_MS = 2000;
 const TABS = ["say", "compare", "explain"];
 const state = { setup: null, call: null, view: null, answer: null, taken: 0, tab: "say", limit: null, all: false, loading: null, keysOn: store.get("keys") !== "off" };
 const nextId = () => (crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2)).slice(0, 13);
@@ -48,12 +49,12 @@ async function load() {
     if (state.call === call) { state.view = view; draw(); }
   } catch (error) {
     if (error.status === 401) askForKey();
-    // Otherwise the panel says that the service is away; with its next answer this is asked again.
+    else if (!stop.signal.aborted) setTimeout(() => { if (state.loading === stop && state.call === call) load(); }, RETRY_MS);
   }
 }
 
 panel.addEventListener("nba-answer", ({ detail }) => {
-  const missing = !state.view, first = !state.answer;
+  const missing = !state.view || state.view.customer.degraded.length > 0, first = !state.answer;
   Object.assign(state, { answer: detail.answer, taken: Date.now() });
   state.call.skew = Date.parse(detail.answer.at) - state.taken;
   if (first) state.call.began = Date.parse(detail.answer.at);
@@ -119,7 +120,7 @@ function draw() {
   if (document.activeElement !== $("intent")) options($("intent"), setup?.intent.known ?? [], call.context[intentField()]);
   $("happens").hidden = !call.next_event;
   if (call.next_event) $("happens").firstElementChild.textContent = fill(now.words.happens, eventName(call.next_event));
-  if (state.tab === "compare") drawCompare($("pane-compare"), view?.plans ?? [], state.limit, new Set((answer?.suggestions ?? []).map((s) => s.offer_id)), setLimit);
+  if (state.tab === "compare") drawCompare($("pane-compare"), view?.plans ?? null, state.limit, new Set((answer?.suggestions ?? []).map((s) => s.offer_id)), setLimit);
   if (state.toLimit && $("limit")) { state.toLimit = false; $("limit").focus(); }
   if (state.tab === "explain") drawExplain($("pane-explain"), answer, titleOf);
   document.title = `${$("name").textContent} · nba`;
@@ -233,7 +234,7 @@ $("authority").addEventListener("change", () => {
 $("theme").addEventListener("click", () => { store.set("theme", THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]); drawTheme(); });
 $("help").addEventListener("click", () => $("help-box").showModal());
 $("keys-on").addEventListener("change", () => { state.keysOn = $("keys-on").checked; store.set("keys", state.keysOn ? "on" : "off"); drawKeys(); });
-$("key-box").addEventListener("close", () => { key.value = $("key").value.trim(); put({ token: key.value || null }); if (key.value) begin(); });
+$("key-box").addEventListener("close", () => { key.value = $("key").value.trim(); put({ token: key.value || null }); if (key.value) { begin(); if (state.call) load(); } });
 for (const node of document.querySelectorAll("[data-lang]")) {
   node.addEventListener("click", () => { speak(node.dataset.lang); store.set("locale", now.locale); drawWords(); if (state.call) load(); });
 }
@@ -282,7 +283,7 @@ async function begin() {
     Object.assign(now, { currency: state.setup.currency, zone: state.setup.timezone });
     customElements.get("nba-suggestions").timeZone = state.setup.timezone;
     put({ currency: now.currency });
-  } catch (error) { if (error.status === 401) askForKey(); else setTimeout(begin, 2000); }
+  } catch (error) { if (error.status === 401) askForKey(); else setTimeout(begin, RETRY_MS); }
   drawWords();
 }
 

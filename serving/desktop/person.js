@@ -20,9 +20,11 @@ export function drawPerson(call, view, answer, all, showAll) {
   const lines = [...(view?.customer.thread ?? answer?.thread ?? [])].reverse();
   const shown = all ? lines : lines.slice(0, SHOWN);
   $("thread").replaceChildren(...shown.map((line) => entry(line, call)));
-  if (!lines.length) $("thread").append(h("li", {}, h("small", {}, words.noThread)));
+  if (!lines.length) $("thread").append(h("li", {}, h("small", {}, !view && !answer ? words.asking : isUnread(view?.customer ?? answer) ? words.unread : words.noThread)));
   if (shown.length < lines.length) $("thread").append(h("li", {}, h("button", { type: "button", onclick: showAll }, fill(words.showAll, lines.length))));
 }
+
+const isUnread = ({ degraded }) => ["features", "activity", "thread"].some((name) => degraded.includes(name));
 
 function issue(open) {
   const words = now.words, about = open.subject ? `${words.names[open.type] ?? plain(open.type)}: ${open.subject}` : words.names[open.type] ?? plain(open.type);
@@ -40,7 +42,7 @@ export function drawStanding(answer, taken, view) {
   const words = now.words, later = (Date.now() - taken) / 1000, parts = [];
   if (answer) {
     const { activity_s: activity, profile_s: profile } = answer.freshness;
-    parts.push(h("span", {}, activity === null ? words.noActivity : fill(words.activityAge, ago(activity + later))));
+    parts.push(h("span", {}, activity === null ? (isUnread(answer) ? words.unread : words.noActivity) : fill(words.activityAge, ago(activity + later))));
     if (profile !== null) parts.push(h("span", { class: profile > 30 * 86400 ? "old" : null }, fill(words.profileAge, ago(profile + later))));
   }
   if (view) parts.push(h("span", {}, view.authority.discount_month === null ? words.mayGiveAll : fill(words.mayGive, money(view.authority.discount_month))));

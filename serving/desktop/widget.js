@@ -52,6 +52,7 @@
   };
   const ACTS = [["spoken", "s"], ["accepted", "a"], ["declined", "d"], ["later", "l"], ["skipped", "k"]];
   const STAGES = ["eligibility", "consent", "service_first", "contact", "authority", "max_cost", "dominated", "evidence", "arbitration"];
+  const PASSING = ["features", "activity_pending"];  // the service mends these by itself, and no news tells of it
   const PATIENCE_MS = 6000, SLOW_MS = 1200, SKELETON_MS = 140, SILENCE_MS = 40000, SLIP_MS = 500;
   const fill = (text, ...values) => text.replace(/\{(\d)\}/g, (_, i) => values[i] ?? "");
 
@@ -309,7 +310,7 @@
     #take(answer, news) {
       const state = this.#state;
       Object.assign(state, { answer, at: new Date(), dead: null, barred: false, busy: false, slow: false, bones: false });
-      if (answer.degraded.includes("features")) this.#later(); else this.#tries = 0;
+      if (answer.degraded.some((name) => PASSING.includes(name))) this.#later(); else this.#tries = 0;
       this.#lastId = answer.decision_id;
       if (!answer.suggestions.some((s) => s.offer_id === state.chosen)) {
         state.chosen = answer.suggestions[0]?.offer_id ?? null;
@@ -344,7 +345,8 @@
         try {
           const answer = await this.#fetch(path, { signal: stop.signal, headers: first ? {} : { "Last-Event-ID": this.#lastId ?? "0" } });
           if (answer.status === 401) { this.#bar(); this.#draw(); return; }
-          if (!answer.ok) return;
+          if (isRefusal(answer.status)) return;
+          if (!answer.ok) throw new Error(`status ${answer.status}`);
           tries = 0;
           this.#emit("nba-listening", {});
           await this.#read(answer.body, turn, stop);

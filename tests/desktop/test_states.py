@@ -127,6 +127,88 @@ def test_an_outcome_that_is_saved_late_marks_only_its_own_call(page_of, cast, se
     assert [outcome for _, outcome, _ in service.contacts(cast["yildiz"])] == ["spoken"]
 
 
+def once(change):
+    """A handler of a route: the first request is answered by `change`, all others by the service."""
+    seen = []
+
+    def handle(route):
+        seen.append(route)
+        change(route) if len(seen) == 1 else route.continue_()
+
+    return handle
+
+
+def busy(route):
+    route.fulfill(status=503, content_type="application/problem+json", body='{"detail": "busy"}')
+
+
+def test_a_stream_that_is_refused_for_a_moment_is_asked_for_again(page_of, cast, service):
+    """A service that restarts, or the proxy before it, says 503: what happens afterwards in the call is still heard."""
+    page = page_of(loud=True)
+    page.route("**/stream?*", once(busy))
+    page.wait_for_selector("#callers button")
+    page.evaluate("document.querySelector('#panel').addEventListener('nba-listening', () => console.log('listening'))")
+    with page.expect_event("console", predicate=lambda m: m.text == "listening"):
+        page.keyboard.press("3")
+    service.happens(cast["novak"], "complaint", subject="the bill")
+    expect(page.locator(".lock")).to_contain_text("Sales are locked")
+
+
+def test_an_answer_without_the_newest_activity_is_asked_anew(page_of, cast):
+    """The spool delivers within seconds, and nothing tells the page: it does not leave sales locked for the whole call."""
+    page = page_of(loud=True)
+    page.route("**/stream?*", lambda route: route.fulfill(status=404, body="{}"))
+    page.route("**/v1/recommend", once(lambda route: changed(route, degraded=["activity_pending"])))
+    page.wait_for_selector("#callers button")
+    with page.expect_response("**/v1/recommend"):
+        page.keyboard.press("3")
+    expect(page.locator(".note.without")).to_contain_text("the newest activity")
+    expect(page.locator(".note.without")).to_contain_text("the model")
+
+
+def changed(route, **fields):
+    """Answer with what the service said, but for these fields."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=json.dumps(answer.json() | fields))
+
+
+def test_who_calls_is_asked_for_until_it_is_there(page_of, cast):
+    """A page that knows the sentence and not the name asks again by itself; till then it claims nothing of plans."""
+    page = page_of(loud=True)
+    page.route("**/v1/desk/**", once(busy))
+    page.goto(f"{page.url}#customer={cast['novak']}&interaction=late-1")
+    expect(say(page)).to_contain_text("Mr. Novak")
+    page.keyboard.press("c")
+    expect(page.locator("#pane-compare")).to_have_text("Asking …")
+    expect(page.locator("#name")).to_have_text("Mr. Novak")
+    expect(page.locator("#pane-compare table")).to_be_visible()
+
+
+def test_what_could_not_be_read_is_not_called_unknown(page_of, cast):
+    """Without Redis there is no activity to show: that is no claim that there was none, nor that no plan is enough."""
+    page = page_of(locale="de-DE")
+    lost = ["features", "profile", "contacts"]
+    nothing = {"degraded": lost, "thread": [], "freshness": {"activity_s": None, "profile_s": None}}
+
+    def view(route):
+        told = route.fetch().json()
+        told["customer"] |= {"degraded": lost, "thread": [], "profile": {}, "known": False}
+        told["plans"] = [
+            plan | {"own": False, "cost_month": None, "saving_month": None, "covers": False} for plan in told["plans"]
+        ]
+        route.fulfill(json=told)
+
+    page.route("**/v1/recommend", lambda route: changed(route, **nothing))
+    page.route("**/v1/desk/**", view)
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(page.locator("#standing")).to_contain_text("Die Aktivität war nicht lesbar.")
+    expect(page.locator("#thread")).to_have_text("Die Aktivität war nicht lesbar.")
+    page.keyboard.press("c")
+    expect(page.locator("table")).to_contain_text("Listenpreis")
+    expect(page.locator("table")).not_to_contain_text("reicht nicht")
+
+
 def test_a_degraded_answer_looks_degraded(desk):
     """It names what it was missing; a likelihood that nobody estimated is not shown as one."""
     desk.keyboard.press("1")
@@ -138,17 +220,11 @@ def test_a_degraded_answer_looks_degraded(desk):
 def test_a_whole_answer_looks_whole(page_of, cast):
     """With the model's word there is no note, and the likelihood is there."""
     page = page_of()
-    page.route("**/v1/recommend", answered_by_a_model)
+    page.route("**/v1/recommend", lambda route: changed(route, source="model", degraded=[], model="m-1"))
     page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(page.locator(".meta").first).to_contain_text("likely to accept")
     expect(page.locator(".note")).to_have_count(0)
-
-
-def answered_by_a_model(route):
-    """What the service said, as if a model had been there."""
-    answer = route.fetch()
-    route.fulfill(response=answer, body=json.dumps(answer.json() | {"source": "model", "degraded": [], "model": "m-1"}))
 
 
 @pytest.mark.parametrize(
