@@ -2,7 +2,7 @@
 import { drawCompare } from "./compare.js";
 import { drawExplain } from "./explain.js";
 import { $, call as ask, h, key, store } from "./kit.js";
-import { drawPerson, drawStanding } from "./person.js";
+import { drawAges, drawPerson, drawStanding } from "./person.js";
 import { fill, now, plain, speak } from "./words.js";
 
 const panel = $("panel");
@@ -274,7 +274,7 @@ setInterval(() => {
   if (!state.call) return;
   const seconds = Math.floor((performance.now() - state.call.started) / 1000);
   $("clock").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  if (seconds % 10 === 0) drawStanding(state.answer, state.taken, state.view);
+  if (seconds % 10 === 0) { drawStanding(state.answer, state.taken, state.view); drawAges(state.call); }
 }, 1000);
 
 async function begin() {

@@ -34,7 +34,14 @@ function issue(open) {
 function entry(line, call) {
   const words = now.words, at = Date.parse(line.at);
   return h("li", { class: at >= call.began ? "fresh" : null }, h("span", { dir: "auto" }, line.text),
-    h("small", {}, h("time", { datetime: line.at, title: moment(line.at) }, ago(Math.max(0, (Date.now() + call.skew - at) / 1000))), h("span", {}, words.channels[line.channel] ?? line.channel)));
+    h("small", {}, h("time", { datetime: line.at, title: moment(line.at) }, age(line.at, call)), h("span", {}, words.channels[line.channel] ?? line.channel)));
+}
+
+const age = (at, call) => ago(Math.max(0, (Date.now() + call.skew - Date.parse(at)) / 1000));
+
+/** The ages in the story, as of now. */
+export function drawAges(call) {
+  for (const time of $("thread").querySelectorAll("time")) time.textContent = age(time.dateTime, call);
 }
 
 /** Age of the data and what this agent may promise. */

@@ -55,12 +55,12 @@ export const number = (value) => new Intl.NumberFormat(now.locale, { maximumFrac
 export const day = (at) => new Date(at).toLocaleDateString(now.locale, { day: "numeric", month: "long", timeZone: now.zone });
 export const moment = (at) => new Date(at).toLocaleString(now.locale, { dateStyle: "medium", timeStyle: "short", timeZone: now.zone });
 
-/** So many seconds back, in words: 5 hours ago. */
+/** So many seconds back, in words: 5 hours ago. An age is no day of the calendar: 46 hours ago is not always yesterday. */
 export function ago(seconds) {
   const steps = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
   let amount = seconds;
   for (const [unit, size] of steps) {
-    if (amount < size) return new Intl.RelativeTimeFormat(now.locale, { numeric: "auto" }).format(-Math.floor(amount), unit);
+    if (amount < size) return new Intl.RelativeTimeFormat(now.locale, { numeric: unit === "second" ? "auto" : "always" }).format(-Math.floor(amount), unit);
     amount /= size;
   }
   return "";

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from nba.clock import format_at, system_now_ms
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 
@@ -253,3 +255,23 @@ def test_keys_can_be_turned_off(desk):
     desk.locator("#callers button").first.focus()
     desk.keyboard.press("Enter")
     expect(say(desk)).to_be_visible()
+
+
+def test_an_age_is_no_day_of_the_calendar(page_of, cast, service):
+    """What is 46 hours old was not always yesterday, nor what is 33 days old last month; and it ages while one looks."""
+    now = system_now_ms()
+    for hours in (46, 24 * 33):
+        service.happens(cast["kraus"], "complaint", subject=f"{hours} h", at=format_at(now - hours * 3_600_000))
+    page = page_of(locale="de-DE", loud=True)
+    page.route(
+        "**/stream?*", lambda route: route.fulfill(status=404, body="{}")
+    )  # its next word would tell the true time
+    page.clock.install()
+    page.reload()
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(page.locator("#thread li").filter(has_text="46 h")).to_contain_text("vor 1 Tag")
+    expect(page.locator("#thread li").filter(has_text="792 h")).to_contain_text("vor 1 Monat")
+    page.clock.fast_forward("05:00:00")
+    page.clock.run_for(11_000)
+    expect(page.locator("#thread li").filter(has_text="46 h")).to_contain_text("vor 2 Tagen")
