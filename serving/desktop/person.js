@@ -1,6 +1,6 @@
 // Who is calling: name, plan, what is open, and the story over all channels.
 import { $, h } from "./kit.js";
-import { ago, day, fill, moment, money, now, number, plain } from "./words.js";
+import { ago, counted, day, fill, moment, money, now, plain } from "./words.js";
 
 const SHOWN = 8;
 
@@ -14,7 +14,7 @@ export function nameOf(view, call) {
 export function drawPerson(call, view, answer, all, showAll) {
   const words = now.words, own = answer?.own ?? view?.plans.find((plan) => plan.own), profile = view?.customer.profile ?? {};
   $("name").textContent = nameOf(view, call);
-  const facts = [own && own.title, own?.cost_month != null && fill(words.perMonth, money(own.cost_month)), profile.tenure_months && fill(words.sinceMonths, number(profile.tenure_months)), call.customer_id.replaceAll("-", "\u2011")];
+  const facts = [own && own.title, own?.cost_month != null && fill(words.perMonth, money(own.cost_month)), profile.tenure_months && counted(words.sinceMonths, profile.tenure_months), call.customer_id.replaceAll("-", "\u2011")];
   $("facts").textContent = view && !view.customer.known && !view.customer.degraded.length ? `${words.nobody} · ${call.customer_id}` : facts.filter(Boolean).join(" · ");
   $("issues").replaceChildren(...(view?.customer.open_issues ?? []).map(issue));
   const lines = [...(view?.customer.thread ?? answer?.thread ?? [])].reverse();

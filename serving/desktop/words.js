@@ -4,7 +4,7 @@ const EN = {
   shortcuts: "Shortcuts", whoCalls: "Who is calling?", whoCallsLead: "Pick a call, or type the customer’s id. The first sentence is there before you say hello.",
   leadReal: "Type the customer’s id, or let your telephony open this page with #customer=…&interaction=…", customerId: "Customer id", reason: "Reason for the call", takeCall: "Take the call", endCall: "End call",
   tabSay: "Say this", tabCompare: "Compare plans", tabExplain: "Why these", nextQuestion: "They will likely ask", thread: "What happened", showAll: "Show all {0}",
-  nobody: "Nothing is known of this customer", noThread: "No activity that tells a story.", unread: "The activity could not be read.", asking: "Asking …", since: "since {0}", perMonth: "{0} a month", sinceMonths: "customer for {0} months",
+  nobody: "Nothing is known of this customer", noThread: "No activity that tells a story.", unread: "The activity could not be read.", asking: "Asking …", since: "since {0}", perMonth: "{0} a month", sinceMonths: ["customer for {0} month", "customer for {0} months"],
   happens: "Something happens: {0}", happened: "Sent: {0}", mayGive: "You may give up to {0} a month", mayGiveAll: "No limit on discounts", activityAge: "Last activity: {0}", profileAge: "Profile: {0}", noActivity: "No activity known",
   theme: { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" }, normal: "standard", keysOn: "Single-key shortcuts", close: "Close",
   keyTitle: "API key", keyLead: "This service asks for a key with the scopes recommend and write. It stays in this tab.", keySave: "Use this key",
@@ -23,7 +23,7 @@ const DE = {
   shortcuts: "Tasten", whoCalls: "Wer ruft an?", whoCallsLead: "Wählen Sie einen Anruf oder geben Sie die Kundennummer ein. Der erste Satz steht da, bevor Sie grüßen.",
   leadReal: "Geben Sie die Kundennummer ein, oder lassen Sie Ihre Telefonie diese Seite mit #customer=…&interaction=… öffnen", customerId: "Kundennummer", reason: "Grund des Anrufs", takeCall: "Annehmen", endCall: "Auflegen",
   tabSay: "Sagen", tabCompare: "Tarife vergleichen", tabExplain: "Warum diese", nextQuestion: "Das werden sie wohl fragen", thread: "Was geschah", showAll: "Alle {0} zeigen",
-  nobody: "Über diesen Kunden ist nichts bekannt", noThread: "Keine Aktivität, die etwas erzählt.", unread: "Die Aktivität war nicht lesbar.", asking: "Frage …", since: "seit {0}", perMonth: "{0} im Monat", sinceMonths: "seit {0} Monaten Kunde",
+  nobody: "Über diesen Kunden ist nichts bekannt", noThread: "Keine Aktivität, die etwas erzählt.", unread: "Die Aktivität war nicht lesbar.", asking: "Frage …", since: "seit {0}", perMonth: "{0} im Monat", sinceMonths: ["seit {0} Monat Kunde", "seit {0} Monaten Kunde"],
   happens: "Etwas geschieht: {0}", happened: "Gesendet: {0}", mayGive: "Sie dürfen bis {0} im Monat geben", mayGiveAll: "Rabatte ohne Grenze", activityAge: "Letzte Aktivität: {0}", profileAge: "Profil: {0}", noActivity: "Keine Aktivität bekannt",
   theme: { auto: "Darstellung: System", light: "Darstellung: hell", dark: "Darstellung: dunkel" }, normal: "üblich", keysOn: "Tasten ohne Strg", close: "Schließen",
   keyTitle: "API-Schlüssel", keyLead: "Dieser Dienst verlangt einen Schlüssel mit den Rechten recommend und write. Er bleibt in diesem Tab.", keySave: "Diesen nehmen",
@@ -52,6 +52,8 @@ export const plain = (name) => String(name).replaceAll("_", " ");
 export const money = (value) => new Intl.NumberFormat(now.locale, { style: "currency", currency: now.currency }).format(value);
 export const signed = (value) => new Intl.NumberFormat(now.locale, { style: "currency", currency: now.currency, signDisplay: "exceptZero" }).format(value).replace("-", "−");
 export const number = (value) => new Intl.NumberFormat(now.locale, { maximumFractionDigits: 2 }).format(value);
+/** A number in a text that has a form for one and a form for more. */
+export const counted = ([one, more], value) => fill(value === 1 ? one : more, number(value));
 export const day = (at) => new Date(at).toLocaleDateString(now.locale, { day: "numeric", month: "long", timeZone: now.zone });
 export const moment = (at) => new Date(at).toLocaleString(now.locale, { dateStyle: "medium", timeStyle: "short", timeZone: now.zone });
 

@@ -275,3 +275,15 @@ def test_an_age_is_no_day_of_the_calendar(page_of, cast, service):
     page.clock.fast_forward("05:00:00")
     page.clock.run_for(11_000)
     expect(page.locator("#thread li").filter(has_text="46 h")).to_contain_text("vor 2 Tagen")
+
+
+def test_one_is_said_in_the_singular(page_of, cast, service):
+    """One month as a customer is no "1 months", in neither language."""
+    profile = service.http.get(f"/v1/customers/{cast['kraus']}").json()["profile"]
+    service.http.put(f"/v1/customers/{cast['kraus']}", json=profile | {"tenure_months": 1})
+    page = page_of()
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(page.locator("#facts")).to_contain_text("customer for 1 month ·")
+    page.locator("[data-lang=de]").click()
+    expect(page.locator("#facts")).to_contain_text("seit 1 Monat Kunde")
