@@ -18,7 +18,7 @@ function open(call) {
   Object.assign(state, { call: { context: {}, interaction_id: `desk-${nextId()}`, began: Date.now() + skew, started: performance.now(), skew, ...call }, view: null, answer: null, limit: null, all: false });
   show("call");
   choose("say");
-  $("pane-explain").replaceChildren();
+  for (const pane of ["compare", "explain"]) $(`pane-${pane}`).replaceChildren();
   put({ "customer-id": call.customer_id, "interaction-id": state.call.interaction_id, context: JSON.stringify(state.call.context), "max-cost-month": null });
   history.replaceState(null, "", addressOf(state.call));
   queueMicrotask(load);  // after the panel's own question, which is put in a microtask too: the sentence comes first

@@ -287,3 +287,20 @@ def test_one_is_said_in_the_singular(page_of, cast, service):
     expect(page.locator("#facts")).to_contain_text("customer for 1 month ·")
     page.locator("[data-lang=de]").click()
     expect(page.locator("#facts")).to_contain_text("seit 1 Monat Kunde")
+
+
+def test_each_call_begins_without_a_limit(desk):
+    """The slider of the call before does not stand where that caller's limit was."""
+    desk.keyboard.press("1")
+    expect(say(desk)).to_be_visible()
+    desk.keyboard.press("m")
+    for _ in range(9):
+        desk.keyboard.press("ArrowLeft")
+    expect(desk.locator("output")).not_to_have_text("no limit")
+    desk.keyboard.press("q")
+    desk.keyboard.press("1")
+    expect(desk.locator("#standing")).to_contain_text("You may give")
+    desk.keyboard.press("m")
+    expect(desk.locator("output")).to_have_text("no limit")
+    expect(desk.get_by_label("Caller’s monthly limit")).to_have_attribute("aria-valuetext", "no limit")
+    assert desk.evaluate("document.querySelector('#limit').value === document.querySelector('#limit').max")
