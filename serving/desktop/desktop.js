@@ -5,7 +5,7 @@ import { $, call as ask, h, key, store } from "./kit.js";
 import { drawAges, drawPerson, drawStanding } from "./person.js";
 import { fill, now, plain, speak } from "./words.js";
 
-const panel = $("panel");
+const panel = $("panel"), Suggestions = customElements.get("nba-suggestions");
 const RETRY_MS = 2000;
 const TABS = ["say", "compare", "explain"];
 const state = { setup: null, call: null, view: null, answer: null, taken: 0, tab: "say", limit: null, all: false, loading: null, keysOn: store.get("keys") !== "off" };
@@ -116,7 +116,7 @@ function draw() {
   drawStanding(answer, state.taken, view);
   const next = view?.next_question;
   $("next").hidden = !next || answer?.suggestions[0]?.offer_id === next.offer_id;
-  if (next) { $("next").querySelector(".asked").textContent = next.title; $("next").querySelector(".reply").textContent = next.say; }
+  if (next) { $("next").querySelector(".asked").textContent = next.title; Object.assign($("next").querySelector(".reply"), { textContent: next.say, dir: Suggestions.directionOf(next.say) }); }
   if (document.activeElement !== $("intent")) options($("intent"), setup?.intent.known ?? [], call.context[intentField()]);
   $("happens").hidden = !call.next_event;
   if (call.next_event) $("happens").firstElementChild.textContent = fill(now.words.happens, eventName(call.next_event));
@@ -281,7 +281,7 @@ async function begin() {
   try {
     state.setup = await ask("/v1/desk");
     Object.assign(now, { currency: state.setup.currency, zone: state.setup.timezone });
-    customElements.get("nba-suggestions").timeZone = state.setup.timezone;
+    Suggestions.timeZone = state.setup.timezone;
     put({ currency: now.currency });
   } catch (error) { if (error.status === 401) askForKey(); else setTimeout(begin, RETRY_MS); }
   drawWords();

@@ -59,6 +59,10 @@
   /** Whether asking once more would not help: it was answered, and neither time nor another key changes that. */
   const isRefusal = (status) => status >= 400 && status < 500 && ![401, 408, 429].includes(status);
 
+  const RIGHT_TO_LEFT = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Nko}\p{Script=Syriac}\p{Script=Thaana}]/gu;
+  /** A sentence runs as most of its letters do, not as the name that it begins with. */
+  const directionOf = (text) => ((text.match(RIGHT_TO_LEFT)?.length ?? 0) * 2 > (text.match(/\p{L}/gu)?.length ?? 0) ? "rtl" : "ltr");
+
   /** An element with properties, attributes and children; text is only ever a text node. */
   function h(tag, props = {}, ...children) {
     const made = tag.startsWith("svg:") ? document.createElementNS("http://www.w3.org/2000/svg", tag.slice(4)) : document.createElement(tag);
@@ -532,7 +536,7 @@
           h("h3", {}, h("button", { class: "pick", type: "button", "aria-expanded": String(on), "data-key": `${s.offer_id}:pick`, onclick: () => this.#pick(s.offer_id) },
             h("kbd", { "aria-hidden": "true" }, String(place + 1)), h("span", { dir: "auto" }, s.title))),
           h("span", { class: "kind" }, words.kinds[s.kind] ?? s.kind), told && h("span", { class: "chip" }, `✓ ${words.was[told]}`), saving),
-        h("p", { class: "say", dir: "auto" }, s.say),
+        h("p", { class: "say", dir: directionOf(s.say) }, s.say),
         on && s.because.length > 0 && h("dl", { class: "because" }, s.because.map((b) => this.#reason(b))),
         on && this.#acts(s, told, answer), on && this.#state.pending && this.#why(this.#state.pending));
     }
@@ -577,5 +581,6 @@
   }
   /** Of calendar months in the labels of the bars; the desktop sets the one of the config. */
   NbaSuggestions.timeZone = undefined;
+  NbaSuggestions.directionOf = directionOf;
   if (!customElements.get("nba-suggestions")) customElements.define("nba-suggestions", NbaSuggestions);
 })();

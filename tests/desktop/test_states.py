@@ -289,3 +289,14 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_written_as_markup(page_of, 
     names = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
     assert names
     assert all(name.startswith(service.url) for name in names)
+
+
+def test_a_sentence_runs_in_the_direction_of_its_language(page_of, service):
+    """Also where it begins with a right-to-left name, without a salutation before it."""
+    given, family = RIGHT_TO_LEFT.split("-")
+    profile = {"given_name": given, "family_name": family, "plan": "l-40", "contract_end_days": 30}
+    service.http.put("/v1/customers/rtl-1", json=profile)
+    page = page_of("/desktop#customer=rtl-1", ready=".item.on")
+    expect(say(page)).to_contain_text("there is one thing you will want to know")
+    expect(say(page)).to_have_css("direction", "ltr")
+    expect(page.locator("#name")).to_have_css("direction", "rtl")
