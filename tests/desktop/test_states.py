@@ -300,3 +300,11 @@ def test_a_sentence_runs_in_the_direction_of_its_language(page_of, service):
     expect(say(page)).to_contain_text("there is one thing you will want to know")
     expect(say(page)).to_have_css("direction", "ltr")
     expect(page.locator("#name")).to_have_css("direction", "rtl")
+
+
+@pytest.mark.parametrize("path", ["/desktop", "/insights"])
+def test_without_script_the_page_says_what_it_needs(page_of, path):
+    """Instead of an empty page with buttons that do nothing."""
+    page = page_of(path, ready="noscript", java_script_enabled=False)
+    expect(page.locator("noscript p")).to_be_visible()
+    expect(page.locator("noscript p")).to_contain_text("This page needs JavaScript")
