@@ -308,3 +308,14 @@ def test_without_script_the_page_says_what_it_needs(page_of, path):
     page = page_of(path, ready="noscript", java_script_enabled=False)
     expect(page.locator("noscript p")).to_be_visible()
     expect(page.locator("noscript p")).to_contain_text("This page needs JavaScript")
+
+
+def test_the_list_of_keys_is_within_reach_at_every_width(page_of, cast):
+    """At 320 pixels (or a zoom of 400 %) too: there the single keys can be turned off, and on again."""
+    page = page_of(viewport={"width": 320, "height": 700}, locale="de-DE")
+    page.get_by_role("button", name="Tasten").click()
+    page.get_by_label("Tasten ohne Strg").uncheck()
+    page.get_by_role("button", name="Schließen").click()
+    page.get_by_role("button", name="Tasten").click()
+    page.get_by_label("Tasten ohne Strg").check()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
