@@ -1,7 +1,7 @@
 // The agent desktop: one call at a time. The suggestions are the widget's; everything around them is drawn from here.
 import { drawCompare } from "./compare.js";
 import { drawExplain } from "./explain.js";
-import { $, call as ask, h, key, store } from "./kit.js";
+import { $, askForKey, call as ask, h, key, store } from "./kit.js";
 import { drawAges, drawPerson, drawStanding } from "./person.js";
 import { fill, now, plain, speak } from "./words.js";
 
@@ -208,12 +208,6 @@ function fromAddress() {
   open({ customer_id: customer, ...(interaction ? { interaction_id: interaction } : {}), ...demo, context: { ...demo?.context, ...(intent ? { [intentField()]: intent } : {}) } });
 }
 
-function askForKey() {
-  if ($("key-box").open) return;
-  $("key-box").showModal();
-  $("key").focus();
-}
-
 $("dial").addEventListener("submit", (event) => {
   event.preventDefault();
   dial({ customer_id: $("customer").value.trim(), context: { [intentField()]: $("dial-intent").value || "general" } });
@@ -234,7 +228,14 @@ $("authority").addEventListener("change", () => {
 $("theme").addEventListener("click", () => { store.set("theme", THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]); drawTheme(); });
 $("help").addEventListener("click", () => $("help-box").showModal());
 $("keys-on").addEventListener("change", () => { state.keysOn = $("keys-on").checked; store.set("keys", state.keysOn ? "on" : "off"); drawKeys(); });
-$("key-box").addEventListener("close", () => { key.value = $("key").value.trim(); put({ token: key.value || null }); if (key.value) { begin(); if (state.call) load(); } });
+$("key-box").addEventListener("close", () => {
+  const typed = $("key").value.trim();
+  if (!typed) return;  // the panel offers to ask once more
+  key.value = typed;
+  put({ token: typed });
+  begin();
+  if (state.call) load();
+});
 for (const node of document.querySelectorAll("[data-lang]")) {
   node.addEventListener("click", () => { speak(node.dataset.lang); store.set("locale", now.locale); drawWords(); if (state.call) load(); });
 }

@@ -471,13 +471,16 @@
     #note(kind, icon, title, ...more) {
       return h("div", { class: `note ${kind}` }, symbol(icon), h("strong", {}, title), ...more);
     }
+    #askAgain() {
+      return h("button", { type: "button", "data-key": "retry", onclick: () => this.#ask() }, this.#words.again);
+    }
     #deadNote() {
       const state = this.#state, words = this.#words;
-      if (state.barred) return this.#note("dead", "key", this.tokenProvider ? words.expired : words.key);
+      if (state.barred) return this.#note("dead", "key", this.tokenProvider ? words.expired : words.key, this.#askAgain());
       if (state.dead === null) return state.slow && this.#note("without", "clock", words.slow);
       const old = state.at ? fill(words.deadOld, state.at.toLocaleTimeString(this.#locale)) : "";
       return h("div", { role: "alert" }, this.#note("dead", "break", state.dead || words.dead, h("p", {}, [old, state.dead ? "" : words.retrying].join(" ").trim()),
-        h("button", { type: "button", "data-key": "retry", onclick: () => this.#ask() }, words.again)));
+        this.#askAgain()));
     }
     #weakNote(answer) {
       const words = this.#words;

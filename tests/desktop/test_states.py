@@ -319,3 +319,27 @@ def test_the_list_of_keys_is_within_reach_at_every_width(page_of, cast):
     page.get_by_role("button", name="Tasten").click()
     page.get_by_label("Tasten ohne Strg").check()
     assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize(
+    ("path", "again", "there"),
+    [("/desktop#customer=c-1", "Try again", ".empty strong"), ("/insights", "API key", ".figures")],
+    ids=["desktop", "today"],
+)
+def test_a_key_that_is_refused_is_said_to_be(browser, keyed, path, again, there):
+    """In words; and who closed the question can be asked once more."""
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.goto(keyed.url + path)
+    asked = page.get_by_role("dialog", name="API key")
+    expect(asked).to_contain_text("This service asks for a key")
+    expect(asked.get_by_role("alert")).to_have_count(0)
+    page.locator("#key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(asked.get_by_role("alert")).to_have_text("The service does not know this key.")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=again).click()
+    page.locator("#key").fill("boss")
+    page.keyboard.press("Enter")
+    expect(page.locator(there)).to_be_visible()
+    context.close()
