@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from models.metrics import Array, Bin
 from nba.plots import figure, svg
 
+MOST_COLUMNS = 20
 _INK, _SOFT = "#1f5fa8", "#9aa4ae"
 
 
@@ -23,7 +24,8 @@ def reliability_chart(curve: Sequence[Bin]) -> str:
     )
     axes.set(xlabel="probability the model said", ylabel="share that came true", xlim=(0, most), ylim=(0, most))
     axes.legend(frameon=False, loc="upper left")
-    return svg(drawn)
+    points = ", ".join(f"{b.predicted:.0%} said, {b.seen:.0%} came true" for b in curve)
+    return svg(drawn, f"probability against what came true: {points}")
 
 
 def gain_chart(asked: Array, caught: Array) -> str:
@@ -33,13 +35,13 @@ def gain_chart(asked: Array, caught: Array) -> str:
     axes.plot(asked, caught, color=_INK, linewidth=2, label="most likely first")
     axes.set(xlabel="share of suggestions made", ylabel="share of acceptances reached", xlim=(0, 1), ylim=(0, 1.01))
     axes.legend(frameon=False, loc="lower right")
-    return svg(drawn)
+    return svg(drawn, "share of acceptances reached by share of suggestions made, the most likely first")
 
 
-def importance_chart(importance: Mapping[str, float], most: int = 20) -> str:
+def importance_chart(importance: Mapping[str, float], most: int = MOST_COLUMNS) -> str:
     """The gain of each column, the largest on top."""
     top = list(importance.items())[:most][::-1]
     drawn, axes = figure(7.5, 0.8 + 0.26 * len(top))
     axes.barh([name for name, _ in top], [share for _, share in top], color=_INK)
     axes.set(xlabel="share of the total gain")
-    return svg(drawn)
+    return svg(drawn, "share of the total gain: " + ", ".join(f"{name} {share:.1%}" for name, share in top[::-1]))

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from models.challenge import Challenge
-from models.charts import gain_chart, importance_chart, reliability_chart
+from models.charts import MOST_COLUMNS, gain_chart, importance_chart, reliability_chart
 from models.judge import Figures, Group
 from models.metrics import Array, auc, calibration_error, gain_curve, log_losses
 from models.summary import TrainReport
@@ -20,7 +20,7 @@ th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid #ee
 th:first-child,td:first-child,td.text,th.text{text-align:left}
 .yes{color:#12703c;font-weight:600}.no{color:#b3261e;font-weight:600}.soft{color:#5c6975}
 .charts{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}figcaption{color:#5c6975;font-size:.9rem;max-width:28rem}
-svg{max-width:100%;height:auto}
+svg{max-width:100%;height:auto}.wide{overflow-x:auto}
 """
 
 
@@ -32,7 +32,7 @@ def page(report: TrainReport, found: Challenge) -> str:
         _head("Acceptance", report.accept.figures, gain_curve(found.p, found.y)),
         _stay(report),
         _against_champion(report, found),
-        "<h2>What matters</h2>" + importance_chart(report.accept.importance),
+        _importance(report),
         _drivers(report),
         _groups("By offer", report.by_offer),
         _groups("By kind", report.by_kind),
@@ -107,6 +107,12 @@ def _against_champion(report: TrainReport, found: Challenge) -> str:
     return f"<h2>Against the champion {_e(champion.scorer.version)}</h2>{_table(('', 'this', 'champion'), rows)}<p>{_e(text)}</p>"
 
 
+def _importance(report: TrainReport) -> str:
+    every = report.accept.importance
+    caption = f"The {min(MOST_COLUMNS, len(every))} columns with the largest gain, of {len(every)}."
+    return "<h2>What matters</h2>" + _figure(importance_chart(every), caption)
+
+
 def _drivers(report: TrainReport) -> str:
     verb = "staying" if report.stay is not None else "accepting"
     items = "".join(f"<li>{_e(driver.says)}</li>" for driver in report.drivers)
@@ -147,7 +153,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[i
 
     first = "".join(cell("th", i, head) for i, head in enumerate(heads))
     body = "".join("<tr>" + "".join(cell("td", i, value) for i, value in enumerate(row)) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 from typing import Any
 
@@ -27,10 +28,10 @@ def figure(width: float, height: float) -> tuple[Figure, Axes]:
         return drawn, drawn.add_subplot()
 
 
-def svg(drawn: Figure) -> str:
-    """The figure as an `<svg>` element without a date in it."""
+def svg(drawn: Figure, says: str) -> str:
+    """The figure as an `<svg>` element without a date in it. `says`: what is drawn, for who does not see it."""
     out = io.StringIO()
     with mpl.rc_context(_STYLE):
         drawn.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = out.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{html.escape(says)}" ', 1)

@@ -39,7 +39,7 @@ def simulate(
     days: Annotated[int, typer.Option(min=7, help="How long; a customer calls about seven times a year.")] = 365,
     rounds: Annotated[int, typer.Option(min=1, help="Learners retrain between rounds: one time fewer than this.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Same seed: same customers, same luck, same result.")] = 1,
-    policies: Annotated[str, typer.Option(help="Comma-separated; see below for all.")] = "",
+    policies: Annotated[str, typer.Option(help="Comma-separated; see above for all.")] = "",
     vw: Annotated[bool, typer.Option("--vw", help="Vowpal Wabbit SquareCB as a peer (extra: peers).")] = False,
     sensitivity: Annotated[bool, typer.Option("--sensitivity", help="Also in worlds with other settings.")] = False,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with charts.")] = None,
@@ -178,9 +178,13 @@ def page_of(document: Mapping[str, Any]) -> str:
 
 
 def _says(document: Mapping[str, Any]) -> str:
-    lived = f"seed {document['seed']}: {document['customers']:,} customers, {document['days']} days, rounds: {document['rounds']}"
+    lived = f"seed {document['seed']}: {_customers(document)}, {document['days']} days, rounds: {document['rounds']}"
     value = "Value: margin of the run less the cost of calls, and of three more years for who stayed."
     return f"Simulated, {document.get('lived', lived)}. {value}"
+
+
+def _customers(document: Mapping[str, Any]) -> str:
+    return "1 customer" if document["customers"] == 1 else f"{document['customers']:,} customers"
 
 
 def _print(document: Mapping[str, Any], html: Path | None) -> None:
@@ -197,12 +201,13 @@ def _print(document: Mapping[str, Any], html: Path | None) -> None:
     for name, found in document["results"].items():
         if parts := list(found["regret_by_choice"].items())[:3]:
             out.print(
-                f"{name} missed most (said > oracle): " + ", ".join(f"{what} {euros:,.0f}" for what, euros in parts)
+                f"{name} missed most (said > oracle, euros over the run): "
+                + ", ".join(f"{what} {euros:,.0f}" for what, euros in parts)
             )
     for row in document["sensitivity"]:
         others = ", ".join(f"{name} {value:+.2f}" for name, value in row.items() if name != "world")
         out.print(f"{row['world']}: share of the gain in the same calls: {others}")
     for name, lines in document["training"].items():
-        out.print(f"{name} trained: {'; '.join(lines)}")
+        out.print(f"{name} trained: {'; '.join(lines) or 'never, it takes more than one round'}")
     if html is not None:
         out.print(f"charts: {html}")

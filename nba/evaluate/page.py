@@ -13,6 +13,7 @@ from nba.evaluate.income import Income, Kept, Line
 from nba.plots import figure, svg
 
 GROUPS = {"kind": "By kind", "channel": "By channel", "agent_group": "By agent group", "offer": "By offer"}
+_DRAWN = 15  # lines of a chart
 _CSS = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:64rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #d6dde4}
@@ -20,6 +21,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}
 th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid #eef1f4}
 th:first-child,td:first-child,td.text,th.text{text-align:left}.soft{color:#5c6975}
 .big{display:flex;flex-wrap:wrap;gap:2rem;margin:1rem 0}.big div{min-width:9rem}.big b{display:block;font-size:1.6rem}
+.wide{overflow-x:auto}
 .warn{border-left:.3rem solid #a33;padding-left:.8rem}
 svg{max-width:100%;height:auto}figure{margin:0}figcaption{color:#5c6975;font-size:.9rem}
 """
@@ -66,7 +68,7 @@ def _totals(found: Income) -> str:
         (f"{t.accepted:,}", f"accepted: {t.share:.1%} ({t.low:.1%} to {t.high:.1%})"),
         (
             _money(found, t.margin_month),
-            f"more margin a month; {_money(found, t.margin_month * found.months)} {_over(found)}",
+            f"margin added a month; {_money(found, t.margin_month * found.months)} {_over(found)}",
         ),
         (
             _money(found, t.saving_month),
@@ -114,7 +116,7 @@ def _group(found: Income, group: str, title: str) -> str:
         for x in lines
     ]  # fmt: skip
     heads = ("", "made", "accepted", "share (95 %)", "declined", "margin a month", "saved a month")
-    chart = f"<figure>{_shares(lines)}<figcaption>Share accepted, with its 95 % interval.</figcaption></figure>"
+    chart = f"<figure>{_shares(lines[:_DRAWN])}<figcaption>{_caption(len(lines))}</figcaption></figure>"
     return f"<h2>{title}</h2>{_table(heads, rows)}{chart if len(lines) > 1 else ''}"
 
 
@@ -138,14 +140,19 @@ def _notes(found: Income) -> str:
     return f"<h2>Rows left out or repaired</h2><ul class=soft>{items}</ul>" if items else ""
 
 
+def _caption(lines: int) -> str:
+    which = f" of the {_DRAWN} of {lines} that were made most often" if lines > _DRAWN else ""
+    return f"Share accepted{which}, with its 95 % interval."
+
+
 def _shares(lines: Sequence[Line]) -> str:
     """Shares accepted as dots with their intervals, as inline SVG."""
-    shown = list(lines)[:15][::-1]
+    shown = lines[::-1]
     drawn, axes = figure(7.0, 0.9 + 0.28 * len(shown))
     ends = [[max(x.share - x.low, 0.0) for x in shown], [max(x.high - x.share, 0.0) for x in shown]]
     axes.errorbar([x.share for x in shown], [x.name for x in shown], xerr=ends, fmt="o", color="#1f5fa8", capsize=3)
     axes.set(xlabel="share accepted", xlim=(0.0, max([x.high for x in shown] + [0.01]) * 1.05))
-    return svg(drawn)
+    return svg(drawn, "share accepted: " + ", ".join(f"{x.name} {x.share:.1%}" for x in lines))
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = ()) -> str:
@@ -154,7 +161,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[i
 
     first = "".join(cell("th", i, _e(head)) for i, head in enumerate(heads))
     body = "".join("<tr>" + "".join(cell("td", i, value) for i, value in enumerate(row)) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _money(found: Income, value: float) -> str:

@@ -27,6 +27,7 @@ _CSS = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:64rem;margin:2rem auto;padding:0 1rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .8rem .25rem 0;text-align:right}
 th,td{border-bottom:1px solid #eef1f4}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}
+.wide{overflow-x:auto}
 """
 _INKS = {
     "engine": "#1f5fa8", "random": "#c3cad1", "random-passed": "#9aa4ae", "margin": "#d1731c", "acceptance": "#3a8a4d",
@@ -44,7 +45,7 @@ def page(rows: Sequence[Mapping[str, Any]], rounds: Mapping[str, Sequence[float]
     parts = [
         "<h1>Simulated customers, policy by policy</h1>",
         f"<p>{html.escape(says)}</p>",
-        f"<table><tr>{head}</tr>{body}</table>",
+        f'<div class="wide" tabindex="0"><table><tr>{head}</tr>{body}</table></div>',
         f"<p>{html.escape(LEGEND)}</p>",
         "<h2>Choice against the truth, round by round</h2>" + rounds_chart(rounds) if rounds else "",
         "<h2>Other worlds</h2>" + grid_chart(grid) if grid else "",
@@ -80,7 +81,8 @@ def rounds_chart(rounds: Mapping[str, Sequence[float]]) -> str:
     axes.set(xlabel="round (learners retrain between rounds)", ylabel="share of the gain, 0 random passed, 1 oracle")
     axes.set_xticks(range(1, last + 1))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return svg(drawn)
+    lines = "; ".join(f"{name} {', '.join(f'{share:.2f}' for share in shares)}" for name, shares in rounds.items())
+    return svg(drawn, f"share of the gain by round: {lines}")
 
 
 def grid_chart(grid: Grid) -> str:
@@ -95,4 +97,5 @@ def grid_chart(grid: Grid) -> str:
     axes.invert_yaxis()
     axes.set(xlabel="share of the gain in the same calls, 0 random passed, 1 oracle")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return svg(drawn)
+    lines = "; ".join(f"{row['world']}: {', '.join(f'{name} {row[name]:.2f}' for name in names)}" for row in grid)
+    return svg(drawn, f"share of the gain by world: {lines}")

@@ -14,9 +14,10 @@ function groupOf(plan) {
   return plan.saving_month > 0 ? "cheaper" : plan.saving_month < 0 ? "dearer" : "same";
 }
 
-/** `limit`: the caller's, or null; `suggested`: offer ids that are suggested now; `setLimit` is told of every new one. */
+/** `plans`: null before they are known; `limit`: the caller's, or null; `suggested`: offer ids that are suggested now; `setLimit` is told of every new one. */
 export function drawCompare(box, plans, limit, suggested, setLimit) {
   const words = now.words;
+  if (!plans) { box.replaceChildren(h("p", {}, words.asking)); return; }
   if (!plans.length) { box.replaceChildren(h("p", {}, words.noPlans)); return; }
   const ordered = GROUPS.flatMap((group) => plans.filter((plan) => groupOf(plan) === group));
   const table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": words.comparing }, tableOf(ordered, limit, suggested));
@@ -63,7 +64,7 @@ function tableOf(plans, limit, suggested) {
       row(words.cost, (plan) => (plan.cost_month === null ? "–" : money(plan.cost_month)), "cost"),
       row(words.month, (plan) => difference(plan.own ? null : plan.saving_month === null ? null : -plan.saving_month)),
       row(words.year, (plan) => difference(plan.own ? null : plan.difference_year)),
-      row(words.enough, (plan) => (plan.covers ? words.yes : h("span", { class: "lost" }, words.notEnough))),
+      row(words.enough, (plan) => (plan.cost_month === null ? "–" : plan.covers ? words.yes : h("span", { class: "lost" }, words.notEnough))),
       row(words.lost, (plan) => (plan.own || !own ? "" : changes(own, plan, true))),
       row(words.gained, (plan) => (plan.own || !own ? "" : changes(own, plan, false))),
       row(words.price, (plan) => (plan.price_month === null ? "–" : money(plan.price_month)))));

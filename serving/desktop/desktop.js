@@ -1,11 +1,12 @@
 // The agent desktop: one call at a time. The suggestions are the widget's; everything around them is drawn from here.
 import { drawCompare } from "./compare.js";
 import { drawExplain } from "./explain.js";
-import { $, call as ask, h, key, store } from "./kit.js";
-import { drawPerson, drawStanding } from "./person.js";
+import { $, askForKey, call as ask, h, key, store } from "./kit.js";
+import { drawAges, drawPerson, drawStanding } from "./person.js";
 import { fill, now, plain, speak } from "./words.js";
 
-const panel = $("panel");
+const panel = $("panel"), Suggestions = customElements.get("nba-suggestions");
+const RETRY_MS = 2000;
 const TABS = ["say", "compare", "explain"];
 const state = { setup: null, call: null, view: null, answer: null, taken: 0, tab: "say", limit: null, all: false, loading: null, keysOn: store.get("keys") !== "off" };
 const nextId = () => (crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2)).slice(0, 13);
@@ -17,8 +18,9 @@ function open(call) {
   Object.assign(state, { call: { context: {}, interaction_id: `desk-${nextId()}`, began: Date.now() + skew, started: performance.now(), skew, ...call }, view: null, answer: null, limit: null, all: false });
   show("call");
   choose("say");
-  $("pane-explain").replaceChildren();
+  for (const pane of ["compare", "explain"]) $(`pane-${pane}`).replaceChildren();
   put({ "customer-id": call.customer_id, "interaction-id": state.call.interaction_id, context: JSON.stringify(state.call.context), "max-cost-month": null });
+  history.replaceState(null, "", addressOf(state.call));
   queueMicrotask(load);  // after the panel's own question, which is put in a microtask too: the sentence comes first
   draw();
   $("name").focus();
@@ -47,23 +49,24 @@ async function load() {
     if (state.call === call) { state.view = view; draw(); }
   } catch (error) {
     if (error.status === 401) askForKey();
-    // Otherwise the panel says that the service is away; with its next answer this is asked again.
+    else if (!stop.signal.aborted) setTimeout(() => { if (state.loading === stop && state.call === call) load(); }, RETRY_MS);
   }
 }
 
 panel.addEventListener("nba-answer", ({ detail }) => {
-  const missing = !state.view, first = !state.answer;
+  const missing = !state.view || state.view.customer.degraded.length > 0, first = !state.answer;
   Object.assign(state, { answer: detail.answer, taken: Date.now() });
   state.call.skew = Date.parse(detail.answer.at) - state.taken;
   if (first) state.call.began = Date.parse(detail.answer.at);
   draw();
   if (detail.news || (missing && !first)) load();
 });
-for (const name of ["nba-accepted", "nba-declined"]) panel.addEventListener(name, () => load());
+for (const name of ["nba-accepted", "nba-declined"]) panel.addEventListener(name, () => state.call && load());  // one that is saved late may be of a call that is over
 panel.addEventListener("nba-token-needed", askForKey);
 
 function correct(intent) {
-  state.call.context = { ...state.call.context, [state.setup.intent.field]: intent };
+  state.call.context = { ...state.call.context, [intentField()]: intent };
+  history.replaceState(null, "", addressOf(state.call));
   put({ context: JSON.stringify(state.call.context) });
   load();
 }
@@ -113,12 +116,11 @@ function draw() {
   drawStanding(answer, state.taken, view);
   const next = view?.next_question;
   $("next").hidden = !next || answer?.suggestions[0]?.offer_id === next.offer_id;
-  if (next) { $("next").querySelector(".asked").textContent = next.title; $("next").querySelector(".reply").textContent = next.say; }
-  const field = setup?.intent.field ?? "intent";
-  if (document.activeElement !== $("intent")) options($("intent"), setup?.intent.known ?? [], call.context[field]);
+  if (next) { $("next").querySelector(".asked").textContent = next.title; Object.assign($("next").querySelector(".reply"), { textContent: next.say, dir: Suggestions.directionOf(next.say) }); }
+  if (document.activeElement !== $("intent")) options($("intent"), setup?.intent.known ?? [], call.context[intentField()]);
   $("happens").hidden = !call.next_event;
   if (call.next_event) $("happens").firstElementChild.textContent = fill(now.words.happens, eventName(call.next_event));
-  if (state.tab === "compare") drawCompare($("pane-compare"), view?.plans ?? [], state.limit, new Set((answer?.suggestions ?? []).map((s) => s.offer_id)), setLimit);
+  if (state.tab === "compare") drawCompare($("pane-compare"), view?.plans ?? null, state.limit, new Set((answer?.suggestions ?? []).map((s) => s.offer_id)), setLimit);
   if (state.toLimit && $("limit")) { state.toLimit = false; $("limit").focus(); }
   if (state.tab === "explain") drawExplain($("pane-explain"), answer, titleOf);
   document.title = `${$("name").textContent} · nba`;
@@ -179,35 +181,36 @@ function drawTheme() {
 
 // ---- What people do
 
-/** Take a call; its address can be kept and opened again. */
+const intentField = () => state.setup?.intent.field ?? "intent";
+
+/** Where a call can be opened again, after a reload too: the same interaction, with the reason as it was corrected. */
+function addressOf({ customer_id: customer, interaction_id: interaction, context }) {
+  const intent = context[intentField()];
+  return `#${new URLSearchParams({ customer, interaction, ...(intent ? { intent } : {}) })}`;
+}
+
+/** Take a call; Back leads out of it. */
 function dial(call) {
-  const about = new URLSearchParams({ customer: call.customer_id, ...(call.interaction_id ? { interaction: call.interaction_id } : {}), ...(call.context?.intent ? { intent: call.context.intent } : {}) });
-  history.pushState(null, "", `#${about}`);
+  history.pushState(null, "", location.href);
   open(call);
 }
 
 /** A telephony system opens the page with #customer=…&interaction=…&intent=…. */
 function fromAddress() {
-  const said = new URLSearchParams(location.hash.slice(1)), customer = said.get("customer");
+  const said = new URLSearchParams(location.hash.slice(1)), customer = said.get("customer"), interaction = said.get("interaction");
   if (!customer) {
     if (state.call) close(); else show("start");
     return;
   }
-  if (state.call?.customer_id === customer) return;
-  const demo = state.setup?.callers.find((caller) => caller.customer_id === customer && (!said.get("interaction") || said.get("interaction") === caller.interaction_id));
-  const intent = said.get("intent"), field = state.setup?.intent.field ?? "intent";
-  open({ customer_id: customer, ...(said.get("interaction") ? { interaction_id: said.get("interaction") } : {}), ...demo, context: { ...demo?.context, ...(intent ? { [field]: intent } : {}) } });
-}
-
-function askForKey() {
-  if ($("key-box").open) return;
-  $("key-box").showModal();
-  $("key").focus();
+  if (state.call?.customer_id === customer && [null, state.call.interaction_id].includes(interaction)) return;
+  const demo = state.setup?.callers.find((caller) => caller.customer_id === customer && [null, caller.interaction_id].includes(interaction));
+  const intent = said.get("intent");
+  open({ customer_id: customer, ...(interaction ? { interaction_id: interaction } : {}), ...demo, context: { ...demo?.context, ...(intent ? { [intentField()]: intent } : {}) } });
 }
 
 $("dial").addEventListener("submit", (event) => {
   event.preventDefault();
-  dial({ customer_id: $("customer").value.trim(), context: { [state.setup?.intent.field ?? "intent"]: $("dial-intent").value || "general" } });
+  dial({ customer_id: $("customer").value.trim(), context: { [intentField()]: $("dial-intent").value || "general" } });
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();  // the address is the call's: a fragment of its own would end it
@@ -225,7 +228,14 @@ $("authority").addEventListener("change", () => {
 $("theme").addEventListener("click", () => { store.set("theme", THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]); drawTheme(); });
 $("help").addEventListener("click", () => $("help-box").showModal());
 $("keys-on").addEventListener("change", () => { state.keysOn = $("keys-on").checked; store.set("keys", state.keysOn ? "on" : "off"); drawKeys(); });
-$("key-box").addEventListener("close", () => { key.value = $("key").value.trim(); put({ token: key.value || null }); if (key.value) begin(); });
+$("key-box").addEventListener("close", () => {
+  const typed = $("key").value.trim();
+  if (!typed) return;  // the panel offers to ask once more
+  key.value = typed;
+  put({ token: typed });
+  begin();
+  if (state.call) load();
+});
 for (const node of document.querySelectorAll("[data-lang]")) {
   node.addEventListener("click", () => { speak(node.dataset.lang); store.set("locale", now.locale); drawWords(); if (state.call) load(); });
 }
@@ -255,7 +265,7 @@ function pressed(name) {
 }
 addEventListener("keydown", (event) => {
   const target = event.composedPath()[0], writes = target.matches?.("input:not([type=range]), select, textarea");
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.repeat || document.querySelector("dialog[open]")) return;
   const name = event.key.length === 1 ? event.key.toLowerCase() : event.key === "Escape" ? "escape" : "";
   if (!name || (!state.keysOn && name !== "escape") || (writes && name !== "escape")) return;
   if (writes) target.blur();
@@ -265,16 +275,16 @@ setInterval(() => {
   if (!state.call) return;
   const seconds = Math.floor((performance.now() - state.call.started) / 1000);
   $("clock").textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-  if (seconds % 10 === 0) drawStanding(state.answer, state.taken, state.view);
+  if (seconds % 10 === 0) { drawStanding(state.answer, state.taken, state.view); drawAges(state.call); }
 }, 1000);
 
 async function begin() {
   try {
     state.setup = await ask("/v1/desk");
     Object.assign(now, { currency: state.setup.currency, zone: state.setup.timezone });
-    customElements.get("nba-suggestions").timeZone = state.setup.timezone;
+    Suggestions.timeZone = state.setup.timezone;
     put({ currency: now.currency });
-  } catch (error) { if (error.status === 401) askForKey(); else setTimeout(begin, 2000); }
+  } catch (error) { if (error.status === 401) askForKey(); else setTimeout(begin, RETRY_MS); }
   drawWords();
 }
 

@@ -1,23 +1,23 @@
 // Today in numbers, asked again every few seconds while somebody looks.
-import { $, call as ask, h, key, store } from "./kit.js";
-import { fill, moment, now, number, plain, speak } from "./words.js";
+import { $, askForKey, call as ask, h, key, store } from "./kit.js";
+import { counted, fill, moment, now, number, plain, speak } from "./words.js";
 
 const EN = {
-  place: "today", title: "Today", language: "Language", asOf: "As of {0}", version: "{0}, policy {1}", model: "Model {0}", noModel: "No model", lacks: {}, away: "The service does not answer; what you see is from {0}.", none: "No suggestion has been asked for today.",
-  suggestions: "suggestions", inDecisions: "in {0} decisions, {1} without an offer", acceptance: "accepted of what was answered", of: "{0} of {1}", violations: "broken guarantees", checked: "{0} decisions checked again, {1} waiting, {2} made otherwise",
+  place: "today", title: "Today", language: "Language", asOf: "As of {0}", version: "{0}, policy {1}", model: "Model {0}", noModel: "No model", lacks: {}, dead: "The service does not answer; it is asked again every few seconds.", away: "The service does not answer; what you see is from {0}.", none: "No suggestion has been asked for today.",
+  suggestions: "suggestions", inDecisions: ["in {0} decision", "in {0} decisions"], silent: "{0} without an offer", acceptance: "accepted of what was answered", of: "{0} of {1}", violations: "broken guarantees", checked: ["{0} decision checked again", "{0} decisions checked again"], others: "{0} waiting, {1} made otherwise",
   latency: "a decision at p95", more: "p50 {0} ms, p99 {1} ms, since the start", degraded: "degraded", without: "without {0}", experiments: "Experiments", noExperiment: "No experiment is running.", byKind: "By kind", byChannel: "By channel", byHour: "Decisions by hour, UTC",
   kind: "Kind", channel: "Channel", experiment: "Experiment", arm: "Arm", decisions: "Decisions", suggested: "Suggested", spoken: "Said", accepted: "Accepted", declined: "Declined", later: "Later", skipped: "Skipped", share: "Accepted share",
   kinds: { resolve: "Fix", inform: "Good to know", escalate: "Hand over", optimize: "Better fit", retain: "Keep", cross_sell: "Add-on", up_sell: "Bigger plan" },
 };
 const DE = {
-  place: "heute", title: "Heute", language: "Sprache", asOf: "Stand {0}", version: "{0}, Regeln {1}", model: "Modell {0}", noModel: "Kein Modell", lacks: { features: "Merkmale", profile: "Profil", contacts: "Kontakte", activity: "Aktivität", thread: "Geschichte", model: "Modell", model_slow: "schnelles Modell", scores: "Schätzungen", activity_pending: "neueste Aktivität" }, away: "Der Dienst antwortet nicht; was Sie sehen, ist von {0}.", none: "Heute wurde noch nichts gefragt.",
-  suggestions: "Vorschläge", inDecisions: "in {0} Entscheidungen, {1} ohne Angebot", acceptance: "angenommen von dem, was beantwortet wurde", of: "{0} von {1}", violations: "verletzte Garantien", checked: "{0} Entscheidungen nachgeprüft, {1} warten, {2} anders entstanden",
+  place: "heute", title: "Heute", language: "Sprache", asOf: "Stand {0}", version: "{0}, Regeln {1}", model: "Modell {0}", noModel: "Kein Modell", lacks: { features: "Merkmale", profile: "Profil", contacts: "Kontakte", activity: "Aktivität", thread: "Geschichte", model: "Modell", model_slow: "schnelles Modell", scores: "Schätzungen", activity_pending: "neueste Aktivität" }, dead: "Der Dienst antwortet nicht; er wird alle paar Sekunden wieder gefragt.", away: "Der Dienst antwortet nicht; was Sie sehen, ist von {0}.", none: "Heute wurde noch nichts gefragt.",
+  suggestions: "Vorschläge", inDecisions: ["in {0} Entscheidung", "in {0} Entscheidungen"], silent: "{0} ohne Angebot", acceptance: "angenommen von dem, was beantwortet wurde", of: "{0} von {1}", violations: "verletzte Garantien", checked: ["{0} Entscheidung nachgeprüft", "{0} Entscheidungen nachgeprüft"], others: "{0} noch nicht, {1} anders entstanden",
   latency: "eine Entscheidung im p95", more: "p50 {0} ms, p99 {1} ms, seit dem Start", degraded: "eingeschränkt", without: "ohne {0}", experiments: "Experimente", noExperiment: "Es läuft kein Experiment.", byKind: "Nach Art", byChannel: "Nach Kanal", byHour: "Entscheidungen je Stunde, UTC",
   kind: "Art", channel: "Kanal", experiment: "Experiment", arm: "Arm", decisions: "Entscheidungen", suggested: "Vorgeschlagen", spoken: "Gesagt", accepted: "Angenommen", declined: "Abgelehnt", later: "Später", skipped: "Ausgelassen", share: "Anteil angenommen",
   kinds: { resolve: "Lösen", inform: "Gut zu wissen", escalate: "Weitergeben", optimize: "Passt besser", retain: "Halten", cross_sell: "Dazu", up_sell: "Größerer Tarif" },
 };
 const EVERY_MS = 3000;
-let words = EN, report = null, away = false;
+let words = EN, report = null, away = false, dismissed = false;
 const percent = (share) => (share === null ? "–" : new Intl.NumberFormat(now.locale, { style: "percent", maximumFractionDigits: 1 }).format(share));
 
 function draw() {
@@ -30,10 +30,17 @@ function draw() {
   $("key-lead").textContent = now.words.keyLead;
   $("key-save").textContent = now.words.keySave;
   for (const node of document.querySelectorAll("[data-lang]")) node.setAttribute("aria-pressed", String(node.dataset.lang === now.locale));
-  if (!report) return;
+  $("key-refused").textContent = now.words.keyRefused;
+  if (!report) { drawNothing(); return; }
   const stamp = fill(words.version, report.model ? fill(words.model, report.model) : words.noModel, report.policy);
   $("standing").replaceChildren(...(away ? [h("span", { class: "old" }, fill(words.away, moment(report.at)))] : [h("span", {}, fill(words.asOf, moment(report.at)))]), h("span", {}, stamp));
   $("numbers").replaceChildren(figures(), hours(), byKind(), byChannel(), experiments());
+}
+
+/** Before there is any report: what it waits for. */
+function drawNothing() {
+  const waits = dismissed ? h("button", { type: "button", onclick: askForKey }, now.words.keyTitle) : words.dead;
+  if (away && !(dismissed && $("standing").querySelector("button"))) $("standing").replaceChildren(waits);
 }
 
 function figure(value, label, note, kind) {
@@ -45,9 +52,9 @@ function figures() {
   const answered = sum("accepted") + sum("declined") + sum("later"), { violations: audit, latency, degraded } = report;
   const without = Object.entries(degraded.without).map(([name, count]) => `${words.lacks[name] ?? plain(name)} (${count})`).join(", ");
   return h("dl", { class: "figures" },
-    figure(number(report.suggestions), words.suggestions, report.decisions ? fill(words.inDecisions, number(report.decisions), number(report.nothing)) : words.none),
+    figure(number(report.suggestions), words.suggestions, report.decisions ? `${counted(words.inDecisions, report.decisions)}, ${fill(words.silent, number(report.nothing))}` : words.none),
     figure(percent(answered ? sum("accepted") / answered : null), words.acceptance, fill(words.of, sum("accepted"), answered)),
-    figure(number(audit.found), words.violations, fill(words.checked, number(audit.checked), number(audit.waiting), number(audit.skipped)), audit.found ? "bad" : "good"),
+    figure(number(audit.found), words.violations, `${counted(words.checked, audit.checked)}, ${fill(words.others, number(audit.waiting), number(audit.skipped))}`, audit.found ? "bad" : "good"),
     figure(latency.p95 === null ? "–" : `${number(latency.p95)} ms`, words.latency, latency.p95 === null ? "" : fill(words.more, number(latency.p50), number(latency.p99))),
     figure(percent(report.decisions ? degraded.decisions / report.decisions : null), words.degraded, without ? fill(words.without, without) : ""));
 }
@@ -78,14 +85,14 @@ async function look() {
   if (!document.hidden) {
     try { report = await ask("/v1/insights"); away = false; } catch (error) {
       away = true;
-      if (error.status === 401 && !$("key-box").open) { $("key-box").showModal(); $("key").focus(); }
+      if (error.status === 401 && !dismissed) askForKey();
     }
     draw();
   }
   setTimeout(look, EVERY_MS);
 }
 
-$("key-box").addEventListener("close", () => { key.value = $("key").value.trim(); });
+$("key-box").addEventListener("close", () => { const typed = $("key").value.trim(); dismissed = !typed; key.value = typed || key.value; draw(); });
 for (const node of document.querySelectorAll("[data-lang]")) node.addEventListener("click", () => { speak(node.dataset.lang); store.set("locale", now.locale); draw(); });
 document.documentElement.dataset.theme = store.get("theme") ?? "auto";
 speak(store.get("locale") ?? navigator.language.slice(0, 2));

@@ -25,6 +25,15 @@ export const key = {
   set value(text) { text ? sessionStorage.setItem("nba-key", text) : sessionStorage.removeItem("nba-key"); },
 };
 
+/** Ask for the key in the page's dialog; one that there was, the service did not know. */
+export function askForKey() {
+  if ($("key-box").open) return;
+  $("key-refused").hidden = !key.value;
+  $("key").value = "";
+  $("key-box").showModal();
+  $("key").focus();
+}
+
 /** One call; the JSON of its answer. Throws Refusal. */
 export async function call(path, body, signal) {
   const headers = { ...(body ? { "Content-Type": "application/json" } : {}), ...(key.value ? { Authorization: `Bearer ${key.value}` } : {}) };

@@ -13,7 +13,7 @@
       declinedWhy: "Why did they decline?", skippedWhy: "Why skip it?", otherReason: "another reason", cancel: "Cancel", send: "Save",
       declinedReasons: { too_expensive: "Too expensive", not_needed: "Not needed", content_today: "Happy as it is", bad_experience: "Bad experience", decides_later: "Somebody else decides" },
       skippedReasons: { does_not_fit: "Does not fit this talk", no_time: "No time", discussed_before: "Discussed before", doubtful: "I doubt it" },
-      notSaved: "Not saved: {0}", again: "Try again", dead: "The service does not answer.", deadOld: "What you see is from {0}.",
+      notSaved: "Not saved: “{0}” for {1}. {2}", sentLater: "It is sent again by itself.", again: "Try again", dead: "The service does not answer.", deadOld: "What you see is from {0}.",
       retrying: "Trying again by itself.", nothing: "No offer now", nothingYet: "No call yet", locked: "Sales are locked",
       lockedMany: "{0} offers wait until this is settled.", lockedOne: "One offer waits until this is settled.",
       without: "Working without {0}.", base: "Typical rates stand in.", updated: "Updated: {0}", updatedNone: "Updated: no offer now",
@@ -35,7 +35,7 @@
       declinedWhy: "Warum wurde abgelehnt?", skippedWhy: "Warum auslassen?", otherReason: "anderer Grund", cancel: "Abbrechen", send: "Speichern",
       declinedReasons: { too_expensive: "Zu teuer", not_needed: "Nicht nötig", content_today: "Zufrieden, wie es ist", bad_experience: "Schlechte Erfahrung", decides_later: "Jemand anderes entscheidet" },
       skippedReasons: { does_not_fit: "Passt nicht ins Gespräch", no_time: "Keine Zeit", discussed_before: "Schon besprochen", doubtful: "Ich bezweifle es" },
-      notSaved: "Nicht gespeichert: {0}", again: "Noch einmal", dead: "Der Dienst antwortet nicht.", deadOld: "Was Sie sehen, ist von {0}.",
+      notSaved: "Nicht gespeichert: „{0}“ zu {1}. {2}", sentLater: "Es wird von selbst noch einmal gesendet.", again: "Noch einmal", dead: "Der Dienst antwortet nicht.", deadOld: "Was Sie sehen, ist von {0}.",
       retrying: "Er wird von selbst wieder gefragt.", nothing: "Jetzt kein Angebot", nothingYet: "Noch kein Anruf", locked: "Verkauf gesperrt",
       lockedMany: "{0} Angebote warten, bis das geklärt ist.", lockedOne: "Ein Angebot wartet, bis das geklärt ist.",
       without: "Es fehlt: {0}.", base: "Übliche Quoten springen ein.", updated: "Aktualisiert: {0}", updatedNone: "Aktualisiert: jetzt kein Angebot",
@@ -52,8 +52,16 @@
   };
   const ACTS = [["spoken", "s"], ["accepted", "a"], ["declined", "d"], ["later", "l"], ["skipped", "k"]];
   const STAGES = ["eligibility", "consent", "service_first", "contact", "authority", "max_cost", "dominated", "evidence", "arbitration"];
-  const PATIENCE_MS = 6000, SLOW_MS = 1200, SKELETON_MS = 140, SILENCE_MS = 40000;
+  const PASSING = ["features", "activity_pending"];  // the service mends these by itself, and no news tells of it
+  const PATIENCE_MS = 6000, SLOW_MS = 1200, SKELETON_MS = 140, SILENCE_MS = 40000, SLIP_MS = 500;
   const fill = (text, ...values) => text.replace(/\{(\d)\}/g, (_, i) => values[i] ?? "");
+
+  /** Whether asking once more would not help: it was answered, and neither time nor another key changes that. */
+  const isRefusal = (status) => status >= 400 && status < 500 && ![401, 408, 429].includes(status);
+
+  const RIGHT_TO_LEFT = /[\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Nko}\p{Script=Syriac}\p{Script=Thaana}]/gu;
+  /** A sentence runs as most of its letters do, not as the name that it begins with. */
+  const directionOf = (text) => ((text.match(RIGHT_TO_LEFT)?.length ?? 0) * 2 > (text.match(/\p{L}/gu)?.length ?? 0) ? "rtl" : "ltr");
 
   /** An element with properties, attributes and children; text is only ever a text node. */
   function h(tag, props = {}, ...children) {
@@ -149,13 +157,14 @@
     #root = this.attachShadow({ mode: "open" });
     #live = h("div", { class: "out", role: "status" });
     #body = h("section", {});
-    #state = { answer: null, at: null, busy: false, slow: false, bones: false, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], trouble: null, series: {} };
+    #state = { answer: null, at: null, busy: false, slow: false, bones: false, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], series: {} };
+    #unsaved = new Set(); #troubles = h("div", {}); #sendingAgain = false; #last = { outcome: null, at: -Infinity };
     #turn = 0; #asking = null; #listening = null; #due = false; #again = null; #tries = 0; #lastId = null;
 
     constructor() {
       super();
       this.#root.adoptedStyleSheets = [SHEET];
-      this.#root.append(this.#live, this.#body);
+      this.#root.append(this.#live, this.#body, this.#troubles);
     }
 
     connectedCallback() { this.#schedule(); }
@@ -163,7 +172,7 @@
     attributeChangedCallback(name, before, after) {
       if (before === after) return;
       if (name === "customer-id" || name === "interaction-id") this.#forget();
-      if (name === "locale" || name === "currency") this.#draw();
+      if (name === "locale" || name === "currency") { this.#draw(); this.#drawTroubles(); }
       if (name !== "token" || this.#state.barred) this.#schedule();
     }
 
@@ -218,7 +227,9 @@
     #emit(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true, composed: true })); }
 
     #forget() {
-      Object.assign(this.#state, { answer: null, at: null, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], trouble: null, series: {} });
+      Object.assign(this.#state, { answer: null, at: null, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], series: {} });
+      for (const said of this.#unsaved) if (said.refused) this.#unsaved.delete(said);
+      this.#drawTroubles();
       this.#lastId = null;
     }
 
@@ -287,7 +298,7 @@
     }
 
     #die(error) {
-      const refused = error.status >= 400 && error.status < 500;
+      const refused = isRefusal(error.status);
       this.#state.dead = refused ? error.message : "";
       this.#emit("nba-error", { message: error.message, status: error.status ?? null });
       if (refused) return;
@@ -303,7 +314,7 @@
     #take(answer, news) {
       const state = this.#state;
       Object.assign(state, { answer, at: new Date(), dead: null, barred: false, busy: false, slow: false, bones: false });
-      if (answer.degraded.includes("features")) this.#later(); else this.#tries = 0;
+      if (answer.degraded.some((name) => PASSING.includes(name))) this.#later(); else this.#tries = 0;
       this.#lastId = answer.decision_id;
       if (!answer.suggestions.some((s) => s.offer_id === state.chosen)) {
         state.chosen = answer.suggestions[0]?.offer_id ?? null;
@@ -313,6 +324,7 @@
       const words = this.#words, first = answer.suggestions[0];
       this.#live.textContent = first ? fill(words.updated, first.title) : words.updatedNone;
       this.#emit("nba-answer", { answer, news });
+      this.#sendUnsaved();
       this.#bars(answer);
     }
 
@@ -337,7 +349,8 @@
         try {
           const answer = await this.#fetch(path, { signal: stop.signal, headers: first ? {} : { "Last-Event-ID": this.#lastId ?? "0" } });
           if (answer.status === 401) { this.#bar(); this.#draw(); return; }
-          if (!answer.ok) return;
+          if (isRefusal(answer.status)) return;
+          if (!answer.ok) throw new Error(`status ${answer.status}`);
           tries = 0;
           this.#emit("nba-listening", {});
           await this.#read(answer.body, turn, stop);
@@ -369,39 +382,69 @@
       if (fields.event === "recommendation") this.#take(JSON.parse(fields.data), true);
     }
 
-    async #report(about, outcome, reason) {
-      const state = this.#state, decision = state.answer.decision_id, offer = about.offer_id;
-      if (state.told.get(offer) === outcome || state.sending.has(offer)) return;
-      Object.assign(state, { pending: null, trouble: null });
-      state.sending.set(offer, outcome);
+    #report(about, outcome, reason) {
+      const state = this.#state, { told, sending } = state, offer = about.offer_id;
+      if (told.get(offer) === outcome || sending.has(offer)) return;
+      const at = performance.now();
+      if (outcome === this.#last.outcome && at - this.#last.at < SLIP_MS) return;  // a double click, and another offer is under it by now
+      this.#last = { outcome, at };
+      state.pending = null;
+      const before = [...this.#unsaved].find((said) => said.told === told && said.body.offer_id === offer && said.body.outcome === outcome);
+      this.#send(before ?? { title: about.title, told, sending, refused: "", body: { decision_id: state.answer.decision_id, offer_id: offer, outcome, ...(reason ? { reason } : {}) } });
+    }
+
+    /** Send what was said; the call may end before the service answers, so only its own maps are written. */
+    async #send(said) {
+      const { told, sending, body } = said, { offer_id, outcome } = body;
+      this.#unsaved.delete(said);
+      sending.set(offer_id, outcome);
       this.#draw();
-      const body = { decision_id: decision, offer_id: about.offer_id, outcome, ...(reason ? { reason } : {}) };
       try {
         const answer = await this.#fetch("/v1/outcomes", { method: "POST", body: JSON.stringify(body), signal: AbortSignal.timeout(PATIENCE_MS) });
-        if (!answer.ok) throw new Error((await answer.json()).detail);
+        if (!answer.ok) throw Object.assign(new Error((await answer.json()).detail), { status: answer.status });
       } catch (error) {
-        state.sending.delete(offer);
-        state.trouble = { offer: about, outcome, reason, text: error.message };
-        this.#draw();
-        return;
+        said.refused = isRefusal(error.status) ? error.message : "";
+        this.#unsaved.add(said);
       }
+      sending.delete(offer_id);
       // Only now: what the service has on its disk is what the agent may rely on.
-      state.sending.delete(offer);
-      state.told.set(offer, outcome);
+      if (!this.#unsaved.has(said)) told.set(offer_id, outcome);
       this.#draw();
-      this.#live.textContent = `${this.#words.was[outcome]}: ${about.title}`;
-      this.#emit(`nba-${outcome}`, { decision_id: decision, offer_id: about.offer_id, title: about.title, reason: reason ?? null });
+      this.#drawTroubles();
+      if (!this.#unsaved.has(said)) await this.#saved(said);
+    }
+
+    async #saved({ title, told, body: { decision_id, offer_id, outcome, reason } }) {
+      const state = this.#state;
+      this.#live.textContent = `${this.#words.was[outcome]}: ${title}`;
+      this.#emit(`nba-${outcome}`, { decision_id, offer_id, title, reason: reason ?? null });
+      if (told !== state.told) return;  // its call is over
       if (outcome === "accepted" || outcome === "declined") {
-        state.done.push({ title: about.title, outcome });
+        state.done.push({ title, outcome });
         state.chosen = null;
         await this.#ask();
-      } else if (outcome !== "spoken") this.#next(about);
+      } else if (outcome !== "spoken") this.#next(offer_id);
+    }
+
+    /** The service answers: what it has not taken yet is told again, in the order in which it was said. */
+    async #sendUnsaved() {
+      if (this.#sendingAgain) return;
+      this.#sendingAgain = true;
+      for (const said of [...this.#unsaved]) if (!said.refused && this.#unsaved.has(said)) await this.#send(said);
+      this.#sendingAgain = false;
+    }
+
+    #drawTroubles() {
+      const words = this.#words;
+      this.#troubles.replaceChildren(...[...this.#unsaved].map((said) => h("p", { class: "trouble", role: "alert", dir: "auto" },
+        fill(words.notSaved, words.was[said.body.outcome], said.title, said.refused || `${words.dead} ${words.sentLater}`), " ",
+        h("button", { type: "button", onclick: () => this.#send(said) }, words.again))));
     }
 
     /** The first suggestion of which nothing is said yet. */
     #next(after) {
       const open = this.#state.answer.suggestions.find((s) => !["later", "skipped"].includes(this.#state.told.get(s.offer_id)));
-      this.#pick((open ?? after).offer_id);
+      this.#pick(open?.offer_id ?? after);
     }
 
     #pick(offer) {
@@ -428,13 +471,16 @@
     #note(kind, icon, title, ...more) {
       return h("div", { class: `note ${kind}` }, symbol(icon), h("strong", {}, title), ...more);
     }
+    #askAgain() {
+      return h("button", { type: "button", "data-key": "retry", onclick: () => this.#ask() }, this.#words.again);
+    }
     #deadNote() {
       const state = this.#state, words = this.#words;
-      if (state.barred) return this.#note("dead", "key", this.tokenProvider ? words.expired : words.key);
+      if (state.barred) return this.#note("dead", "key", this.tokenProvider ? words.expired : words.key, this.#askAgain());
       if (state.dead === null) return state.slow && this.#note("without", "clock", words.slow);
       const old = state.at ? fill(words.deadOld, state.at.toLocaleTimeString(this.#locale)) : "";
       return h("div", { role: "alert" }, this.#note("dead", "break", state.dead || words.dead, h("p", {}, [old, state.dead ? "" : words.retrying].join(" ").trim()),
-        h("button", { type: "button", "data-key": "retry", onclick: () => this.#ask() }, words.again)));
+        this.#askAgain()));
     }
     #weakNote(answer) {
       const words = this.#words;
@@ -493,9 +539,9 @@
           h("h3", {}, h("button", { class: "pick", type: "button", "aria-expanded": String(on), "data-key": `${s.offer_id}:pick`, onclick: () => this.#pick(s.offer_id) },
             h("kbd", { "aria-hidden": "true" }, String(place + 1)), h("span", { dir: "auto" }, s.title))),
           h("span", { class: "kind" }, words.kinds[s.kind] ?? s.kind), told && h("span", { class: "chip" }, `✓ ${words.was[told]}`), saving),
-        h("p", { class: "say", dir: "auto" }, s.say),
+        h("p", { class: "say", dir: directionOf(s.say) }, s.say),
         on && s.because.length > 0 && h("dl", { class: "because" }, s.because.map((b) => this.#reason(b))),
-        on && this.#acts(s, told, answer), on && this.#state.pending && this.#why(this.#state.pending), on && this.#trouble(s));
+        on && this.#acts(s, told, answer), on && this.#state.pending && this.#why(this.#state.pending));
     }
     #reason(because) {
       const cut = because.text.lastIndexOf(": "), label = cut > 0 ? because.text.slice(0, cut) : because.feature, value = cut > 0 ? because.text.slice(cut + 2) : because.text;
@@ -516,12 +562,6 @@
         Object.entries(words[`${outcome}Reasons`]).map(([code, text], i) => h("button", { type: "button", "data-key": `reason:${code}`, onclick: () => this.act(outcome, code) }, h("kbd", { "aria-hidden": "true" }, String(i + 1)), text)),
         h("form", { class: "acts", onsubmit: (event) => { event.preventDefault(); this.act(outcome, field.value.trim() || ""); } }, field, h("button", {}, words.send)),
         h("button", { type: "button", "data-key": "reason:cancel", onclick: () => this.cancel() }, words.cancel, h("kbd", { "aria-hidden": "true" }, "esc"))));
-    }
-    #trouble(s) {
-      const trouble = this.#state.trouble;
-      if (trouble?.offer.offer_id !== s.offer_id) return null;
-      return h("p", { class: "trouble", role: "alert" }, fill(this.#words.notSaved, trouble.text), " ",
-        h("button", { type: "button", "data-key": "trouble", onclick: () => this.#report(trouble.offer, trouble.outcome, trouble.reason) }, this.#words.again));
     }
   }
 
@@ -544,5 +584,6 @@
   }
   /** Of calendar months in the labels of the bars; the desktop sets the one of the config. */
   NbaSuggestions.timeZone = undefined;
+  NbaSuggestions.directionOf = directionOf;
   if (!customElements.get("nba-suggestions")) customElements.define("nba-suggestions", NbaSuggestions);
 })();

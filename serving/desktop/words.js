@@ -4,10 +4,10 @@ const EN = {
   shortcuts: "Shortcuts", whoCalls: "Who is calling?", whoCallsLead: "Pick a call, or type the customer’s id. The first sentence is there before you say hello.",
   leadReal: "Type the customer’s id, or let your telephony open this page with #customer=…&interaction=…", customerId: "Customer id", reason: "Reason for the call", takeCall: "Take the call", endCall: "End call",
   tabSay: "Say this", tabCompare: "Compare plans", tabExplain: "Why these", nextQuestion: "They will likely ask", thread: "What happened", showAll: "Show all {0}",
-  nobody: "Nothing is known of this customer", noThread: "No activity that tells a story.", since: "since {0}", perMonth: "{0} a month", sinceMonths: "customer for {0} months",
+  nobody: "Nothing is known of this customer", noThread: "No activity that tells a story.", unread: "The activity could not be read.", asking: "Asking …", since: "since {0}", perMonth: "{0} a month", sinceMonths: ["customer for {0} month", "customer for {0} months"],
   happens: "Something happens: {0}", happened: "Sent: {0}", mayGive: "You may give up to {0} a month", mayGiveAll: "No limit on discounts", activityAge: "Last activity: {0}", profileAge: "Profile: {0}", noActivity: "No activity known",
   theme: { auto: "Theme: system", light: "Theme: light", dark: "Theme: dark" }, normal: "standard", keysOn: "Single-key shortcuts", close: "Close",
-  keyTitle: "API key", keyLead: "This service asks for a key with the scopes recommend and write. It stays in this tab.", keySave: "Use this key",
+  keyTitle: "API key", keyLead: "This service asks for a key with the scopes recommend and write. It stays in this tab.", keySave: "Use this key", keyRefused: "The service does not know this key.",
   today: "Today", cheaper: "Cheaper", same: "Same", dearer: "Dearer", unknown: "Unknown", price: "List price", cost: "For their use", month: "A month", year: "A year", enough: "Enough?", lost: "They lose", gained: "They gain",
   yes: "yes", notEnough: "not enough for their busiest month", limit: "Caller’s monthly limit", noLimit: "no limit", beyond: "above the limit", suggested: "suggested", plan: "Plan", nothingLost: "nothing", comparing: "Plans for what this customer uses",
   noPlans: "There are no plans to compare.", catalog: "in the catalogue", eligible: "fit this customer", passed: "may be said", suggestedN: "suggested", offers: "{0} withheld", decision: "Decision {0}, {1}, policy {2}", noModel: "no model",
@@ -23,10 +23,10 @@ const DE = {
   shortcuts: "Tasten", whoCalls: "Wer ruft an?", whoCallsLead: "Wählen Sie einen Anruf oder geben Sie die Kundennummer ein. Der erste Satz steht da, bevor Sie grüßen.",
   leadReal: "Geben Sie die Kundennummer ein, oder lassen Sie Ihre Telefonie diese Seite mit #customer=…&interaction=… öffnen", customerId: "Kundennummer", reason: "Grund des Anrufs", takeCall: "Annehmen", endCall: "Auflegen",
   tabSay: "Sagen", tabCompare: "Tarife vergleichen", tabExplain: "Warum diese", nextQuestion: "Das werden sie wohl fragen", thread: "Was geschah", showAll: "Alle {0} zeigen",
-  nobody: "Über diesen Kunden ist nichts bekannt", noThread: "Keine Aktivität, die etwas erzählt.", since: "seit {0}", perMonth: "{0} im Monat", sinceMonths: "seit {0} Monaten Kunde",
+  nobody: "Über diesen Kunden ist nichts bekannt", noThread: "Keine Aktivität, die etwas erzählt.", unread: "Die Aktivität war nicht lesbar.", asking: "Frage …", since: "seit {0}", perMonth: "{0} im Monat", sinceMonths: ["seit {0} Monat Kunde", "seit {0} Monaten Kunde"],
   happens: "Etwas geschieht: {0}", happened: "Gesendet: {0}", mayGive: "Sie dürfen bis {0} im Monat geben", mayGiveAll: "Rabatte ohne Grenze", activityAge: "Letzte Aktivität: {0}", profileAge: "Profil: {0}", noActivity: "Keine Aktivität bekannt",
   theme: { auto: "Darstellung: System", light: "Darstellung: hell", dark: "Darstellung: dunkel" }, normal: "üblich", keysOn: "Tasten ohne Strg", close: "Schließen",
-  keyTitle: "API-Schlüssel", keyLead: "Dieser Dienst verlangt einen Schlüssel mit den Rechten recommend und write. Er bleibt in diesem Tab.", keySave: "Diesen nehmen",
+  keyTitle: "API-Schlüssel", keyLead: "Dieser Dienst verlangt einen Schlüssel mit den Rechten recommend und write. Er bleibt in diesem Tab.", keySave: "Diesen nehmen", keyRefused: "Diesen Schlüssel kennt der Dienst nicht.",
   today: "Heute", cheaper: "Günstiger", same: "Gleich", dearer: "Teurer", unknown: "Unbekannt", price: "Listenpreis", cost: "Bei ihrer Nutzung", month: "Im Monat", year: "Im Jahr", enough: "Reicht es?", lost: "Sie verlieren", gained: "Sie gewinnen",
   yes: "ja", notEnough: "reicht nicht für ihren stärksten Monat", limit: "Monatslimit des Anrufers", noLimit: "kein Limit", beyond: "über dem Limit", suggested: "vorgeschlagen", plan: "Tarif", nothingLost: "nichts", comparing: "Tarife für das, was dieser Kunde nutzt",
   noPlans: "Es gibt keine Tarife zu vergleichen.", catalog: "im Katalog", eligible: "passen zum Kunden", passed: "dürfen gesagt werden", suggestedN: "vorgeschlagen", offers: "{0} zurückgehalten", decision: "Entscheidung {0}, {1}, Regeln {2}", noModel: "ohne Modell",
@@ -52,15 +52,17 @@ export const plain = (name) => String(name).replaceAll("_", " ");
 export const money = (value) => new Intl.NumberFormat(now.locale, { style: "currency", currency: now.currency }).format(value);
 export const signed = (value) => new Intl.NumberFormat(now.locale, { style: "currency", currency: now.currency, signDisplay: "exceptZero" }).format(value).replace("-", "−");
 export const number = (value) => new Intl.NumberFormat(now.locale, { maximumFractionDigits: 2 }).format(value);
+/** A number in a text that has a form for one and a form for more. */
+export const counted = ([one, more], value) => fill(value === 1 ? one : more, number(value));
 export const day = (at) => new Date(at).toLocaleDateString(now.locale, { day: "numeric", month: "long", timeZone: now.zone });
 export const moment = (at) => new Date(at).toLocaleString(now.locale, { dateStyle: "medium", timeStyle: "short", timeZone: now.zone });
 
-/** So many seconds back, in words: 5 hours ago. */
+/** So many seconds back, in words: 5 hours ago. An age is no day of the calendar: 46 hours ago is not always yesterday. */
 export function ago(seconds) {
   const steps = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
   let amount = seconds;
   for (const [unit, size] of steps) {
-    if (amount < size) return new Intl.RelativeTimeFormat(now.locale, { numeric: "auto" }).format(-Math.floor(amount), unit);
+    if (amount < size) return new Intl.RelativeTimeFormat(now.locale, { numeric: unit === "second" ? "auto" : "always" }).format(-Math.floor(amount), unit);
     amount /= size;
   }
   return "";

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from nba.clock import format_at, system_now_ms
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 
@@ -71,6 +73,30 @@ def test_what_is_declined_is_gone(desk, cast, service):
     expect(desk.locator(".item .pick span").get_by_text(before[1], exact=True)).to_have_count(0)
     [(_, outcome, reason)] = service.contacts(cast["novak"])
     assert (outcome, reason) == ("declined", "too_expensive")
+
+
+def test_a_slip_of_the_finger_answers_for_one_offer_only(desk, cast, service):
+    """The second half of a double click, or a key held down, is no answer to the next sentence, which nobody has said yet."""
+    desk.clock.install()
+    desk.keyboard.press("3")
+    expect(say(desk)).to_be_visible()
+    first, second, third = desk.evaluate("document.querySelector('#panel').answer.suggestions.map((s) => s.offer_id)")
+    desk.clock.pause_at(desk.evaluate("Date.now()") / 1000 + 60)
+    desk.keyboard.press("l")
+    expect(desk.locator(".chip")).to_have_count(1)
+    desk.keyboard.press("l")
+    desk.keyboard.press("s")
+    expect(desk.locator(".item.on .chip")).to_contain_text("Said")
+    desk.clock.run_for(1000)
+    desk.keyboard.down("l")
+    expect(desk.locator(".chip").nth(1)).to_contain_text("Later")
+    desk.clock.run_for(1000)
+    desk.keyboard.down("l")
+    desk.keyboard.up("l")
+    desk.keyboard.press("s")
+    expect(desk.locator(".item.on .chip")).to_contain_text("Said")
+    met = [(offer, outcome) for offer, outcome, _ in service.contacts(cast["novak"])]
+    assert met == [(first, "later"), (second, "spoken"), (second, "later"), (third, "spoken")]
 
 
 def test_a_reason_can_be_typed_and_taken_back(desk, cast, service):
@@ -182,6 +208,29 @@ def test_a_call_comes_in_by_address(page_of, cast):
     assert page.locator("#panel").get_attribute("interaction-id") == "cti-1"
 
 
+def test_the_same_customer_calls_again(page_of, cast):
+    """An address with another interaction is another call, with its own reason, also while the one before is still open."""
+    page = page_of(f"/desktop#customer={cast['kraus']}&interaction=cti-1&intent=billing", ready=".item.on")
+    page.evaluate("(id) => { location.hash = `customer=${id}&interaction=cti-2&intent=technical`; }", cast["kraus"])
+    expect(page.locator(".item .pick span").first).to_have_text("a line check")
+    assert page.locator("#panel").get_attribute("interaction-id") == "cti-2"
+    assert page.locator("#intent").input_value() == "technical"
+
+
+def test_a_reload_goes_on_with_the_same_call(desk, cast):
+    """The interaction, to whose end a service reason holds, and the reason as the agent corrected it."""
+    desk.locator("#customer").fill(cast["kraus"])
+    desk.keyboard.press("Enter")
+    expect(say(desk)).to_be_visible()
+    interaction = desk.locator("#panel").get_attribute("interaction-id")
+    desk.locator("#intent").select_option("technical")
+    expect(desk.locator(".item .pick span").first).to_have_text("a line check")
+    desk.reload()
+    expect(desk.locator(".item .pick span").first).to_have_text("a line check")
+    assert desk.locator("#panel").get_attribute("interaction-id") == interaction
+    assert desk.locator("#intent").input_value() == "technical"
+
+
 def test_the_skip_link_and_the_way_back(desk, cast):
     """Skipping to the call does not end it; the browser's Back does, and Forward takes it up again."""
     desk.keyboard.press("1")
@@ -206,3 +255,52 @@ def test_keys_can_be_turned_off(desk):
     desk.locator("#callers button").first.focus()
     desk.keyboard.press("Enter")
     expect(say(desk)).to_be_visible()
+
+
+def test_an_age_is_no_day_of_the_calendar(page_of, cast, service):
+    """What is 46 hours old was not always yesterday, nor what is 33 days old last month; and it ages while one looks."""
+    now = system_now_ms()
+    for hours in (46, 24 * 33):
+        service.happens(cast["kraus"], "complaint", subject=f"{hours} h", at=format_at(now - hours * 3_600_000))
+    page = page_of(locale="de-DE", loud=True)
+    page.route(
+        "**/stream?*", lambda route: route.fulfill(status=404, body="{}")
+    )  # its next word would tell the true time
+    page.clock.install()
+    page.reload()
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(page.locator("#thread li").filter(has_text="46 h")).to_contain_text("vor 1 Tag")
+    expect(page.locator("#thread li").filter(has_text="792 h")).to_contain_text("vor 1 Monat")
+    page.clock.fast_forward("05:00:00")
+    page.clock.run_for(11_000)
+    expect(page.locator("#thread li").filter(has_text="46 h")).to_contain_text("vor 2 Tagen")
+
+
+def test_one_is_said_in_the_singular(page_of, cast, service):
+    """One month as a customer is no "1 months", in neither language."""
+    profile = service.http.get(f"/v1/customers/{cast['kraus']}").json()["profile"]
+    service.http.put(f"/v1/customers/{cast['kraus']}", json=profile | {"tenure_months": 1})
+    page = page_of()
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(page.locator("#facts")).to_contain_text("customer for 1 month ·")
+    page.locator("[data-lang=de]").click()
+    expect(page.locator("#facts")).to_contain_text("seit 1 Monat Kunde")
+
+
+def test_each_call_begins_without_a_limit(desk):
+    """The slider of the call before does not stand where that caller's limit was."""
+    desk.keyboard.press("1")
+    expect(say(desk)).to_be_visible()
+    desk.keyboard.press("m")
+    for _ in range(9):
+        desk.keyboard.press("ArrowLeft")
+    expect(desk.locator("output")).not_to_have_text("no limit")
+    desk.keyboard.press("q")
+    desk.keyboard.press("1")
+    expect(desk.locator("#standing")).to_contain_text("You may give")
+    desk.keyboard.press("m")
+    expect(desk.locator("output")).to_have_text("no limit")
+    expect(desk.get_by_label("Caller’s monthly limit")).to_have_attribute("aria-valuetext", "no limit")
+    assert desk.evaluate("document.querySelector('#limit').value === document.querySelector('#limit').max")

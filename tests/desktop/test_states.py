@@ -74,6 +74,141 @@ def test_an_outcome_that_was_not_saved_can_be_sent_again(page_of, cast, service)
     assert [outcome for _, outcome, _ in service.contacts(cast["kraus"])] == ["spoken"]
 
 
+def test_an_outcome_that_was_not_saved_outlives_its_call(page_of, cast, service):
+    """It says so in words, is sent when the service answers again, and as part of the decision that it was said about."""
+    page = page_of(loud=True, locale="de-DE")
+    line = Line(page, "**/v1/outcomes")
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(say(page)).to_be_visible()
+    decision = page.evaluate("document.querySelector('#panel').answer.decision_id")
+    line.cut = True
+    page.keyboard.press("a")
+    expect(page.locator(".trouble")).to_contain_text(
+        "Nicht gespeichert: „Angenommen“ zu Flex 10 GB. Der Dienst antwortet"
+    )
+    line.cut = False
+    page.keyboard.press("q")
+    with page.expect_request("**/v1/outcomes") as sent:
+        page.keyboard.press("3")
+    told = {"decision_id": decision, "offer_id": "flex-10", "outcome": "accepted"}
+    assert sent.value.post_data_json == told
+    expect(page.locator("#name")).to_have_text("Mr. Novak")
+    expect(page.locator(".trouble")).to_have_count(0)
+    expect(page.locator(".chip, .done li")).to_have_count(0)
+    assert service.contacts(cast["kraus"]) == [("flex-10", "accepted", None)]
+    assert service.contacts(cast["novak"]) == []
+
+
+def test_an_outcome_that_is_saved_late_marks_only_its_own_call(page_of, cast, service):
+    """The same offer, suggested to the next caller, does not look as if something had been said about it."""
+    service.http.put(f"/v1/customers/{cast['yildiz']}-b", json={"family_name": "Berg"})
+    page, waiting = page_of(), []
+
+    def hold(route):
+        waiting.append(route)
+
+    page.route("**/v1/outcomes", hold)
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("2")
+    expect(say(page)).to_contain_text("line")
+    page.keyboard.press("s")
+    page.wait_for_function("() => document.querySelector('#panel').shadowRoot.querySelector('[aria-disabled]')")
+    page.keyboard.press("q")
+    page.locator("#customer").fill(f"{cast['yildiz']}-b")
+    page.locator("#dial-intent").select_option("technical")
+    page.keyboard.press("Enter")
+    expect(say(page)).to_contain_text("Berg")
+    with page.expect_response("**/v1/outcomes"):
+        waiting[0].continue_()
+    page.keyboard.press("r")
+    expect(say(page)).to_contain_text("Berg")
+    expect(page.locator(".chip")).to_have_count(0)
+    assert [outcome for _, outcome, _ in service.contacts(cast["yildiz"])] == ["spoken"]
+
+
+def once(change):
+    """A handler of a route: the first request is answered by `change`, all others by the service."""
+    seen = []
+
+    def handle(route):
+        seen.append(route)
+        change(route) if len(seen) == 1 else route.continue_()
+
+    return handle
+
+
+def busy(route):
+    route.fulfill(status=503, content_type="application/problem+json", body='{"detail": "busy"}')
+
+
+def test_a_stream_that_is_refused_for_a_moment_is_asked_for_again(page_of, cast, service):
+    """A service that restarts, or the proxy before it, says 503: what happens afterwards in the call is still heard."""
+    page = page_of(loud=True)
+    page.route("**/stream?*", once(busy))
+    page.wait_for_selector("#callers button")
+    page.evaluate("document.querySelector('#panel').addEventListener('nba-listening', () => console.log('listening'))")
+    with page.expect_event("console", predicate=lambda m: m.text == "listening"):
+        page.keyboard.press("3")
+    service.happens(cast["novak"], "complaint", subject="the bill")
+    expect(page.locator(".lock")).to_contain_text("Sales are locked")
+
+
+def test_an_answer_without_the_newest_activity_is_asked_anew(page_of, cast):
+    """The spool delivers within seconds, and nothing tells the page: it does not leave sales locked for the whole call."""
+    page = page_of(loud=True)
+    page.route("**/stream?*", lambda route: route.fulfill(status=404, body="{}"))
+    page.route("**/v1/recommend", once(lambda route: changed(route, degraded=["activity_pending"])))
+    page.wait_for_selector("#callers button")
+    with page.expect_response("**/v1/recommend"):
+        page.keyboard.press("3")
+    expect(page.locator(".note.without")).to_contain_text("the newest activity")
+    expect(page.locator(".note.without")).to_contain_text("the model")
+
+
+def changed(route, **fields):
+    """Answer with what the service said, but for these fields."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=json.dumps(answer.json() | fields))
+
+
+def test_who_calls_is_asked_for_until_it_is_there(page_of, cast):
+    """A page that knows the sentence and not the name asks again by itself; till then it claims nothing of plans."""
+    page = page_of(loud=True)
+    page.route("**/v1/desk/**", once(busy))
+    page.goto(f"{page.url}#customer={cast['novak']}&interaction=late-1")
+    expect(say(page)).to_contain_text("Mr. Novak")
+    page.keyboard.press("c")
+    expect(page.locator("#pane-compare")).to_have_text("Asking …")
+    expect(page.locator("#name")).to_have_text("Mr. Novak")
+    expect(page.locator("#pane-compare table")).to_be_visible()
+
+
+def test_what_could_not_be_read_is_not_called_unknown(page_of, cast):
+    """Without Redis there is no activity to show: that is no claim that there was none, nor that no plan is enough."""
+    page = page_of(locale="de-DE")
+    lost = ["features", "profile", "contacts"]
+    nothing = {"degraded": lost, "thread": [], "freshness": {"activity_s": None, "profile_s": None}}
+
+    def view(route):
+        told = route.fetch().json()
+        told["customer"] |= {"degraded": lost, "thread": [], "profile": {}, "known": False}
+        told["plans"] = [
+            plan | {"own": False, "cost_month": None, "saving_month": None, "covers": False} for plan in told["plans"]
+        ]
+        route.fulfill(json=told)
+
+    page.route("**/v1/recommend", lambda route: changed(route, **nothing))
+    page.route("**/v1/desk/**", view)
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(page.locator("#standing")).to_contain_text("Die Aktivität war nicht lesbar.")
+    expect(page.locator("#thread")).to_have_text("Die Aktivität war nicht lesbar.")
+    page.keyboard.press("c")
+    expect(page.locator("table")).to_contain_text("Listenpreis")
+    expect(page.locator("table")).not_to_contain_text("reicht nicht")
+
+
 def test_a_degraded_answer_looks_degraded(desk):
     """It names what it was missing; a likelihood that nobody estimated is not shown as one."""
     desk.keyboard.press("1")
@@ -85,17 +220,11 @@ def test_a_degraded_answer_looks_degraded(desk):
 def test_a_whole_answer_looks_whole(page_of, cast):
     """With the model's word there is no note, and the likelihood is there."""
     page = page_of()
-    page.route("**/v1/recommend", answered_by_a_model)
+    page.route("**/v1/recommend", lambda route: changed(route, source="model", degraded=[], model="m-1"))
     page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(page.locator(".meta").first).to_contain_text("likely to accept")
     expect(page.locator(".note")).to_have_count(0)
-
-
-def answered_by_a_model(route):
-    """What the service said, as if a model had been there."""
-    answer = route.fetch()
-    route.fulfill(response=answer, body=json.dumps(answer.json() | {"source": "model", "degraded": [], "model": "m-1"}))
 
 
 @pytest.mark.parametrize(
@@ -160,3 +289,57 @@ def test_nothing_comes_from_elsewhere_and_nothing_is_written_as_markup(page_of, 
     names = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
     assert names
     assert all(name.startswith(service.url) for name in names)
+
+
+def test_a_sentence_runs_in_the_direction_of_its_language(page_of, service):
+    """Also where it begins with a right-to-left name, without a salutation before it."""
+    given, family = RIGHT_TO_LEFT.split("-")
+    profile = {"given_name": given, "family_name": family, "plan": "l-40", "contract_end_days": 30}
+    service.http.put("/v1/customers/rtl-1", json=profile)
+    page = page_of("/desktop#customer=rtl-1", ready=".item.on")
+    expect(say(page)).to_contain_text("there is one thing you will want to know")
+    expect(say(page)).to_have_css("direction", "ltr")
+    expect(page.locator("#name")).to_have_css("direction", "rtl")
+
+
+@pytest.mark.parametrize("path", ["/desktop", "/insights"])
+def test_without_script_the_page_says_what_it_needs(page_of, path):
+    """Instead of an empty page with buttons that do nothing."""
+    page = page_of(path, ready="noscript", java_script_enabled=False)
+    expect(page.locator("noscript p")).to_be_visible()
+    expect(page.locator("noscript p")).to_contain_text("This page needs JavaScript")
+
+
+def test_the_list_of_keys_is_within_reach_at_every_width(page_of, cast):
+    """At 320 pixels (or a zoom of 400 %) too: there the single keys can be turned off, and on again."""
+    page = page_of(viewport={"width": 320, "height": 700}, locale="de-DE")
+    page.get_by_role("button", name="Tasten").click()
+    page.get_by_label("Tasten ohne Strg").uncheck()
+    page.get_by_role("button", name="Schließen").click()
+    page.get_by_role("button", name="Tasten").click()
+    page.get_by_label("Tasten ohne Strg").check()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+@pytest.mark.parametrize(
+    ("path", "again", "there"),
+    [("/desktop#customer=c-1", "Try again", ".empty strong"), ("/insights", "API key", ".figures")],
+    ids=["desktop", "today"],
+)
+def test_a_key_that_is_refused_is_said_to_be(browser, keyed, path, again, there):
+    """In words; and who closed the question can be asked once more."""
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.goto(keyed.url + path)
+    asked = page.get_by_role("dialog", name="API key")
+    expect(asked).to_contain_text("This service asks for a key")
+    expect(asked.get_by_role("alert")).to_have_count(0)
+    page.locator("#key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(asked.get_by_role("alert")).to_have_text("The service does not know this key.")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name=again).click()
+    page.locator("#key").fill("boss")
+    page.keyboard.press("Enter")
+    expect(page.locator(there)).to_be_visible()
+    context.close()

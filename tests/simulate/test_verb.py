@@ -37,6 +37,15 @@ def test_people_get_a_table_and_a_page_with_charts(tmp_path: Path) -> None:
     assert len(text) < 200_000
 
 
+def test_a_short_run_is_told_in_whole_sentences() -> None:
+    """One customer is one, a learner that had no second round says so, and amounts have their unit."""
+    done = CliRunner().invoke(build(), ["simulate", "--customers", "1", "--rounds", "1", "--policies", "engine"])
+    assert done.exit_code == 0, done.output
+    assert "seed 1: 1 customer, 365 days" in done.stdout
+    assert "engine trained: never, it takes more than one round" in done.stdout
+    assert "engine missed most (said > oracle, euros over the run): " in done.stdout
+
+
 def test_an_unknown_policy_is_refused_with_the_names_there_are() -> None:
     """Bad input, exit status 2 through the main entry."""
     done = CliRunner().invoke(build(), ["simulate", "--policies", "luck"])
