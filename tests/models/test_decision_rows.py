@@ -20,7 +20,7 @@ NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
 
 
 def small(rows: Make, **columns: object) -> pa.Table:
-    return rows(6, **columns)
+    return rows(6, customer_id=["c"] * 6, **columns)
 
 
 def test_a_file_a_folder_and_a_day_partition_read_the_same(rows: Make, config: Config, tmp_path: Path) -> None:
@@ -87,6 +87,16 @@ def test_a_wrong_row_is_named(rows: Make, config: Config, columns: dict[str, obj
     with pytest.raises(DataError) as caught:
         read_decisions(small(rows, **columns), config.catalog)
     assert all(name in str(caught.value) for name in names), str(caught.value)
+
+
+def test_an_id_that_every_file_counts_anew_is_refused(rows: Make, config: Config, tmp_path: Path) -> None:
+    """Calls of other customers would be repeated rows of one: most left out, and of each id only the best outcome kept."""
+    for name, customers in (("a", ["c1", "c2", "c3"]), ("b", ["c1", "c9", "c8"])):
+        pq.write_table(rows(3, decision_id=["1", "2", "3"], customer_id=customers), tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError) as caught:
+        read_decisions(tmp_path, config.catalog)
+    for words in ("b.parquet: row 2", "'decision_id': '2'", "a.parquet: row 2", "2 such rows", "an id of its own"):
+        assert words in str(caught.value)
 
 
 def test_an_optional_column_without_any_value_is_as_none(rows: Make, config: Config) -> None:
