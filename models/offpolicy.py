@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.judge import Gate
 from models.matrix import Assembler
-from models.metrics import DRAWS, Array, by_appearance
+from models.metrics import DRAWS, Array, drawn_together
 from models.pairs import pair_place
 from models.schema import as_float32
 from models.scorer import Scorer
@@ -93,7 +93,7 @@ class Value:
 def value_of(log: Log, picks: NDArray[np.int64], seed: int) -> Value:
     """The value of a policy that would have said `picks`; the same seed draws the same customers for every policy."""
     weight = (picks == log.offer) / log.propensity
-    group = by_appearance(log.customer)
+    group = drawn_together(log.customer)
     with np.errstate(over="ignore", invalid="ignore"):  # rewards too large to add up: the gate sees no number
         weights, rewards = np.bincount(group, weights=weight), np.bincount(group, weights=weight * log.reward)
         counts = np.random.default_rng(seed).poisson(1.0, (DRAWS, len(weights))).astype(np.float64)
