@@ -127,8 +127,10 @@ def delayed_of(decisions: Path, given: Path | None) -> Path | None:
 
     None where there is none beside. Raises InputError: those given hold nothing, which must not look as if none were given.
     """
+    from models.sources import parquet_files
+
     place = given or decisions.resolve().parent / "outcomes_delayed"
-    if place.is_file() or (place.is_dir() and any(place.rglob("*.parquet"))):
+    if place.is_file() or (place.is_dir() and parquet_files(place)):
         return place
     if given is not None:
         what = "holds no Parquet" if given.exists() else "not there"
@@ -143,11 +145,12 @@ def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
         if not decisions.exists():
             raise InputError(f"{decisions}: not there: give a Parquet file or folder, such as {own}")
         return [decisions]
+    from models.sources import parquet_files
     from serving.roll import pending_table, roll
 
     roll(settings.state_dir)  # what nobody writes any more becomes Parquet, and outcomes settle into their rows
     pending = pending_table(settings.state_dir)
-    rows = [*([own] if any(own.rglob("*.parquet")) else []), *([pending] if pending.num_rows else [])]
+    rows = [*([own] if own.is_dir() and parquet_files(own) else []), *([pending] if pending.num_rows else [])]
     if not rows:
         raise InputError(f"{own}: holds no decisions yet: let the service answer some calls first")
     return rows
