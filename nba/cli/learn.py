@@ -164,7 +164,7 @@ def print_report(report: TrainReport) -> None:
         if count:
             out.print(f"  left out: {count} {reason}")
     out.print(f"  on the {counts.judging} latest rows: {figures_line(figures)}")
-    out.print(f"  stay head: {report.stay_says}")
+    out.print(f"  stay head: {report.stay_says}" if report.stay else f"  {report.stay_says}")
     for gate in report.gates:
         out.print(f"  {'passed' if gate.passed else 'STOPPED'}  {gate.name}: {gate.says}", markup=False)
     for note in report.notes:
