@@ -56,6 +56,7 @@ def prepare(decisions: Decisions, settled: Settled, config: Config, split: Split
     if not schema.columns:
         raise RefusedError("every column is constant: log what differs between customers, or offer more than one offer")
     notes += [f"constant in training and left out: {', '.join(constant)}"] if constant else []
+    notes += _infinite(matrix, schema)
     return Prepared(assembler, schema, matrix, rows, label, None, slices, tuple(notes))
 
 
@@ -129,6 +130,13 @@ def _without_constants(matrix: Matrix, schema: Schema, slices: Slices) -> tuple[
     keep = [i for i in range(matrix.shape[1]) if _varies(training[:, i])]
     dropped = [name for i, name in enumerate(schema.names) if i not in set(keep)]
     return (_packed(matrix, keep) if dropped else matrix), schema.keep(keep), dropped
+
+
+def _infinite(matrix: Matrix, schema: Schema) -> list[str]:
+    """A note where numbers are infinite: a division by zero upstream, mostly. Trees take them, `nba evaluate ope` does not."""
+    counts = {name: int(np.isinf(matrix[:, place]).sum()) for place, name in enumerate(schema.names)}
+    found = ", ".join(f"{name} in {count:,} rows" for name, count in counts.items() if count)
+    return [f"infinite: {found}: log what was measured, or leave it empty"] if found else []
 
 
 def _varies(column: NDArray[np.float32]) -> bool:

@@ -136,6 +136,22 @@ def test_a_refusal_says_what_was_left_out(
         train(rows(600, **columns), config, registry, now_ms=NOW_MS, options=options)
 
 
+def test_numbers_beyond_all_are_told_and_break_nothing(rows: Make, config: Config, registry: Registry) -> None:
+    """Infinite features are noted with their rows; weights that are none stop, and both columns they come from are named."""
+    table = rows(600)
+    usage = table["x.usage"].to_numpy().copy()
+    usage[::7], usage[1::11] = np.inf, -np.inf
+    propensity = np.where(np.arange(600) % 2, 1e-310, 0.3)
+    columns = {"x.usage": usage, "propensity": propensity}
+    report = train(rows(600, **columns), config, registry, now_ms=NOW_MS, options=QUICK)
+    assert (
+        f"infinite: x.usage in {np.isinf(usage).sum()} rows: log what was measured, or leave it empty" in report.notes
+    )
+    assert np.isfinite([shift.psi for shift in report.drift]).all()
+    (gate,) = [gate for gate in report.gates if not gate.passed]
+    assert "'reward' and 'propensity'" in gate.says
+
+
 def test_too_few_rows_are_refused(rows: Make, config: Config, registry: Registry) -> None:
     """Fifty calls teach nothing that could be proven."""
     with pytest.raises(RefusedError, match="50 usable rows"):
