@@ -123,30 +123,44 @@ def find_incumbent(ready: Prepared, registry: Registry, config: Config) -> Incum
     rows, why = ready.rows[ready.slices.judging], ""
     for version in dict.fromkeys(reversed(history)):
         try:
-            scorer, used = _intact(registry.path(version), config)
+            scorer, used, until_ms = _intact(registry.path(version), config)
             p = accept_on(scorer, ready.assembler, rows)
         except (ModelError, NotFoundError) as error:
             why = why or f"the champion cannot answer ({error})"
             continue
+        note = why and f"{why}: compared with {version}, the newest before it that can"
+        learnt = int((ready.assembler.decisions.at_ms[rows] < until_ms).sum())
         return Incumbent(
-            history[-1], scorer, p, used, why and f"{why}: compared with {version}, the newest before it that can"
+            history[-1], scorer, p, used, "; ".join(filter(None, [note, _flattered(version, learnt, len(rows))]))
         )
     return Incumbent(history[-1], note=f"{why}, nor can any before it, so this is judged as a first model")
 
 
-def _intact(folder: Path, config: Config) -> tuple[Scorer, int | None]:
-    """The scorer and its number of rows. Raises ModelError also for a file that loads and is not the one that was certified."""
+def _flattered(version: str, learnt: int, judged: int) -> str:
+    """What is said where the incumbent has seen the answers: it looks better here than it is, and may stop what is better."""
+    if not learnt:
+        return ""
+    seen = f"{version} may have learnt from {learnt:,} of the {judged:,} judged rows, so the comparison leans its way"
+    return f"{seen}: keep fewer rows to judge with --valid-share, or later ones with --valid-from"
+
+
+def _intact(folder: Path, config: Config) -> tuple[Scorer, int | None, int]:
+    """The scorer, the number of its rows and the moment of its first judged one (ms; 0: it does not say).
+
+    Raises ModelError also for a file that loads and is not the one that was certified.
+    """
     files = verified(folder)
     if not certified(files):
         raise ModelError(f"{folder.name} has no passed parity certificate")
-    return Scorer.load(folder, config.catalog, config.features.columns), _used(files.get("metrics.json"))
+    return Scorer.load(folder, config.catalog, config.features.columns), *_made_of(files.get("metrics.json"))
 
 
-def _used(metrics: bytes | None) -> int | None:
+def _made_of(metrics: bytes | None) -> tuple[int | None, int]:
     try:
-        return int(json.loads(metrics or b"")["counts"]["used"])
-    except (ValueError, KeyError, TypeError):
-        return None
+        counts = json.loads(metrics or b"")["counts"]
+        return int(counts["used"]), int(counts["starts_ms"][2])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None, 0
 
 
 def enough_rows(used: int, before: int, version: str) -> Gate:

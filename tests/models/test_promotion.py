@@ -166,6 +166,17 @@ def test_a_log_that_is_not_whole_dethrones_nobody(rows: Make, config: Config, re
     assert "rows" not in again.stopped_by
 
 
+def test_a_champion_that_knows_the_judged_rows_is_told(rows: Make, config: Config, registry: Registry) -> None:
+    """It was trained with a shorter judged slice: figures against it lean its way, and the note says by how many rows."""
+    table = rows(2000)
+    champion = train(table, config, registry, now_ms=NOW_MS, options=replace(QUICK, valid_share=0.06))
+    again = train(table, config, registry, now_ms=NOW_MS + 1000, options=replace(QUICK, valid_share=0.5))
+    (said,) = [note for note in again.notes if "may have learnt from" in note]
+    assert said.startswith(f"{champion.version} may have learnt from 440 of the 500 judged rows")
+    same = train(table, config, registry, now_ms=NOW_MS + 2000, options=replace(QUICK, valid_share=0.06))
+    assert not any("may have learnt" in note for note in same.notes)
+
+
 def test_behind_a_corrupt_champion_the_one_before_it_is_to_beat(rows: Make, config: Config, registry: Registry) -> None:
     """Rot on the disk opens no door: the newest whole champion of the history is compared with."""
     good = train(rows(4000), config, registry, now_ms=NOW_MS, options=QUICK)
