@@ -125,6 +125,14 @@ class EmbeddedRedis:
         except FileNotFoundError:
             return None
 
+    def _record(self, path: Path) -> None:
+        try:
+            (self.folder / "socket").write_text(str(path), encoding="utf-8")
+        except OSError as error:  # of a full disk it names no file
+            raise UnavailableError(
+                f"{self.folder} cannot be written ({error}): make room, or set NBA_REDIS_URL"
+            ) from error
+
     def _running(self) -> Path | None:
         path = self._recorded()
         kept = _busy(self.folder / "keeper.pid")
@@ -145,7 +153,7 @@ class EmbeddedRedis:
         binary = find_binary()
         path = self._socket_path()
         path.unlink(missing_ok=True)
-        (self.folder / "socket").write_text(str(path), encoding="utf-8")
+        self._record(path)
         keeper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("keeper.py")), str(self.folder)]
         # A session of its own: an interrupt at the terminal is the engine's to answer, Redis ends after it.
         process = subprocess.Popen(  # noqa: S603

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,18 +24,20 @@ from nba.errors import ModelError, NotFoundError
 
 CHUNK_ROWS = 16_384
 PRIOR_ROWS = 20.0
+FEWEST_OF_CHAMPION = 0.5
 
 
 @dataclass(frozen=True)
 class Incumbent:
     """Whom to beat: `champion` as the registry names it; `scorer` and its answers `p` (judged rows,), None where none can.
 
-    `note` says where that is not the champion itself.
+    `used`: the rows that the scorer was made of, None where it does not say. `note` says where it is not the champion itself.
     """
 
     champion: str | None
     scorer: Scorer | None = None
     p: Array | None = None
+    used: int | None = None
     note: str = ""
 
 
@@ -63,8 +66,11 @@ class Challenge:
     def gates(self, certificate: Certificate) -> list[Gate]:
         """Every gate, in the order in which they are explained."""
         customers = self.ready.assembler.decisions.customer[self.rows].astype(np.int64)
-        found = [_parity(certificate), self._schema(), self._leak()]
         champion = self.incumbent
+        found = [_parity(certificate), self._schema(), self._leak()]
+        found += (
+            [] if champion.used is None else [enough_rows(self.ready.slices.rows, champion.used, self.scorer.version)]
+        )
         if champion.p is None:
             found += against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
         else:
@@ -117,22 +123,56 @@ def find_incumbent(ready: Prepared, registry: Registry, config: Config) -> Incum
     rows, why = ready.rows[ready.slices.judging], ""
     for version in dict.fromkeys(reversed(history)):
         try:
-            scorer = _intact(registry.path(version), config)
+            scorer, used, until_ms = _intact(registry.path(version), config)
             p = accept_on(scorer, ready.assembler, rows)
         except (ModelError, NotFoundError) as error:
             why = why or f"the champion cannot answer ({error})"
             continue
+        note = why and f"{why}: compared with {version}, the newest before it that can"
+        learnt = int((ready.assembler.decisions.at_ms[rows] < until_ms).sum())
         return Incumbent(
-            history[-1], scorer, p, why and f"{why}: compared with {version}, the newest before it that can"
+            history[-1], scorer, p, used, "; ".join(filter(None, [note, _flattered(version, learnt, len(rows))]))
         )
     return Incumbent(history[-1], note=f"{why}, nor can any before it, so this is judged as a first model")
 
 
-def _intact(folder: Path, config: Config) -> Scorer:
-    """Raises ModelError also for a file that loads and is not the one that was certified."""
-    if not certified(verified(folder)):
+def _flattered(version: str, learnt: int, judged: int) -> str:
+    """What is said where the incumbent has seen the answers: it looks better here than it is, and may stop what is better."""
+    if not learnt:
+        return ""
+    seen = f"{version} may have learnt from {learnt:,} of the {judged:,} judged rows, so the comparison leans its way"
+    return f"{seen}: keep fewer rows to judge with --valid-share, or later ones with --valid-from"
+
+
+def _intact(folder: Path, config: Config) -> tuple[Scorer, int | None, int]:
+    """The scorer, the number of its rows and the moment of its first judged one (ms; 0: it does not say).
+
+    Raises ModelError also for a file that loads and is not the one that was certified.
+    """
+    files = verified(folder)
+    if not certified(files):
         raise ModelError(f"{folder.name} has no passed parity certificate")
-    return Scorer.load(folder, config.catalog, config.features.columns)
+    return Scorer.load(folder, config.catalog, config.features.columns), *_made_of(files.get("metrics.json"))
+
+
+def _made_of(metrics: bytes | None) -> tuple[int | None, int]:
+    try:
+        counts = json.loads(metrics or b"")["counts"]
+        return int(counts["used"]), int(counts["starts_ms"][2])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None, 0
+
+
+def enough_rows(used: int, before: int, version: str) -> Gate:
+    """Stops what was made of a far shorter log than the champion: one that is not whole, by night, when nobody looks.
+
+    So few judged rows prove no difference, and the other gates pass what they cannot prove to be worse.
+    """
+    says = f"{used:,} rows used, the champion's model {before:,}"
+    if used >= FEWEST_OF_CHAMPION * before:
+        return Gate("rows", True, says)
+    cure = f"less than half, so the log may not be whole: give all of it, or, if it is, `nba models promote {version}`"
+    return Gate("rows", False, f"{says}: {cure}")
 
 
 def accept_of(scorer: Scorer, matrix: Matrix) -> Array:

@@ -66,8 +66,8 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | 
     """Read files, folders (also `day=` partitions) and tables of decision rows.
 
     Raises DataError naming row and column: a required column missing, null or of a wrong type, a propensity outside
-    (0, 1], a rank below 1, an infinite reward, an offer that the catalog does not have, an outcome that is none or lies
-    before its decision, and, where `now_ms` is given, a moment more than a day after it.
+    (0, 1], a rank below 1, an infinite reward, a decision of two customers, an offer that the catalog does not have, an
+    outcome that is none or lies before its decision, and, where `now_ms` is given, a moment more than a day after it.
     """
     sources = open_sources(rows, REQUIRED, "decision")
     narrow = [_narrow(source) for source in sources]
@@ -82,7 +82,9 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | 
     known_ms = _outcome_ms(table, at_ms, sources, now_ms)
     if now_ms is not None:
         check_moments(at_ms, now_ms, "at", sources)
-    customers = _codes(table["customer_id"])
+    customers, calls = _codes(table["customer_id"]), _codes(table["decision_id"])
+    customer, decision = customers.indices.to_numpy().astype(np.int32), calls.indices.to_numpy().astype(np.int64)
+    _check_calls(decision, customer, table, sources)
     return Decisions(
         sources=sources,
         at_ms=at_ms,
@@ -92,8 +94,8 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | 
         known_ms=known_ms,
         rank=rank,
         reward=reward,
-        decision=_codes(table["decision_id"]).indices.to_numpy().astype(np.int64),
-        customer=customers.indices.to_numpy().astype(np.int32),
+        decision=decision,
+        customer=customer,
         customer_ids=customers.dictionary,
         backtest=_whole(table, "backtest", 0).astype(bool),
         x_columns=_prefixed(sources, "x.", cut=2),
@@ -195,6 +197,22 @@ def _check_rank(rank: NDArray[np.int32], sources: tuple[Source, ...]) -> None:
         row = int(bad[0])
         raise DataError(
             f"{place(sources, row)}: column 'rank': {rank[row]} is below 1: count from 1, what was said first"
+        )
+
+
+def _check_calls(
+    decision: NDArray[np.int64], customer: NDArray[np.int32], table: pa.Table, sources: tuple[Source, ...]
+) -> None:
+    """An id that is counted anew in every file would make repeated rows of other calls, and hide all but the best outcome."""
+    first = np.empty(int(decision.max()) + 1, dtype=np.int32)
+    first[decision[::-1]] = customer[::-1]
+    bad = np.flatnonzero(first[decision] != customer)
+    if len(bad):
+        row = int(bad[0])
+        earlier = int(np.flatnonzero(decision == decision[row])[0])
+        raise DataError(
+            f"{place(sources, row)}: column 'decision_id': {table['decision_id'][row].as_py()!r} is another customer's decision "
+            f"in {place(sources, earlier)} ({len(bad):,} such rows): give every call an id of its own, such as its day before it"
         )
 
 

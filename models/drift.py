@@ -36,7 +36,7 @@ def thinned(matrix: Matrix) -> Matrix:
 
 
 def _edges(values: NDArray[np.float32], category: bool) -> NDArray[np.float32]:
-    known = values[~np.isnan(values)]
+    known = values[np.isfinite(values)]  # between infinities there is no quantile; they fall beyond the last edges
     if category:
         return np.unique(known)[:50]  # codes are ranked by frequency: the rest shares a bin
     return np.unique(np.quantile(known, np.linspace(0.1, 0.9, 9))) if len(known) else known

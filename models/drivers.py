@@ -55,7 +55,7 @@ def _in_words(column: SchemaColumn, label: str, values: NDArray[np.float32], pus
 
 
 def _of_number(label: str, values: NDArray[np.float32], pushes: Array, verb: str) -> str:
-    known = ~np.isnan(values)
+    known = np.isfinite(values)
     if known.sum() < 3 * _FEWEST:
         return f"{label}: matters for a few customers only"
     low, high = np.quantile(values[known], (1 / 3, 2 / 3))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 BINS = 10
 DRAWS = 400
+FEWEST_GROUPS = 10
 _EDGE = 1e-12
 
 
@@ -131,14 +132,26 @@ class Difference:
 
 
 def paired_difference(one: Array, other: Array, groups: NDArray[np.int64], seed: int) -> Difference:
-    """mean(one - other) over rows (n,); whole groups are drawn, as rows of one customer are not independent."""
-    places = by_appearance(groups)
+    """mean(one - other) over rows (n,); whole groups are drawn (see `drawn_together`)."""
+    places = drawn_together(groups)
     sums = np.bincount(places, weights=one - other)
     sizes = np.bincount(places).astype(np.float64)
     drawn = _resampled(np.stack([sums, sizes], axis=1), np.random.default_rng(seed))
     draws = drawn[:, 0] / np.maximum(drawn[:, 1], 1.0)
     low, high = np.quantile(draws, (0.025, 0.975))
     return Difference(float((one - other).mean()), float(low), float(high))
+
+
+def drawn_together(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What a resample draws whole, (n,): groups, as rows of one customer are not independent; rows, where the groups are few.
+
+    Fewer than FEWEST_GROUPS by weight (Kish) are no customers: one id stands for many, as "unknown" does. Drawn whole, it
+    is there or not, and such an interval holds everything: no gate would stop anything.
+    """
+    places = by_appearance(groups)
+    sizes = np.bincount(places).astype(np.float64)
+    effective = sizes.sum() ** 2 / (sizes**2).sum()
+    return places if effective >= FEWEST_GROUPS else np.arange(len(groups))
 
 
 def by_appearance(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.judge import Gate
 from models.matrix import Assembler
-from models.metrics import DRAWS, Array, by_appearance
+from models.metrics import DRAWS, Array, drawn_together
 from models.pairs import pair_place
 from models.schema import as_float32
 from models.scorer import Scorer
@@ -92,15 +92,15 @@ class Value:
 
 def value_of(log: Log, picks: NDArray[np.int64], seed: int) -> Value:
     """The value of a policy that would have said `picks`; the same seed draws the same customers for every policy."""
-    weight = (picks == log.offer) / log.propensity
-    group = by_appearance(log.customer)
-    with np.errstate(over="ignore", invalid="ignore"):  # rewards too large to add up: the gate sees no number
+    group = drawn_together(log.customer)
+    with np.errstate(all="ignore"):  # rewards or weights too large to add up: the gate sees no number
+        weight = (picks == log.offer) / log.propensity
         weights, rewards = np.bincount(group, weights=weight), np.bincount(group, weights=weight * log.reward)
         counts = np.random.default_rng(seed).poisson(1.0, (DRAWS, len(weights))).astype(np.float64)
         draws = (counts @ rewards) / np.maximum(counts @ weights, 1e-9)
         mean = float(rewards.sum() / max(weights.sum(), 1e-9))
         low, high = np.quantile(draws, (0.025, 0.975))
-    effective = float(weight.sum() ** 2 / max((weight**2).sum(), 1e-9))
+        effective = float(weight.sum() ** 2 / max((weight**2).sum(), 1e-9))
     return Value(mean, float(low), float(high), effective, draws)
 
 
@@ -126,4 +126,8 @@ def off_policy_gate(log: Log | None, challenger: Scorer, champion: Scorer | None
 
 
 def _no_number(value: Value) -> Gate:
-    return Gate("off_policy", False, f"value a call is no number ({value}): mend the column 'reward' of the log")
+    return Gate(
+        "off_policy",
+        False,
+        f"value a call is no number ({value}): mend the columns 'reward' and 'propensity' of the log",
+    )

@@ -19,6 +19,13 @@ from nba.config import Config
 from nba.errors import DataError, RefusedError
 
 LARGEST_WEIGHT = 20.0
+_CURES = {
+    "back-test": "log calls that took place",
+    "repeated": "give every call an id of its own",
+    "skipped": "report what became of the offers that were said",
+    "no outcome": "report outcomes",
+    "too young": "wait until they are older than --window-days, or give fewer days",
+}
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,9 @@ def prepare(decisions: Decisions, settled: Settled, config: Config, split: Split
     """Order, split, choose columns, fill the matrix. Raises DataError and RefusedError, see `split_in_time` and others."""
     rows = in_time(decisions, settled.label)
     if not len(rows):
-        raise RefusedError(f"no row has a usable outcome ({_reasons(settled)}): report outcomes, then train")
-    slices = split_in_time(decisions.at_ms[rows], split)
+        raise RefusedError(f"no row has a usable outcome ({_reasons(settled)}): {_cure(settled)}, then train")
     label = settled.label[rows]
-    check_classes(label, slices, "accept")
+    slices = _sliced(decisions.at_ms[rows], label, settled, split)
     assembler = Assembler(decisions, config, rules=CatalogRules(config.catalog))
     schema, notes = choose_schema(assembler, rows[slices.training])
     matrix = assembler.matrix(schema, rows, tick)
@@ -50,7 +56,20 @@ def prepare(decisions: Decisions, settled: Settled, config: Config, split: Split
     if not schema.columns:
         raise RefusedError("every column is constant: log what differs between customers, or offer more than one offer")
     notes += [f"constant in training and left out: {', '.join(constant)}"] if constant else []
+    notes += _infinite(matrix, schema)
     return Prepared(assembler, schema, matrix, rows, label, None, slices, tuple(notes))
+
+
+def _sliced(at_ms: NDArray[np.int64], label: NDArray[np.float32], settled: Settled, split: Split) -> Slices:
+    """The slices, each good enough. Where they are not, it matters what was left out of the rows: that is said before."""
+    try:
+        slices = split_in_time(at_ms, split)
+        check_classes(label, slices, "accept")
+    except RefusedError as error:
+        if not settled.left_out:
+            raise
+        raise RefusedError(f"{len(settled.label):,} rows, left out {_reasons(settled)}; {error}") from error
+    return slices
 
 
 def in_time(decisions: Decisions, label: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -113,6 +132,13 @@ def _without_constants(matrix: Matrix, schema: Schema, slices: Slices) -> tuple[
     return (_packed(matrix, keep) if dropped else matrix), schema.keep(keep), dropped
 
 
+def _infinite(matrix: Matrix, schema: Schema) -> list[str]:
+    """A note where numbers are infinite: a division by zero upstream, mostly. Trees take them, `nba evaluate ope` does not."""
+    counts = {name: int(np.isinf(matrix[:, place]).sum()) for place, name in enumerate(schema.names)}
+    found = ", ".join(f"{name} in {count:,} rows" for name, count in counts.items() if count)
+    return [f"infinite: {found}: log what was measured, or leave it empty"] if found else []
+
+
 def _varies(column: NDArray[np.float32]) -> bool:
     first = column[0]
     same = np.isnan(column) if np.isnan(first) else column == first
@@ -129,5 +155,9 @@ def _packed(matrix: Matrix, keep: list[int]) -> Matrix:
     return flat[: rows * len(keep)].reshape(rows, len(keep))
 
 
+def _cure(settled: Settled) -> str:
+    return _CURES[max(settled.left_out, key=lambda reason: settled.left_out[reason])]
+
+
 def _reasons(settled: Settled) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in settled.left_out.items()) or "no rows"
+    return ", ".join(f"{count:,} {reason}" for reason, count in settled.left_out.items()) or "no rows"

@@ -7,6 +7,7 @@ model look at its own future: on bank calls it turns an AUC of 0.62 into one of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from nba.errors import DataError, RefusedError
 MIN_ROWS = 100
 MIN_OF_CLASS = 5
 MIN_JUDGED = 50
+_MORE_OF_BOTH = {
+    "accept": "log the offers that were not accepted too",
+    "stay": "give --delayed with those who left, by the customer_id of the decisions",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def _two_moments_left(at_ms: NDArray[np.int64]) -> int:
     return int(np.searchsorted(at_ms, at_ms[max(last - 1, 0)], side="left"))
 
 
-def check_classes(label: NDArray[np.float32], slices: Slices, head: str) -> None:
+def check_classes(label: NDArray[np.float32], slices: Slices, head: Literal["accept", "stay"]) -> None:
     """Raises RefusedError when there are too few rows, or too few of one class, to learn anything from."""
     yes = int(label[slices.training].sum())
     no = slices.train - yes
@@ -101,7 +106,7 @@ def check_classes(label: NDArray[np.float32], slices: Slices, head: str) -> None
         what = "one class only" if min(yes, no) == 0 else f"only {min(yes, no)} of one class"
         raise RefusedError(
             f"{head}: {what} in the training slice ({yes} yes, {no} no): it takes {MIN_OF_CLASS} of each; "
-            "log the offers that were not accepted too, or move --valid-from"
+            f"{_MORE_OF_BOTH[head]}, or move --valid-from"
         )
     _check_judged(label[slices.judging], head)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nba.errors import DataError
+from nba.errors import DataError, UnavailableError
 
 Rows: TypeAlias = Path | str | Any  # Any: a pyarrow Table
 BATCH_ROWS = 16_384
+_UNFINISHED = (".", "_")  # as Arrow and Spark have it
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
@@ -30,16 +32,30 @@ class Source:
     first: int
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Its rows in order, those of `columns` that it has. Raises DataError when the file breaks off."""
+        """Its rows in order, those of `columns` that it has.
+
+        Raises DataError when the file breaks off; UnavailableError when it has other rows than at first, for what is read
+        now would stand beside what was read of other rows then.
+        """
         names = [name for name in columns if name in self.schema.names]
         try:
             if isinstance(self.content, pa.Table):
                 yield from map(_without_views, self.content.select(names).to_batches(max_chunksize=BATCH_ROWS))
             else:
                 with pq.ParquetFile(self.content) as file:
+                    self._check_same(file.metadata.num_rows)
                     yield from map(_without_views, file.iter_batches(BATCH_ROWS, columns=names))
+        except FileNotFoundError:
+            self._check_same(0)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.name}: breaks off ({error}): write the file again") from error
+
+    def _check_same(self, rows: int) -> None:
+        if rows != self.rows:
+            raise UnavailableError(
+                f"{self.name}: had {self.rows:,} rows and has {rows:,} now: somebody was erased from it, or it is being "
+                "written; run it again"
+            )
 
 
 def open_sources(rows: Rows | Sequence[Rows], required: Sequence[str], what: str) -> tuple[Source, ...]:
@@ -71,10 +87,32 @@ def _contents(item: Rows) -> Iterator[tuple[str, Any]]:
     if path.is_file():
         yield path.name, path
     elif path.is_dir():
-        for file in sorted(path.rglob("*.parquet")):
+        for file in parquet_files(path):
             yield str(file.relative_to(path)), file
     else:
         raise DataError(f"{path}: no such file or folder: give a Parquet file, or a folder that holds some")
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Every Parquet file below a folder, in order, through links too; names that begin with `.` or `_` are still being written.
+
+    Raises DataError for a folder that may not be read: its rows would be missing and nobody would know.
+    """
+    found, seen = [], set()
+    for here, folders, files in os.walk(folder, onerror=_not_listed, followlinks=True):
+        if (real := os.path.realpath(here)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(_UNFINISHED)]
+        found += [Path(here, name) for name in files if name.endswith(".parquet") and not name.startswith(_UNFINISHED)]
+    return sorted(found)
+
+
+def _not_listed(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename}: {error.strerror}: give this user the right to read it, or take it away"
+    ) from error
 
 
 def _shape(name: str, content: Any) -> tuple[pa.Schema, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nba.domain import STRENGTH
+from nba.errors import JournalError
 from nba.past import PAST_COLUMNS, Past
 from serving.journal import Folders, place_of
 from serving.segment import sync_folder
@@ -123,9 +125,18 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
 
 
 def write_part(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
-    """Write a part so that it is there wholly or not at all, a power cut included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a part so that it is there wholly or not at all, a power cut included. Raises JournalError: the disk refuses."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(hidden, path, tables, schema)
+    except OSError as error:
+        raise JournalError(
+            f"{path} cannot be written ({error}): make room or mend its rights, then try again"
+        ) from error
+
+
+def _write_whole(hidden: Path, path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
     try:
         with pq.ParquetWriter(hidden, schema, compression="zstd") as writer:
             for part in tables:
@@ -135,6 +146,25 @@ def write_part(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> Non
     finally:
         hidden.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Around the reading of a part that may be damaged. Raises JournalError naming it; FileNotFoundError as it is: erased."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise JournalError(
+            f"{path} cannot be read ({error}): restore it from a copy or take it away, then try again"
+        ) from error
+
+
+def read_part(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A part, or some columns of it. Raises JournalError: it is damaged."""
+    with readable(path):
+        return pq.ParquetFile(path).read(columns=columns)
 
 
 def _force(path: Path) -> None:
@@ -148,8 +178,8 @@ def stronger(one: str | None, other: str) -> str:
 
 
 def settle_part(path: Path, known: Known) -> bool:
-    """Write what is known of a part's rows into its `outcome` column; whether anything changed."""
-    part = pq.ParquetFile(path).read()
+    """Write what is known of a part's rows into its `outcome` column; whether anything changed. Raises JournalError."""
+    part = read_part(path)
     ids, offers, before = (part.column(name).to_pylist() for name in ("decision_id", "offer_id", "outcome"))
     after = [
         stronger(was, known[decision, offer]) if (decision, offer) in known else was
@@ -163,8 +193,11 @@ def settle_part(path: Path, known: Known) -> bool:
 
 
 def without_customer(path: Path, customer_id: str) -> int:
-    """Write a part anew without this customer's rows; how many there were. A part that would be empty is removed."""
-    part = pq.ParquetFile(path).read()
+    """Write a part anew without this customer's rows; how many there were. A part that would be empty is removed.
+
+    Raises JournalError.
+    """
+    part = read_part(path)
     theirs = [row for row, name in enumerate(part["customer_id"].to_pylist()) if name == customer_id]
     if len(theirs) == part.num_rows:
         path.unlink()
@@ -177,11 +210,16 @@ def without_customer(path: Path, customer_id: str) -> int:
 
 
 def find_rolled(folders: Folders, decision_id: str) -> dict[str, Any] | None:
-    """The record of a rolled decision; statistics of the row groups leave one group to be read."""
+    """The record of a rolled decision; statistics of the row groups leave one group to be read. Raises JournalError."""
     place = place_of(decision_id)
     path = folders.part("records", place.day, place.segment)
     if not path.is_file():
         return None
+    with readable(path):
+        return _found_in(path, decision_id)
+
+
+def _found_in(path: Path, decision_id: str) -> dict[str, Any] | None:
     file = pq.ParquetFile(path)
     for group in range(file.num_row_groups):
         found = file.metadata.row_group(group).column(0).statistics

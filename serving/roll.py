@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nba.clock import day_of
 from serving.journal import TABLES, Folders, Place, place_of
@@ -31,6 +30,7 @@ from serving.parts import (
     decision_rows,
     decision_schema,
     outcome_row,
+    read_part,
     record_row,
     settle_part,
     stronger,
@@ -42,7 +42,10 @@ from serving.segment import SUFFIX, abandoned, documents, exclusive, segments
 
 
 def roll(state_dir: Path) -> dict[str, int]:
-    """Roll every segment whose owner is gone or has closed it; safe beside running services. Gives what was rolled."""
+    """Roll every segment whose owner is gone or has closed it; safe beside running services. Gives what was rolled.
+
+    Raises JournalError: a part is damaged, or the disk takes none. What was not rolled stays as it was.
+    """
     folders = Folders(state_dir)
     done = {"outcomes": 0, "decisions": 0}
     with exclusive(folders.roll_lock):
@@ -84,7 +87,7 @@ def known_outcomes(folders: Folders, place: Place) -> Known:
 def _reported(folders: Folders, day: str) -> Iterator[dict[str, Any]]:
     """Outcomes reported for decisions of a day (outcomes lie under the day of their decision)."""
     for path in folders.parts("outcomes", day):
-        yield from pq.ParquetFile(path).read(columns=["decision_id", "offer_id", "outcome"]).to_pylist()
+        yield from read_part(path, ["decision_id", "offer_id", "outcome"]).to_pylist()
     for path in segments(folders.live, "o"):
         yield from (row for row in documents(path) if "decision_id" in row)
 

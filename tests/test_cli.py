@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nba.cli.output import write_whole
+
 NBA = Path(sys.executable).with_name("nba")
 VERBS = [
     "demo", "init", "check", "serve", "key", "ingest", "forget", "train", "models list", "models show", "models promote",
@@ -28,6 +30,24 @@ def test_every_verb_has_help_with_an_example(verb: str, tmp_path: Path) -> None:
     done = nba(*verb.split(), "--help", folder=tmp_path)
     assert "--json" in done.stdout or verb in ("models", "evaluate")
     assert done.returncode == 0 and "Example" in done.stdout and f"nba {verb}" in done.stdout
+
+
+def test_a_page_is_there_wholly_or_still_as_it_was(tmp_path: Path) -> None:
+    """A disk that fills up while tonight's report is written leaves the one of last night."""
+    page, link = tmp_path / "report.html", tmp_path / "link.html"
+    link.symlink_to(page)
+    write_whole(link, "last night")
+    full = (
+        "import resource, signal, sys; from pathlib import Path; from nba.cli.output import write_whole;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64));"
+        "write_whole(Path(sys.argv[1]), 'tonight' * 100)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", full, str(link)], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert "link.html cannot be written" in done.stderr and "make room" in done.stderr
+    assert page.read_text() == "last night" and link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.html", "report.html"]
 
 
 def test_python_m_nba_is_the_same_command(tmp_path: Path) -> None:

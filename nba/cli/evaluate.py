@@ -21,6 +21,7 @@ from nba.cli.output import (
     progress,
     settings_of,
     typed_path,
+    write_whole,
 )
 from nba.clock import DAY_MS, parse_day, system_now_ms
 from nba.errors import InputError
@@ -375,12 +376,8 @@ def report(
         churn, reasons = read_churn(decisions, delayed, now_ms), read_reasons(decisions)
         found = earned(calls, sound, against, churn, reasons, settings.state_dir / "models")
     beside = out_path.with_suffix(".csv")
-    try:
-        out_path.parent.mkdir(parents=True, exist_ok=True)
-        out_path.write_text(page(found), encoding="utf-8")
-        beside.write_text(as_csv(found), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{out_path} cannot be written ({error}): give another --out") from error
+    write_whole(out_path, page(found))
+    write_whole(beside, as_csv(found))
     if as_json:
         print_json(asdict(found) | {"html": str(out_path), "csv": str(beside)})
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from nba.cli.output import (
     ConfigName,
@@ -20,7 +20,7 @@ from nba.cli.output import (
     settings_of,
     typed_path,
 )
-from nba.clock import parse_day, system_now_ms
+from nba.clock import day_of, parse_day, system_now_ms
 from nba.errors import InputError, ModelError, NotFoundError
 from nba.load import find_config, load_config
 from nba.settings import Settings
@@ -85,7 +85,7 @@ def train(
 ) -> None:
     """Train, calibrate, export to ONNX, prove parity, write a version to the registry, promote it through the gates.
 
-    Exit status 1 when a gate said no: the version is kept, the champion stays.
+    Exit status 1 when a gate said no, also with --no-promote: the version is kept, the champion stays.
     """
     if not window_days <= MOST_DAYS:  # also what is no number
         raise InputError(f"--window-days {window_days:g} is outside 0 to {MOST_DAYS}: leave it out for a usual one")
@@ -100,7 +100,7 @@ def train(
         print_json(report.as_json())
     else:
         print_report(report)
-    if promote and not report.promoted:
+    if report.stopped_by:
         raise typer.Exit(1)
 
 
@@ -127,8 +127,10 @@ def delayed_of(decisions: Path, given: Path | None) -> Path | None:
 
     None where there is none beside. Raises InputError: those given hold nothing, which must not look as if none were given.
     """
+    from models.sources import parquet_files
+
     place = given or decisions.resolve().parent / "outcomes_delayed"
-    if place.is_file() or (place.is_dir() and any(place.rglob("*.parquet"))):
+    if place.is_file() or (place.is_dir() and parquet_files(place)):
         return place
     if given is not None:
         what = "holds no Parquet" if given.exists() else "not there"
@@ -143,11 +145,12 @@ def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
         if not decisions.exists():
             raise InputError(f"{decisions}: not there: give a Parquet file or folder, such as {own}")
         return [decisions]
+    from models.sources import parquet_files
     from serving.roll import pending_table, roll
 
     roll(settings.state_dir)  # what nobody writes any more becomes Parquet, and outcomes settle into their rows
     pending = pending_table(settings.state_dir)
-    rows = [*([own] if any(own.rglob("*.parquet")) else []), *([pending] if pending.num_rows else [])]
+    rows = [*([own] if own.is_dir() and parquet_files(own) else []), *([pending] if pending.num_rows else [])]
     if not rows:
         raise InputError(f"{own}: holds no decisions yet: let the service answer some calls first")
     return rows
@@ -156,22 +159,35 @@ def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
 def print_report(report: TrainReport) -> None:
     """The report as a person reads it."""
     counts, figures = report.counts, report.accept.figures
-    out.print(f"{report.version}: {counts.used} of {counts.read} rows used, {report.accept.trees} trees")
-    for reason, count in report.counts.left_out.items():
+    out.print(f"{report.version}: {counts.used:,} of {counts.read:,} rows used, {report.accept.trees} trees")
+    for reason, count in counts.left_out.items():
         if count:
-            out.print(f"  left out: {count} {reason}")
-    out.print(f"  on the {counts.judging} latest rows: {figures_line(figures)}")
-    out.print(f"  stay head: {report.stay_says}")
+            out.print(f"  left out: {count:,} {reason}")
+    trained, calibrated, judged, last = (day_of(ms) for ms in (*counts.starts_ms, counts.last_ms))
+    out.print(
+        f"  trained on {counts.training:,} from {trained}, calibrated on {counts.calibration:,} from {calibrated}, "
+        f"judged on {counts.judging:,} from {judged} to {last}"
+    )
+    out.print(f"  on the judged rows: {figures_line(figures)}")
+    out.print(f"  leans on: {', '.join(list(report.accept.importance)[:5])}", markup=False)
+    if moved := [shift.column for shift in report.drift if not shift.says.startswith("stable")]:
+        out.print(f"  moved since the training rows: {_listed(moved)}", markup=False)
+    out.print(f"  stay head: {report.stay_says}" if report.stay else f"  {report.stay_says}")
     for gate in report.gates:
         out.print(f"  {'passed' if gate.passed else 'STOPPED'}  {gate.name}: {gate.says}", markup=False)
     for note in report.notes:
         err.print(f"  note: {note}", style="yellow", markup=False)
+    out.print(f"  report: {report.folder / 'report.html'}", markup=False)
     state = (
-        "promoted: it answers from now on"
+        "promoted; a running service takes it at POST /v1/admin/reload"
         if report.promoted
         else f"not promoted; the champion is {report.champion or 'none'}"
     )
     out.print(f"{report.version} {state}")
+
+
+def _listed(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def figures_line(figures: Any) -> str:
@@ -188,16 +204,36 @@ def list_models(state_dir: StateDir = None, as_json: Json = False) -> None:
     """Every version, the champion marked; also where the champion is broken, for that is when one looks."""
     registry = _registry(state_dir)
     champion, problem = _champion(registry)
-    versions = [{"version": v, "champion": v == champion} for v in registry.versions()]
+    versions = [{"version": v, "champion": v == champion, **_figures(registry.root / v)} for v in registry.versions()]
     if problem:
         err.print(problem, style="yellow", markup=False)
     if as_json:
         print_json({"champion": champion, "versions": versions, **({"problem": problem} if problem else {})})
         return
-    table = Table("version", "champion")
+    whole = Column("version", no_wrap=True, min_width=22)  # where there is little room: it is what one copies
+    table = Table(whole, "champion", "rows", "log loss", "base rate's", "AUC", "stopped by")
     for row in versions:
-        table.add_row(str(row["version"]), "yes" if row["champion"] else "")
+        table.add_row(str(row["version"]), "yes" if row["champion"] else "", *_cells(row))
     out.print(table if versions else f"no models in {registry.root}: run `nba train`")
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    """What the list tells of a version, as it was judged on its own latest rows; None where that cannot be read."""
+    import json
+
+    try:
+        kept = json.loads((folder / "metrics.json").read_bytes())
+        found = kept["accept"]["figures"]
+        told = (kept["counts"]["used"], found["log_loss"], found["base_log_loss"], found["auc"], kept["stopped_by"])
+    except (OSError, ValueError, KeyError, TypeError):
+        told = (None,) * 5
+    return dict(zip(("rows", "log_loss", "base_log_loss", "auc", "stopped_by"), told, strict=True))
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    numbers = [row[name] for name in ("log_loss", "base_log_loss", "auc")]
+    rows = "?" if row["rows"] is None else f"{row['rows']:,}"
+    return [rows, *("?" if n is None else f"{n:.4f}" for n in numbers), ", ".join(row["stopped_by"] or ())]
 
 
 def _champion(registry: Registry) -> tuple[str | None, str]:

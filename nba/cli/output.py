@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -87,6 +88,25 @@ def print_json(document: Any) -> None:
     """One JSON document and a line end on stdout."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
     sys.stdout.write(orjson.dumps(document, option=options, default=str).decode() + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a page or a table so that it is there wholly, or still as it was: last night's is better than half of one.
+
+    Raises InputError: the place takes it not.
+    """
+    target = path.resolve()  # a link stays one
+    hidden = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden.write_text(text, encoding="utf-8")
+        hidden.replace(target)
+    except OSError as error:
+        with suppress(OSError):
+            hidden.unlink(missing_ok=True)
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): make room there, or give another place"
+        ) from error
 
 
 def fail(error: NbaError, *, as_json: bool) -> NoReturn:

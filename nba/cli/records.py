@@ -10,6 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.sources import parquet_files
 from nba.errors import DataError
 from nba.settings import Settings
 from serving.journal import Folders
@@ -35,7 +36,7 @@ def read_records(settings: Settings, decisions: Path, wanted: Collection[str] | 
 def _all(settings: Settings, decisions: Path, wanted: Collection[str] | None) -> Iterator[tuple[str, Record]]:
     live = _live(settings) if is_own(settings, decisions) else []  # first: a roll in between only shows them twice
     beside = decisions.resolve().parent / "records"
-    for path in sorted(beside.rglob("*.parquet")) if decisions.is_dir() else []:
+    for path in parquet_files(beside) if decisions.is_dir() and beside.is_dir() else []:
         for batch in batches(path, ["decision_id", "record"]):
             ids = batch.column("decision_id").to_pylist()
             for place, identifier in enumerate(ids):

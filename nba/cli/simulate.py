@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from nba.cli.output import ConfigName, Json, out, print_json, progress, settings_of
+from nba.cli.output import ConfigName, Json, out, print_json, progress, settings_of, write_whole
 from nba.config import Config
 from nba.errors import InputError
 from nba.load import find_config, load_config
@@ -65,7 +65,7 @@ def simulate(
     grid = list(grid_of(found_config, ask)) if sensitivity else []
     document = document_of(results, trained, grid, ask)
     if html is not None:
-        html.write_text(page_of(document), encoding="utf-8")
+        write_whole(html, page_of(document))
     if as_json:
         print_json(document)
     else:

@@ -80,7 +80,12 @@ def test_a_journal_without_its_records_is_refused(journal: Any, tmp_path: Path) 
             1,
             "exchanged",
         ),
-        ({"decision_id": lambda v: ["d-1"] * len(v)}, 2, "two different offers at the first rank"),
+        ({"decision_id": lambda v: ["d-1"] * len(v)}, 2, "'decision_id': 'd-1' is another customer's decision"),
+        (
+            {"decision_id": lambda v: ["d-1"] * len(v), "customer_id": lambda v: ["c-1"] * len(v)},
+            2,
+            "two different offers at the first rank",
+        ),
         ({"rank": lambda v: [0] * len(v)}, 2, "row 1: column 'rank': 0 is below 1"),
         ({"reward": lambda v: [0.5] * 3 + [float("inf")] + [0.5] * (len(v) - 4)}, 2, "row 4: column 'reward': inf"),
         ({"x.plan_views_7d": lambda v: [*v[:3], float("inf"), *v[4:]]}, 2, r"row 4: column 'x\.plan_views_7d': inf"),

@@ -27,7 +27,7 @@ def log(outcomes: list[str | None], age_days: Any = 30.0, **columns: Any) -> Dec
     table = {
         "decision_id": [f"d-{k}" for k in range(n)],
         "at": pa.array(at, pa.timestamp("ms", tz="UTC")),
-        "customer_id": [f"c-{k}" for k in range(n)],
+        "customer_id": [f"c-{decision}" for decision in columns.get("decision_id", range(n))],
         "offer_id": [OFFER] * n,
         "propensity": [0.5] * n,
         "outcome": pa.array(outcomes, pa.string()),

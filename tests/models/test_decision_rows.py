@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,16 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.dataset import read_decisions, settle
+from models.matrix import Assembler
+from models.schema import Schema, SchemaColumn
 from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Config
-from nba.errors import DataError
+from nba.errors import DataError, UnavailableError
 
 Make = Callable[..., pa.Table]
 NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
 
 
 def small(rows: Make, **columns: object) -> pa.Table:
-    return rows(6, **columns)
+    return rows(6, customer_id=["c"] * 6, **columns)
 
 
 def test_a_file_a_folder_and_a_day_partition_read_the_same(rows: Make, config: Config, tmp_path: Path) -> None:
@@ -37,6 +40,48 @@ def test_a_file_a_folder_and_a_day_partition_read_the_same(rows: Make, config: C
     assert (one.at_ms == two.at_ms).all()
     assert (one.offer == two.offer).all()
     assert (settle(one, NOW_MS).label == settle(two, NOW_MS).label).all()
+
+
+def test_a_folder_is_read_whole_or_refused(
+    rows: Make, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through links, older days on another disk; without what is being written; and not at all where a day is locked."""
+    log, other = tmp_path / "log", tmp_path / "other"
+    for folder in (log / "day=1", log / "_temporary" / "0", other):
+        folder.mkdir(parents=True)
+    pq.write_table(rows(5), log / "day=1" / "a.parquet")
+    pq.write_table(rows(7), other / "b.parquet")
+    (log / "day=2").symlink_to(other)
+    (log / "day=3").symlink_to(log)  # round in a circle
+    (log / "_temporary" / "0" / "c.parquet").write_bytes(b"PAR1")
+    (log / "day=1" / "._a.parquet").write_bytes(b"half")
+    found = read_decisions(log, config.catalog)
+    assert [(source.name, source.rows) for source in found.sources] == [("day=1/a.parquet", 5), ("day=2/b.parquet", 7)]
+    listed = os.scandir
+
+    def locked(path: str) -> object:
+        if str(path).endswith("day=2"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", locked)  # root, as whom tests may run, is refused nothing
+    with pytest.raises(DataError, match="day=2: Permission denied: give this user the right"):
+        read_decisions(log, config.catalog)
+
+
+@pytest.mark.parametrize("end", ["rewritten", "removed"])
+def test_a_file_that_changes_between_two_looks_is_refused(rows: Make, config: Config, tmp_path: Path, end: str) -> None:
+    """An erasure takes rows out of a part: every row after them would be given the features of another call."""
+    table, path = rows(50), tmp_path / "rows.parquet"
+    pq.write_table(table, path)
+    decisions = read_decisions(path, config.catalog)
+    if end == "removed":
+        path.unlink()
+    else:
+        pq.write_table(table.slice(1), path)
+    schema = Schema((SchemaColumn("x.usage", "number"),))
+    with pytest.raises(UnavailableError, match=r"rows.parquet: had 50 rows and has (0|49) now.*run it again"):
+        Assembler(decisions, config).matrix(schema, np.arange(50))
 
 
 def test_rows_not_yet_rolled_join_those_on_disk(rows: Make, config: Config, tmp_path: Path) -> None:
@@ -87,6 +132,16 @@ def test_a_wrong_row_is_named(rows: Make, config: Config, columns: dict[str, obj
     with pytest.raises(DataError) as caught:
         read_decisions(small(rows, **columns), config.catalog)
     assert all(name in str(caught.value) for name in names), str(caught.value)
+
+
+def test_an_id_that_every_file_counts_anew_is_refused(rows: Make, config: Config, tmp_path: Path) -> None:
+    """Calls of other customers would be repeated rows of one: most left out, and of each id only the best outcome kept."""
+    for name, customers in (("a", ["c1", "c2", "c3"]), ("b", ["c1", "c9", "c8"])):
+        pq.write_table(rows(3, decision_id=["1", "2", "3"], customer_id=customers), tmp_path / f"{name}.parquet")
+    with pytest.raises(DataError) as caught:
+        read_decisions(tmp_path, config.catalog)
+    for words in ("b.parquet: row 2", "'decision_id': '2'", "a.parquet: row 2", "2 such rows", "an id of its own"):
+        assert words in str(caught.value)
 
 
 def test_an_optional_column_without_any_value_is_as_none(rows: Make, config: Config) -> None:

@@ -113,6 +113,20 @@ def test_the_paired_interval_covers_the_truth() -> None:
     assert 87 <= covered <= 100
 
 
+@pytest.mark.parametrize("share", [1.0, 0.9])
+def test_one_id_for_many_customers_lets_nothing_worse_pass(share: float) -> None:
+    """Calls of nobody known are logged as of one customer, who drawn whole is there or not: rows are drawn then."""
+    rng = np.random.default_rng(3)
+    p = np.where(rng.random(2000) < 0.5, 0.1, 0.6)
+    y = (rng.random(2000) < p).astype(np.float64)
+    customers = np.where(np.arange(2000) < 2000 * share, 0, np.arange(2000))
+    worse = against_champion(np.full_like(p, 0.35), p, y, customers, 0)[0]
+    same = against_champion(p, p * 0.999, y, customers, 0)[0]
+    assert (worse.passed, same.passed) == (False, True)
+    found = paired_difference(log_losses(p, y), log_losses(np.full_like(p, 0.35), y), customers, 0)
+    assert found.value - 0.1 < found.low < found.value < found.high < found.value + 0.1
+
+
 def test_gates_stop_what_is_worse_and_pass_what_is_equal() -> None:
     """A challenger that knows less is stopped by log loss, one that exaggerates by calibration, an equal one passes."""
     p, y = world(6000)

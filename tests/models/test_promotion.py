@@ -151,6 +151,32 @@ def spoilt_rows(rows: Make, n: int) -> pa.Table:
     return with_outcomes(table, slice(0, len(outcome)), np.random.default_rng(5).permutation(outcome).tolist())
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_log_that_is_not_whole_dethrones_nobody(rows: Make, config: Config, registry: Registry, seed: int) -> None:
+    """Sixty judged rows prove nothing worse: the rows that are gone stop it, and a person may still promote it by name."""
+    champion = train(rows(8000), config, registry, now_ms=NOW_MS, options=QUICK)
+    cut = train(rows(600, seed), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+    (gate,) = [gate for gate in cut.gates if gate.name == "rows"]
+    assert not gate.passed
+    assert gate.says.startswith("600 rows used, the champion's model 8,000: less than half")
+    assert f"nba models promote {cut.version}" in gate.says
+    assert registry.champion() == champion.version
+    registry.promote(cut.version)
+    again = train(rows(650, seed), config, registry, now_ms=NOW_MS + 2000, options=QUICK)
+    assert "rows" not in again.stopped_by
+
+
+def test_a_champion_that_knows_the_judged_rows_is_told(rows: Make, config: Config, registry: Registry) -> None:
+    """It was trained with a shorter judged slice: figures against it lean its way, and the note says by how many rows."""
+    table = rows(2000)
+    champion = train(table, config, registry, now_ms=NOW_MS, options=replace(QUICK, valid_share=0.06))
+    again = train(table, config, registry, now_ms=NOW_MS + 1000, options=replace(QUICK, valid_share=0.5))
+    (said,) = [note for note in again.notes if "may have learnt from" in note]
+    assert said.startswith(f"{champion.version} may have learnt from 440 of the 500 judged rows")
+    same = train(table, config, registry, now_ms=NOW_MS + 2000, options=replace(QUICK, valid_share=0.06))
+    assert not any("may have learnt" in note for note in same.notes)
+
+
 def test_behind_a_corrupt_champion_the_one_before_it_is_to_beat(rows: Make, config: Config, registry: Registry) -> None:
     """Rot on the disk opens no door: the newest whole champion of the history is compared with."""
     good = train(rows(4000), config, registry, now_ms=NOW_MS, options=QUICK)

@@ -67,6 +67,15 @@ def test_a_wrong_delayed_row_is_named(column: str, value: list[object], words: s
         read_delayed(table.set_column(table.schema.get_field_index(column), column, typed))
 
 
+def test_churn_of_other_ids_is_told_with_its_own_cure(rows: Make, config: Config, registry: Registry) -> None:
+    """Nobody of these calls has left, by the ids of another system: more offers in the log would not help."""
+    record = delayed(("crm-1", 20, "churned"), ("crm-2", 59, "stayed"))
+    options = Options(threads=1, stay_after_days=10)
+    report = train(rows(600), config, registry, now_ms=NOW_MS, delayed=record, options=options)
+    assert report.stay_says.startswith("no stay head: stay: one class only")
+    assert "by the customer_id of the decisions" in report.stay_says
+
+
 def test_a_churn_that_has_not_come_is_refused() -> None:
     """One wrong clock would make the whole record look known until then: named by row, with the cure."""
     with pytest.raises(DataError, match=r"row 2: column 'at'.*future.*UTC"):

@@ -15,6 +15,7 @@ from models.registry import Registry
 from models.scorer import Scorer
 from models.summary import TrainReport
 from models.train import train
+from nba.clock import DAY_MS
 from nba.config import Config
 from nba.errors import DataError, InputError, RefusedError, UnavailableError
 
@@ -112,6 +113,43 @@ def test_bad_input_is_refused_and_the_champion_stays(
         train(rows(600, **columns), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
     assert registry.champion() == champion
     assert registry.versions() == [champion]
+
+
+@pytest.mark.parametrize(
+    ("columns", "days", "words"),
+    [
+        ({}, 60, "no row has a usable outcome .600 too young.: wait until they are older than --window-days"),
+        ({"outcome": pa.nulls(600)}, 7, "no row has a usable outcome .600 no outcome.: report outcomes"),
+        (
+            {"outcome": pa.array([None] * 540 + ["accepted", "declined"] * 30)},
+            7,
+            "600 rows, left out 540 no outcome; accept: 60 usable rows: it takes 100",
+        ),
+    ],
+)
+def test_a_refusal_says_what_was_left_out(
+    rows: Make, config: Config, registry: Registry, columns: dict[str, Any], days: int, words: str
+) -> None:
+    """Whoever reads that there are too few rows has logged many, and what helps depends on why they do not count."""
+    options = Options(threads=1, window_ms=days * DAY_MS)
+    with pytest.raises(RefusedError, match=words):
+        train(rows(600, **columns), config, registry, now_ms=NOW_MS, options=options)
+
+
+def test_numbers_beyond_all_are_told_and_break_nothing(rows: Make, config: Config, registry: Registry) -> None:
+    """Infinite features are noted with their rows; weights that are none stop, and both columns they come from are named."""
+    table = rows(600)
+    usage = table["x.usage"].to_numpy().copy()
+    usage[::7], usage[1::11] = np.inf, -np.inf
+    propensity = np.where(np.arange(600) % 2, 1e-310, 0.3)
+    columns = {"x.usage": usage, "propensity": propensity}
+    report = train(rows(600, **columns), config, registry, now_ms=NOW_MS, options=QUICK)
+    assert (
+        f"infinite: x.usage in {np.isinf(usage).sum()} rows: log what was measured, or leave it empty" in report.notes
+    )
+    assert np.isfinite([shift.psi for shift in report.drift]).all()
+    (gate,) = [gate for gate in report.gates if not gate.passed]
+    assert "'reward' and 'propensity'" in gate.says
 
 
 def test_too_few_rows_are_refused(rows: Make, config: Config, registry: Registry) -> None:

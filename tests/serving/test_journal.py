@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,14 @@ from serving.segment import Segment, abandoned, documents, segments
 
 NOW_MS = 1_795_428_000_000  # 2026-11-23
 DAY_MS = 86_400_000
+ROLL_ON_A_FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from serving.roll import roll
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))  # no file may grow beyond it: the write fails as on a full disk
+roll(Path(sys.argv[1]))
+"""
 
 
 def record(
@@ -352,3 +361,40 @@ def test_a_full_disk_is_told_by_readyz_and_counted(start, monkeypatch):
     assert "nba_journal_refusals_total 1.0" in service.http.get("/metrics").text
     assert service.http.get("/readyz").json()["dependencies"]["journal"] == "ok"
     assert service.outcome(decision, "spoken").json()["duplicate"] is False
+
+
+@pytest.mark.parametrize("table", ["decisions", "outcomes"])
+def test_a_damaged_part_is_named_with_the_way_out(tmp_path, table):
+    """By a roll that has to read it and by an erasure; what waits is not lost: it is rolled once the part is away."""
+    journal = Journal(tmp_path, NOW_MS)
+    first, second = write(journal), write(journal, "c-2")
+    journal.rotate(NOW_MS)
+    report(journal, first, "a", "accepted")
+    journal.close()
+    roll(tmp_path)
+    [part] = journal.folders.parts(table)
+    part.write_bytes(b"PAR1")
+    later = Journal(tmp_path, NOW_MS)
+    write(later, "c-3")
+    report(later, second, "a", "declined", "c-2")
+    later.close()
+    for verb in (lambda: roll(tmp_path), lambda: forget_logged("c-1", tmp_path)):
+        with pytest.raises(JournalError, match=f"{re.escape(str(part))} cannot be read.*take it away"):
+            verb()
+    part.unlink()
+    roll(tmp_path)
+    assert {row["customer_id"] for row in rows(tmp_path, "records")} >= {"c-2", "c-3"}
+
+
+def test_a_disk_that_takes_no_part_is_told_and_nothing_is_lost(tmp_path):
+    """Not as an output that could not be written: the folder is named, and what waits is rolled once there is room."""
+    journal = Journal(tmp_path, NOW_MS)
+    write(journal)
+    journal.close()
+    command = [sys.executable, "-c", ROLL_ON_A_FULL_DISK, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "JournalError" in said.stderr
+    assert str(tmp_path / "records") in said.stderr
+    assert "make room" in said.stderr
+    assert not any(tmp_path.rglob(".part-*"))
+    assert roll(tmp_path)["decisions"] == 1
