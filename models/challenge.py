@@ -24,7 +24,9 @@ from nba.errors import ModelError, NotFoundError
 
 CHUNK_ROWS = 16_384
 PRIOR_ROWS = 20.0
-FEWEST_OF_CHAMPION = 0.5
+FEWEST_OF_CHAMPION = (
+    0.25  # a shop that learns from a shorter window on purpose keeps more than that from night to night
+)
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def enough_rows(used: int, before: int, version: str) -> Gate:
     says = f"{used:,} rows used, the champion's model {before:,}"
     if used >= FEWEST_OF_CHAMPION * before:
         return Gate("rows", True, says)
-    cure = f"less than half, so the log may not be whole: give all of it, or, if it is, `nba models promote {version}`"
+    cure = f"less than a quarter, so the log may not be whole: give all of it, or, if it is, `nba models promote {version}`"
     return Gate("rows", False, f"{says}: {cure}")
 
 

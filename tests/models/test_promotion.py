@@ -158,7 +158,7 @@ def test_a_log_that_is_not_whole_dethrones_nobody(rows: Make, config: Config, re
     cut = train(rows(600, seed), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
     (gate,) = [gate for gate in cut.gates if gate.name == "rows"]
     assert not gate.passed
-    assert gate.says.startswith("600 rows used, the champion's model 8,000: less than half")
+    assert gate.says.startswith("600 rows used, the champion's model 8,000: less than a quarter")
     assert f"nba models promote {cut.version}" in gate.says
     assert registry.champion() == champion.version
     registry.promote(cut.version)
