@@ -21,7 +21,7 @@ VERBS = [
 
 def nba(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [str(NBA), *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=60)
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, timeout=180)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -43,7 +43,7 @@ def test_a_page_is_there_wholly_or_still_as_it_was(tmp_path: Path) -> None:
         "write_whole(Path(sys.argv[1]), 'tonight' * 100)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", full, str(link)], check=False, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", full, str(link)], check=False, capture_output=True, text=True, timeout=180
     )
     assert "link.html cannot be written" in done.stderr and "make room" in done.stderr
     assert page.read_text() == "last night" and link.is_symlink()
@@ -53,7 +53,7 @@ def test_a_page_is_there_wholly_or_still_as_it_was(tmp_path: Path) -> None:
 def test_python_m_nba_is_the_same_command(tmp_path: Path) -> None:
     """For an environment whose scripts are not on the path."""
     command = [sys.executable, "-m", "nba", "check", "--config", "telco"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, timeout=180)
     assert (done.returncode, done.stdout) == (0, nba("check", "--config", "telco", folder=tmp_path).stdout)
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_under_stdout_is_said(tmp_path: Path) -> None:
     """A 1 and a line on stderr, so that no script takes an empty file for an answer."""
     with Path("/dev/full").open("w") as full:
         command = [str(NBA), "check", "--json"]
-        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=180)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "could not be written" in done.stderr
 

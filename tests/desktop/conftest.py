@@ -132,7 +132,7 @@ def serving(settings: Settings, key: str | None = None) -> Iterator[Service]:
             thread.join()
 
 
-def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
     """Return when it is so; fail when it does not become so."""
     deadline = time.monotonic() + seconds
     while not predicate():
@@ -174,7 +174,7 @@ def page_of(browser, service) -> Iterator[Callable]:
 
     def page(path: str = "/desktop", *, loud: bool = False, ready: str = "button.main", **options: object):
         context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         fresh = context.new_page()
         wrong: list[str] = []
         fresh.on("pageerror", lambda error: wrong.append(str(error)))

@@ -72,7 +72,7 @@ def test_a_browser_shows_it(made: dict, tmp_path: Path) -> None:
     if browser is None:
         pytest.skip("no Chromium on this machine")
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
-    done = subprocess.run([*command, f"file://{made['html']}"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([*command, f"file://{made['html']}"], capture_output=True, text=True, timeout=180, check=True)
     for words in ("What the service calls earned and kept", "Kept against the hold-out", "too dear", "share accepted"):
         assert words in done.stdout
 

@@ -98,7 +98,7 @@ def event(event_id: str, at_ms: int, kind: str = "spent", value: int | None = 1,
     return Activity(event_id, more.pop("customer_id", "c"), at_ms, more.pop("channel", "web"), kind, value, **more)
 
 
-def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
     """Return when it is so; fail when it does not become so."""
     deadline = time.monotonic() + seconds
     while not predicate():

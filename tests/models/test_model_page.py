@@ -78,7 +78,7 @@ def test_a_real_browser_shows_the_page(page: Path, tmp_path: Path) -> None:
     """It is laid out with its headings and charts, and the browser reports no error."""
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
     command = [str(browser()), *flags, page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     assert "<h1>Model " in done.stdout
     assert done.stdout.count("<svg") == 3
     assert "CONSOLE" not in done.stderr

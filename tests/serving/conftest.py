@@ -32,7 +32,7 @@ from serving.server import ImpatientProtocol
 _ids = count(1)
 
 
-def wait_until(predicate: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
     """Return when it is so; fail when it does not become so."""
     deadline = time.monotonic() + seconds
     while not predicate():

@@ -50,7 +50,7 @@ class Served:
     def ended(self) -> int:
         """Its exit status after SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=180)
 
 
 def answers(port: int, process: subprocess.Popen) -> bool:
@@ -72,7 +72,7 @@ def serve(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[
             said = stack.enter_context(errors.open("w"))
             process = stack.enter_context(subprocess.Popen(command, env={**os.environ, **given}, stderr=said))
             stack.callback(process.kill)
-            eventually(lambda: answers(port, process), 60)
+            eventually(lambda: answers(port, process), 180)
             return Served(port, process, errors)
 
         yield start
@@ -171,7 +171,7 @@ def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventua
     answer.begin()
     assert (answer.status, answer.getheader("connection")) == (200, "close")
     assert json.loads(answer.read())["customer_id"] == "c-very-secret"
-    assert served.process.wait(timeout=60) == 0
+    assert served.process.wait(timeout=180) == 0
     half.close()
     streaming.close()
 
@@ -208,7 +208,7 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
             os.kill(pid, signal.SIGKILL)
         eventually(
             lambda: answers(served.port, served.process) and metric(served, "nba_streams")[:1] == ["nba_streams 0.0"],
-            60,
+            180,
         )
     with (config / "policy.yaml").open("a") as policy:
         policy.write("# another\n")
@@ -253,14 +253,14 @@ def test_workers_end_with_their_parent(serve, eventually):
     """Who kills the service with SIGKILL leaves nobody behind that still holds its port."""
     served = serve("--workers", 2)
     served.process.kill()
-    served.process.wait(timeout=60)
+    served.process.wait(timeout=180)
 
     def free() -> bool:
         with suppress(OSError), socket.create_server(("127.0.0.1", served.port), reuse_port=False):
             return True
         return False
 
-    eventually(free, 60)
+    eventually(free, 180)
 
 
 @pytest.fixture(scope="session")
@@ -293,7 +293,7 @@ def test_tls_by_options(serve, certificate, eventually):
 def test_half_a_certificate_is_refused_before_anything_listens(tmp_path, certificate, given, words):
     """Bad input, said in words."""
     command = [str(NBA), "serve", "--state-dir", str(tmp_path), given, str(certificate[0])]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
     assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 
@@ -309,8 +309,8 @@ def test_a_program_learns_where_the_service_listens(
     ) as served:
         try:
             told = json.loads("".join(iter(served.stdout.readline, "}\n")) + "}")
-            eventually(lambda: answers(httpx.URL(told["url"]).port, served), 60)
-            assert httpx.get(f"{told['url']}/healthz", timeout=60).status_code == 200 and told["workers"] == workers
+            eventually(lambda: answers(httpx.URL(told["url"]).port, served), 180)
+            assert httpx.get(f"{told['url']}/healthz", timeout=180).status_code == 200 and told["workers"] == workers
         finally:
             served.send_signal(signal.SIGTERM)
         assert served.stdout.read() == ""
