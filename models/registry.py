@@ -61,6 +61,11 @@ class Registry:
                 f"{self.root / _POINTER} cannot be read ({error}): `nba models promote VERSION`"
             ) from error
 
+    def check(self) -> None:
+        """Before hours of training. Raises UnavailableError (no version could be kept), ModelError (whom to beat is unknown)."""
+        with self._lock():
+            self.history()
+
     def write(self, version: str, files: Mapping[str, bytes]) -> Path:
         """Keep a version: all of its files are on disk under its name, or nothing is.
 

@@ -65,7 +65,7 @@ def train(
     """
     clock = _Clock(progress)
     options.check()
-    registry.history()  # where nobody knows whom to beat, hours of training would be for nothing
+    registry.check()
     clock.step(0.0, "reading decisions")
     decisions = rows if isinstance(rows, Decisions) else read_decisions(rows, config.catalog, now_ms)
     settled = settle(decisions, now_ms, options.window_ms)

@@ -17,6 +17,7 @@ import orjson
 
 from features.store import Store
 from nba.clock import format_at
+from nba.errors import JournalError
 from serving.aside import KIND as ASIDE
 from serving.journal import TABLES, Folders
 from serving.segment import alone, read_lines, segments
@@ -56,7 +57,10 @@ def forget_spooled(customer_id: str, state_dir: Path) -> int:
 
 
 def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
-    """Erase a customer from the decision log; rows and lines removed, by table. The caller holds the lock of the rolls."""
+    """Erase a customer from the decision log; rows and lines removed, by table. The caller holds the lock of the rolls.
+
+    Raises JournalError: a part is damaged or the disk takes none; from all others the customer is gone.
+    """
 
     def rest(line: dict[str, Any]) -> bytes | None:
         return b"" if line.get("customer_id") == customer_id else None
@@ -64,10 +68,13 @@ def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
     folders = Folders(state_dir)
     live = (path for kind in "do" for path in segments(folders.live, kind))
     removed = {"live": sum(_overwrite(path, rest) for path in live)}
+    refused: list[JournalError] = []
     for name in TABLES:
         for half in folders.halves(name):
             half.unlink()
-        removed[name] = sum(_without_rows(path, customer_id) for path in folders.parts(name))
+        removed[name] = sum(_without_rows(path, customer_id, refused) for path in folders.parts(name))
+    if refused:
+        raise refused[0]
     return removed
 
 
@@ -91,7 +98,11 @@ def _overwrite(path: Path, rest: Callable[[dict[str, Any]], bytes | None]) -> in
     return count
 
 
-def _without_rows(path: Path, customer_id: str) -> int:
+def _without_rows(path: Path, customer_id: str, refused: list[JournalError]) -> int:
     from serving.parts import without_customer
 
-    return without_customer(path, customer_id)
+    try:
+        return without_customer(path, customer_id)
+    except JournalError as error:
+        refused.append(error)
+        return 0

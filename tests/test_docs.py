@@ -83,6 +83,8 @@ def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
         script = commands.replace("localhost:8000", f"127.0.0.1:{client.base_url.port}")
         # The config's months, also in the hours in which they are not those of this machine.
         env = {**os.environ, "TZ": "Europe/Berlin"}
-        done = subprocess.run(["bash", "-euc", script], check=True, capture_output=True, text=True, timeout=180, env=env)
+        done = subprocess.run(
+            ["bash", "-euc", script], check=True, capture_output=True, text=True, timeout=180, env=env
+        )
     answer = json.loads(done.stdout[done.stdout.rindex('{"decision_id"') :])
     assert answer["suggestions"][0]["say"].startswith("Ms. Adler, judging by your recent activity")

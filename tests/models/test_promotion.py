@@ -20,7 +20,7 @@ from models.registry import Registry
 from models.summary import TrainReport
 from models.train import train
 from nba.config import Config
-from nba.errors import ModelError, RefusedError
+from nba.errors import ModelError, RefusedError, UnavailableError
 
 Make = Callable[..., pa.Table]
 NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
@@ -217,6 +217,13 @@ def test_a_broken_pointer_stops_before_anything_is_learnt(rows: Make, config: Co
     with pytest.raises(ModelError, match="nba models promote"):
         train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
     assert registry.versions() == [champion]
+
+
+def test_a_folder_that_takes_no_model_stops_before_anything_is_learnt(tmp_path: Path, config: Config) -> None:
+    """Not after hours: before even the rows are looked at, with the way out."""
+    (tmp_path / "state").write_text("no folder", encoding="utf-8")
+    with pytest.raises(UnavailableError, match=r"cannot be written.*set NBA_STATE_DIR"):
+        train(tmp_path / "no rows either", config, Registry(tmp_path / "state" / "models"), now_ms=0)
 
 
 def test_promotion_may_be_left_to_a_person(rows: Make, config: Config, registry: Registry) -> None:

@@ -381,6 +381,9 @@ def test_a_damaged_part_is_named_with_the_way_out(tmp_path, table):
     for verb in (lambda: roll(tmp_path), lambda: forget_logged("c-1", tmp_path)):
         with pytest.raises(JournalError, match=f"{re.escape(str(part))} cannot be read.*take it away"):
             verb()
+    assert "c-1" not in {
+        row["customer_id"] for row in rows(tmp_path, "records")
+    }  # an erasure goes on behind the damage
     part.unlink()
     roll(tmp_path)
     assert {row["customer_id"] for row in rows(tmp_path, "records")} >= {"c-2", "c-3"}
