@@ -55,14 +55,15 @@ class FeatureSpec:
     """The compiled features of a config.
 
     `names`: all features in the order of the config, derived ones included: the order of every vector. `levels`: the
-    derived ones, in the order in which they are computed. `told_codes`: types whose every event is
-    part of the story; `weighty`: those that rules look for in it.
+    derived ones, in the order in which they are computed. `aging`: how much a profile field changes with each day, by
+    name. `told_codes`: types whose every event is part of the story; `weighty`: those that rules look for in it.
     Raises ConfigError: two types or channels with one code, or derived features that read each other in a circle.
     """
 
     def __init__(self, config: FeaturesConfig) -> None:
         self.config = config
         self.names = tuple(feature.name for feature in config.features)
+        self.aging = {name: field.a_day for name, field in config.profile.items() if field.a_day is not None}
         self.codes = {name: type_code(name) for name in config.activities}
         self.channels = frozenset(CHANNELS) | {c for f in config.features for c in f.where.get("channel", ())}
         _refuse_clashes("activity types", self.codes)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from features import contacts, thread
+from features.calendar import local_day
 from features.compute import Settled, newest_ms, settle, vector
 from features.profile import read_profile
 from features.spec import FeatureSpec
 from nba.domain import Customer
+from nba.rules import Value
 
 _PARTS = ("activity", "profile", "contacts", "thread")
 
@@ -39,7 +41,7 @@ def customer(
     return Customer(
         customer_id=customer_id,
         features=dict(zip(spec.names, vector(settled, now_ms, spec).tolist(), strict=True)),
-        profile=fields,
+        profile=_as_of(now_ms, fields, profile_at_ms, spec) if spec.aging else fields,
         profile_at_ms=profile_at_ms,
         contacts=known_contacts,
         thread=story.entries,
@@ -52,6 +54,20 @@ def customer(
         activity_at_ms=newest_ms(settled, now_ms),
         degraded=degraded,
     )
+
+
+def _as_of(now_ms: int, fields: dict[str, Value], given_ms: int | None, spec: FeatureSpec) -> dict[str, Value]:
+    """The profile with its counted days moved on, calendar days in the config's zone: 24 days ago "in 30 days" is 6 days now."""
+    if given_ms is None:
+        return fields
+    zone = spec.config.timezone
+    days = local_day(now_ms, zone) - local_day(given_ms, zone)
+    moved: dict[str, Value] = {}
+    for name, a_day in spec.aging.items() if days else ():
+        value = fields.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            moved[name] = value + days * a_day
+    return fields | moved
 
 
 def with_damage(known: Customer, places: Sequence[int]) -> Customer:

@@ -115,10 +115,14 @@ class Feature(Strict):
 
 
 class ProfileField(Strict):
-    """A typed field of the profile or the context; `default` stands in when it is missing."""
+    """A typed field of the profile or the context; `default` stands in when it is missing.
+
+    `a_day`: how much a number of the profile changes with each day since it was given (-1: days until something).
+    """
 
     type: FieldType
     default: Plain | None = None
+    a_day: float | None = Field(None, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, value: Any) -> Any:
@@ -134,6 +138,8 @@ class ProfileField(Strict):
             raise ValueError(
                 f"the default does not fit the type {self.type}: {cure.get(self.type, 'put it in quotes')}"
             )
+        if self.a_day is not None and self.type != "number":
+            raise ValueError(f"a_day counts days on, and a {self.type} cannot be counted: declare `type: number`")
         return self
 
 
@@ -160,6 +166,14 @@ class FeaturesConfig(Strict):
         except (KeyError, ValueError, OSError) as error:
             raise ValueError(f"unknown time zone {name!r}: use an IANA name such as Europe/Berlin") from error
         return name
+
+    @field_validator("context")
+    @classmethod
+    def _of_this_call(cls, fields: _Fields) -> _Fields:
+        aging = next((name for name, field in fields.items() if field.a_day is not None), None)
+        if aging is not None:
+            raise ValueError(f"{aging}: what a call carries is of now: leave a_day out, or move the field to `profile`")
+        return fields
 
     @cached_property
     def zone(self) -> ZoneInfo:
