@@ -79,6 +79,12 @@ def test_the_same_interaction_draws_the_same() -> None:
     assert uniform(1, "ab", "c") != uniform(2, "ab", "c")
 
 
+@given(st.integers(-(2**63), 2**63 - 1), st.text())
+def test_what_may_not_be_tried_is_never_drawn(seed: int, key: str) -> None:
+    """Probabilities that rounding left short of 1 end at the likeliest offer, whatever the seed."""
+    assert draw([0.0, 1e-12, 0.0, 1e-15, 0.0], seed, key) == 1
+
+
 def exploring(shop, more: str = "") -> Decider:
     """The shop, which tries everything that may be said."""
     return Decider(load_config(shop(policy=shop_module.POLICY + f"exploration: {{gamma: 0.1, off_for: []{more}}}\n")))
