@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nba.evaluate.sequence import always_valid_p, looking_quantile, mixture_spread, radius
+from nba.evaluate.sequence import always_valid_p, bounded, looking_quantile, mixture_spread, radius
 from nba.evaluate.tails import chi2_p, normal_p, t_p, t_quantile
 
 
@@ -46,3 +48,22 @@ def test_the_p_value_and_the_interval_say_the_same() -> None:
     mean = radius(4000, 2.0)
     assert always_valid_p(4000, mean, 2.0) == pytest.approx(0.05, rel=1e-9)
     assert radius(99, 1.0) == math.inf and always_valid_p(99, 5.0, 1.0) == 1.0
+    assert radius(100, 1.0) < 1.0 and always_valid_p(100, 5.0, 1.0) < 1e-6
+
+
+def test_what_does_not_vary_is_known() -> None:
+    """Values that are all the same leave no doubt: the mean is 0 or it is not. No p-value is above 1."""
+    assert always_valid_p(100, 0.0, 0.0) == 1.0 and always_valid_p(100, 0.1, 0.0) == 0.0 == radius(100, 0.0)
+    assert always_valid_p(5000, 0.0, 1.0) == 1.0
+    assert always_valid_p(5000, -0.1, 1.0) == always_valid_p(5000, 0.1, 1.0) < 0.05
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(-100, 100), st.floats(0.1, 100))
+def test_bounds_know_neither_unit_nor_side(values: list[float], low: float, span: float) -> None:
+    """In another unit they are the same bounds, seen from above they are mirrored, and they stay within what is possible."""
+    x = np.array(values)
+    lower, upper = bounded(x, 0.0, 1.0)
+    assert (lower >= 0.0).all() and (lower <= upper).all() and (upper <= 1.0).all()
+    np.testing.assert_allclose(bounded(1.0 - x, 0.0, 1.0), (1.0 - upper, 1.0 - lower), atol=1e-9)
+    scaled = bounded(low + span * x, low, low + span)
+    np.testing.assert_allclose(scaled, (low + span * lower, low + span * upper), atol=1e-7)
