@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nba.errors import InputError
 from serving.gate import origins_of
-from serving.tokens import Grant, Tokens, kept_secret
+from serving.tokens import SCOPES, Grant, Tokens, kept_secret
 
 NOW_MS = 1_790_000_000_000
 TOKENS = Tokens(b"0123456789abcdef")
@@ -24,6 +26,22 @@ def test_what_is_granted_is_read_back(customer, interaction, ttl_ms):
     token = TOKENS.issue(grant)
     assert TOKENS.grant_of(token, NOW_MS + ttl_ms - 1) == grant
     assert TOKENS.grant_of(token, NOW_MS + ttl_ms) is None
+
+
+def test_the_longest_ids_that_are_taken_fit_into_a_token():
+    """256 bytes of a customer and 256 characters of an interaction, each as wide as JSON makes it: no token is dead at birth."""
+    grant = Grant('"' * 256, "\U0001f600" * 256, SCOPES, NOW_MS + 1)
+    token = TOKENS.issue(grant)
+    assert TOKENS.grant_of(token, NOW_MS) == grant
+    assert TOKENS.grant_of(TOKENS.issue(replace(grant, customer_id="x" * 9_000)), NOW_MS) is None
+
+
+def test_a_secret_is_sixteen_bytes_at_least():
+    """What could be guessed signs nothing."""
+    with pytest.raises(InputError, match="at least 16 characters in NBA_TOKEN_SECRET"):
+        Tokens(b"0123456789abcde")
+    with pytest.raises(InputError, match="use recommend and outcome"):
+        TOKENS.issue(replace(GRANT, scopes=()))
 
 
 @settings(deadline=None)
