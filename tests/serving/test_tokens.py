@@ -62,8 +62,10 @@ def test_nonsense_is_none(token):
 
 def test_another_secret_is_another_service(tmp_path):
     """The secret of a state folder is made once, and only its owner may read it."""
+    tmp_path = tmp_path / "made" / "anew"
     secret = kept_secret(tmp_path)
     assert kept_secret(tmp_path) == secret
+    assert [path.name for path in tmp_path.iterdir()] == ["token.key"], "no copy of it is left behind"
     assert (tmp_path / "token.key").stat().st_mode & 0o777 == 0o600
     assert Tokens(secret).grant_of(TOKENS.issue(GRANT), NOW_MS) is None
 
