@@ -143,6 +143,8 @@ def test_the_same_seed_gives_the_same_draws() -> None:
     sums, rows = np.arange(30.0)[:, None], np.ones(30)
     assert np.array_equal(drawn_means(sums, rows, 7), drawn_means(sums, rows, 7))
     assert not np.array_equal(drawn_means(sums, rows, 7), drawn_means(sums, rows, 8))
+    assert drawn_means(sums, rows, 7).shape == (1_000, 1)
+    assert np.array_equal(drawn_means(sums, rows, 7, 5), drawn_means(sums, rows, 7)[:5]), "more draws add to the first"
 
 
 def test_looking_every_time_is_allowed() -> None:
