@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba.evaluate.income import lines_by, wilson
+from nba.evaluate.income import line, lines_by, wilson
 
 
 @given(st.integers(0, 500), st.integers(1, 500))
@@ -33,3 +33,5 @@ def test_lines_count_what_came_of_the_suggestions() -> None:
         ("kind", "unknown", 1, 0, 0, 0.0, 0.0),
     ]
     assert [(x.share, (x.low, x.high)) for x in lines[::2]] == [(2 / 3, wilson(2, 3)), (0.0, wilson(0, 1))]
+    nothing = line("all", "total", flags, margin, saving, np.zeros(5, bool))
+    assert (nothing.offers, nothing.share, nothing.low, nothing.high, nothing.margin_month) == (0, 0.0, 0.0, 1.0, 0.0)
