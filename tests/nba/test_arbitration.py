@@ -100,3 +100,6 @@ def test_never_and_always_are_probabilities(decider: Decider, sure: float) -> No
     blind = Scores(np.full(5, np.nan), base=np.full(5, sure))
     ranked = arbiter.rank(case.sayable, blind, decider.rules.place, case.values, 18.0)
     assert {(item.accept, item.scored) for item in ranked} == {(sure, False)}
+    stays = Scores(np.full(5, 0.5), np.full(5, sure), np.full(5, 1.0 - sure))
+    ranked = arbiter.rank(case.sayable, stays, decider.rules.place, case.values, 18.0)
+    assert {(item.accept, item.scored) for item in ranked} == {(0.5, True)}

@@ -229,12 +229,12 @@ def test_a_budget_is_spent_for_its_days(shop, days: int, stage: str | None) -> N
 
 
 def test_who_gives_nothing_away_needs_no_authority(shop) -> None:
-    """A budget that was overspent holds back discounts alone; a discount at the limit is within it."""
+    """A budget that was overspent holds back discounts alone; a discount at its limit, and all of a budget, may be given."""
     offers = "".join(
         f"  - {{id: gift-{n}, kind: retain, title: a gift, discount_month: {n}, contact: {{per_days: 1}}}}\n"
         for n in (5, 6, 50)
     )
-    policy = shop_module.POLICY + "authority: {default: {discount_month: 5}, budget_per_customer: 100}\n"
+    policy = shop_module.POLICY + "authority: {default: {discount_month: 5}, budget_per_customer: 60}\n"
     decider = Decider(load_config(shop(catalog=shop_module.CATALOG + offers, policy=policy)))
     given = [Contact(NOW_MS - 10 * DAY_MS, o, "accepted", "call", interaction_id="call-0") for o in ("gift-50", "gone")]
     assert withheld(decider, "gift-5", customer(contacts=tuple(given[1:]))) is None
