@@ -152,6 +152,7 @@ def test_what_the_gate_says_is_traced_and_counted_as_every_answer_is(start):
         )
         assert answer.headers["access-control-allow-origin"] == "https://crm.example"
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"
         counted = f'nba_requests_total{{route="/v1/recommend",status="{status}"}} 1.0'
         assert counted in service.http.get("/metrics").text
     asked = {"Origin": "https://crm.example", "Access-Control-Request-Method": "POST"}
