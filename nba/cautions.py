@@ -141,7 +141,7 @@ def _windows(config: Config, offer: Offer, say: Say) -> set[str]:
     todo, seen, lengths = list(names), set(names), set()
     while todo:
         feature = known[todo.pop()]
-        lengths |= set(re.findall(r"^\d+", str(feature.window))) if feature.window else set()
+        lengths |= set(re.findall(r"^\d+", str(feature.window)))
         read = {name for _, name in references(feature.derived or "", known)} & known.keys() - seen
         seen |= read
         todo += read
@@ -233,7 +233,7 @@ def _one_slip(one: str, other: str) -> bool:
     tail = _alike(one[::-1], other[::-1])
     one, other = one[: len(one) - tail], other[: len(other) - tail]
     swapped = len(one) == 2 and one == other[::-1]
-    return one != other and (max(len(one), len(other)) == 1 or swapped)
+    return max(len(one), len(other)) == 1 or swapped
 
 
 def _alike(one: str, other: str) -> int:

@@ -160,7 +160,7 @@ class Decider:
         if mode == "random" or len(best) == 1:
             return [1.0 / len(best)] * len(best)
         exploration = self.config.policy.exploration
-        off = exploration.gamma is None or bool(case.customer.degraded) or self._exploration_is_off(case)
+        off = bool(case.customer.degraded) or self._exploration_is_off(case)
         free = [item.candidate.offer.kind not in exploration.off_for for item in best]
         return first_rank_probabilities([r.expected_value for r in best], None if off else exploration.gamma, free)
 

@@ -187,9 +187,9 @@ class Phrasebook:
         head, rest = self._opening_parts(offer, locale)
         name = _address(facts)
         text = clean("".join(_write(part, facts, words) for part in rest))
-        if not head:
-            return f"{name}, {text}" if name and name not in text else text
-        return f"{name}, {text}" if name else text[:1].upper() + text[1:]
+        if name and (head or name not in text):
+            return f"{name}, {text}"
+        return text[:1].upper() + text[1:]
 
     def _opening_parts(self, offer: Offer, locale: str) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
         default = self._config.policy.locales[0]

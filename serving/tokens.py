@@ -28,7 +28,7 @@ PREFIX = "nbt1."
 RECOMMEND, OUTCOME = "recommend", "outcome"
 SCOPES = (RECOMMEND, OUTCOME)
 LONGEST_S = 3_600
-_MOST_BYTES = 2_048
+_MOST_BYTES = 4_096  # the longest ids, as JSON escapes them, make about 2,200
 
 
 @dataclass(frozen=True, slots=True)

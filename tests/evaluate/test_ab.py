@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nba.errors import DataError, InputError, RefusedError
-from nba.evaluate.ab import Metric, check_before, compare, holm, holm_adjusted
+from nba.evaluate.ab import Metric, check_before, compare, holm, holm_adjusted, unit_sums
 from nba.evaluate.experiment import assignment, ratio, refuse_mismatch, refuse_uneven
 from nba.evaluate.power import Plan, lift_for, power_of, units_for
 
@@ -90,6 +90,21 @@ def test_cuped_narrows_without_moving(trial: dict) -> None:
     assert less.low < 0.2 < less.high
 
 
+@pytest.mark.parametrize("cuped", [False, True])
+def test_a_ratio_in_another_unit_is_the_same_experiment(trial: dict, cuped: bool) -> None:
+    """Acceptances a call or in a hundred, with what was known before or without: the same p-values, lift and saving."""
+    before = trial["before"][:, None] if cuped else None
+    plain, other = (
+        compare(Metric("m", 6.0 * trial["accepted"], under * trial["calls"]), trial["arm"], ARMS, before=before)[0]
+        for under in (1.0, 60.0)
+    )
+    for name in ("p", "always_p", "relative", "relative_low", "relative_high", "saved"):
+        assert getattr(other, name) == pytest.approx(getattr(plain, name)), name
+    for name in ("difference", "low", "high", "always_low", "always_high"):
+        assert getattr(other, name) == pytest.approx(getattr(plain, name) / 60), name
+    assert (plain.saved > 0.01) is cuped
+
+
 def test_groups_are_the_units_when_groups_were_assigned() -> None:
     """20 sites whose habits differ: by site the test is honest, by call it is sure of nothing at all too often."""
     rng, by_site, by_call = np.random.default_rng(2), 0, 0
@@ -130,6 +145,19 @@ def test_many_metrics_are_not_many_chances() -> None:
     assert effects[0].says == "sure: more"
     assert holm(effects)[0].always_holm == pytest.approx(10 * effects[0].always_p)
     assert holm(effects)[0].says == "not sure yet: let it run"
+    guard = compare(Metric("churned", (value > 1.5).astype(float), np.ones(4000), harm=True), arm, ARMS)[0]
+    alone, *_, kept = holm([*effects, guard])
+    assert alone == holm(effects)[0], "a guardrail is no further chance for a goal"
+    assert (kept.holm, kept.always_holm, kept.says) == (guard.p, guard.always_p, guard.says)
+
+
+def test_units_without_a_call_are_units() -> None:
+    """Who was assigned and never called stands in the sums with nothing, also at their end."""
+    sums = unit_sums(np.array([0, 2, 2]), 5, {"calls": np.ones(3), "money": np.array([1.5, 2.0, 3.0])})
+    assert {name: values.tolist() for name, values in sums.items()} == {
+        "calls": [1.0, 0.0, 2.0, 0.0, 0.0],
+        "money": [1.5, 0.0, 5.0, 0.0, 0.0],
+    }
 
 
 def test_a_mismatch_of_the_arms_is_refused() -> None:

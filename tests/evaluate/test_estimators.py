@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -79,6 +79,22 @@ def test_self_normalising_takes_the_mean_of_weights_out() -> None:
     assert values.mean() == pytest.approx((weight * reward).sum() / weight.sum(), abs=1e-12)
 
 
+def test_each_estimator_by_hand() -> None:
+    """Two rows that the target never says or says twice as often; the switch leaves weights above its threshold out."""
+    log = Logged(np.array([0.0, 2.0]), np.array([5.0, 3.0]), np.array([1.0, 2.0]), np.array([0.5, 1.5]))
+    found = {name: values.tolist() for name, values in all_values(log, 2.0).items()}
+    assert found == {
+        "ips": [0.0, 6.0], "snips": [3.0, 3.0], "dm": [0.5, 1.5], "dr": [0.5, 3.5], "switch-dr": [0.5, 3.5],
+    }  # fmt: skip
+    assert switch(log, 1.99).tolist() == [0.5, 1.5]
+
+
+def test_nothing_that_speaks_for_the_target_is_worth_nothing() -> None:
+    """Weights that are all 0 leave the self-normalised estimate at 0 instead of at no number."""
+    none, reward = np.zeros(3), np.ones(3)
+    assert snips(Logged(none, reward, none, none)).tolist() == [0.0, 0.0, 0.0]
+
+
 def test_switching_cuts_a_weight_that_ruins_the_rest() -> None:
     """One weight of 20,000 among thousands: the switch leaves that row to the reward model."""
     rng = np.random.default_rng(1)
@@ -100,11 +116,35 @@ def test_customers_are_drawn_not_rows() -> None:
     assert by_customer.high - by_customer.low > 8 * (by_row.high - by_row.low)
 
 
+def test_the_error_by_hand() -> None:
+    """Of customers with one row each it is the standard error of the mean; rows that only repeat others add nothing."""
+    value, customer = np.random.default_rng(6).gamma(1.0, 1.0, 200), np.arange(200)
+    found = estimates({"v": value}, customer, seed=0)["v"]
+    assert (found.value, found.error) == pytest.approx((value.mean(), value.std(ddof=1) / 200**0.5))
+    assert found.always_high - found.value == pytest.approx(radius(200, float(value.std(ddof=1))))
+    twice = estimates({"v": np.repeat(value, 2)}, np.repeat(customer, 2), seed=0)["v"]
+    assert astuple(twice) == pytest.approx(astuple(found))
+
+
+@pytest.mark.parametrize("times", [100.0, -0.5])
+def test_intervals_know_neither_unit_nor_sign(times: float) -> None:
+    """Costs in cents have the interval of gains in euros, turned round; what never varies has none."""
+    value, customer = np.random.default_rng(7).gamma(0.3, 1.0, 300), np.arange(300) // 2
+    plain, other = (estimates({"v": v}, customer, seed=0)["v"] for v in (value, 3.0 + times * value))
+    ends = [3.0 + times * plain.low, 3.0 + times * plain.high]
+    assert [other.low, other.high] == pytest.approx(sorted(ends))
+    assert plain.high - plain.value > plain.value - plain.low, "values of rare large gains are skewed upwards"
+    still = estimates({"v": np.full(300, 2.0)}, customer, seed=0)["v"]
+    assert astuple(still) == (2.0, 0.0, 2.0, 2.0, 2.0, 2.0)
+
+
 def test_the_same_seed_gives_the_same_draws() -> None:
     """Intervals can be computed again."""
     sums, rows = np.arange(30.0)[:, None], np.ones(30)
     assert np.array_equal(drawn_means(sums, rows, 7), drawn_means(sums, rows, 7))
     assert not np.array_equal(drawn_means(sums, rows, 7), drawn_means(sums, rows, 8))
+    assert drawn_means(sums, rows, 7).shape == (1_000, 1)
+    assert np.array_equal(drawn_means(sums, rows, 7, 5), drawn_means(sums, rows, 7)[:5]), "more draws add to the first"
 
 
 def test_looking_every_time_is_allowed() -> None:

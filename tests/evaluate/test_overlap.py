@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nba.errors import RefusedError
 from nba.evaluate.ope import Question, answer, refuse_leak
-from nba.evaluate.overlap import overlap, refusals
+from nba.evaluate.overlap import Overlap, overlap, refusals, warnings_of
 
 Changed = Callable[..., Question]
 
@@ -110,6 +111,66 @@ def test_few_rows_that_all_count_alike_are_no_heavy_tail() -> None:
     found = overlap(weight, weight, np.full(10_000, 1 / 80), np.ones(10_000), np.arange(10_000))
     assert found.effective == pytest.approx(125) and found.tail == pytest.approx(0.008)
     assert refusals(found) == []
+
+
+AT_THE_LIMIT = Overlap(
+    rows=10_000, effective=100.0, mean_weight=1.0, mean_weight_error=0.01, heaviest=20.0, heaviest_share=0.05, tail=0.05,
+    unused=0.5, explored=True, customers=10,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"explored": False, "customers": 9}, "every propensity is 1"),
+        ({"customers": 9}, "fewer than 10"),
+        ({"effective": 99.4}, "99 effective rows"),
+        ({"heaviest_share": 0.0501}, "one row carries 5%"),
+        ({"tail": 0.0501}, "a few heavy rows"),
+        ({"tail": 0.0501, "effective": 999.9}, "a few heavy rows"),
+        ({"tail": 0.0501, "effective": 1000.0}, None),
+        ({"mean_weight": 0.89, "mean_weight_error": 0.036}, "never tried"),
+        ({"mean_weight": 0.89, "mean_weight_error": 0.037}, None),
+        ({"mean_weight": 0.91, "mean_weight_error": 0.001}, None),
+        ({"mean_weight": 1.06, "mean_weight_error": 0.019}, "propensities cannot be right"),
+        ({"mean_weight": 1.06, "mean_weight_error": 0.021}, None),
+        ({"mean_weight": 1.04, "mean_weight_error": 0.001}, None),
+        ({"worst_offer": ("d", 0.16, 0.1, 4.6)}, "propensities of 'd'"),
+        ({"worst_offer": ("d", 0.16, 0.1, 4.4)}, None),
+        ({"worst_offer": ("d", 0.14, 0.1, 9.0)}, None),
+    ],
+)
+def test_a_log_is_refused_beyond_its_limits_and_not_at_them(changes: dict, message: str | None) -> None:
+    """Ten customers, 100 effective rows, a twentieth on one row; what noise explains is no reason."""
+    said = refusals(replace(AT_THE_LIMIT, **changes))
+    assert (message is None and said == []) or (len(said) == 1 and message in said[0])
+
+
+def test_clipping_forgives_a_tail_and_nothing_else() -> None:
+    """It is the way past heavy rows, not past few of them."""
+    heavy = replace(AT_THE_LIMIT, heaviest_share=0.9, tail=0.9)
+    assert len(refusals(heavy)) == 2 and refusals(heavy, clipped=True) == []
+    assert len(refusals(replace(heavy, effective=99.0), clipped=True)) == 1
+    assert len(refusals(replace(heavy, mean_weight=1.2), clipped=True)) == 1
+
+
+@pytest.mark.parametrize(("mean", "error", "warned"), [(0.97, 0.009, 1), (0.97, 0.011, 0), (0.985, 0.001, 0)])
+def test_a_little_that_was_never_tried_is_told(mean: float, error: float, warned: int) -> None:
+    """Beyond a fiftieth, where it is more than noise; clipped weights lack some anyway and say that instead."""
+    found = replace(AT_THE_LIMIT, mean_weight=mean, mean_weight_error=error)
+    assert len(warnings_of(found, None, 0, 0.0)) == warned
+    (clipped,) = warnings_of(found, 20.0, 3, 0.1)
+    assert clipped.startswith("weights above 20 were clipped (3 rows, 10.0% of all weight)")
+
+
+def test_the_figures_of_an_overlap_by_hand() -> None:
+    """300 rows of weight 2 in 600 of 200 customers; one in a hundred of the effective ones are three."""
+    weight = np.where(np.arange(600) < 300, 2.0, 0.0)
+    found = overlap(weight, weight, np.where(np.arange(600) == 0, 0.998, 1.0), np.ones(600), np.arange(600) // 3)
+    assert (found.rows, found.effective, found.customers, found.unused) == (600, 300.0, 200, 0.5)
+    assert (found.mean_weight, found.heaviest, found.heaviest_share, found.tail) == (1.0, 2.0, 1 / 300, 0.01)
+    assert found.mean_weight_error == pytest.approx((1 / 199) ** 0.5) and found.explored
 
 
 def test_dear_offers_that_are_seldom_taken_are_no_reversed_label(asked: Question, changed: Changed) -> None:

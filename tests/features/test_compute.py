@@ -67,6 +67,37 @@ def test_each_take_of_four_events_one_without_a_value(kit, one, take, expected):
     assert one(events, now, take=take, window="30d") == expected
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_event_without_a_value_is_no_zero(kit, one, sign):
+    """The smallest of 3 and 5 is 3, and the largest of -3 and -5 is -3, whatever else has no value; so is their mean."""
+    values = (3, None, 5, None)
+    events = [kit.event(str(i), kit.NOW_MS - i, value=v and sign * v) for i, v in enumerate(values)]
+    assert one(events, kit.NOW_MS, take="min" if sign > 0 else "max", window="1d") == sign * 3
+    assert one(events, kit.NOW_MS, take="mean", window="1d") == sign * 4
+    assert one(events[1:], kit.NOW_MS, take="last", window="1d") == sign * 5
+
+
+@pytest.mark.parametrize("count", [256, 257, 600])
+@pytest.mark.parametrize("nameless", [0, 3])
+def test_subjects_are_counted_once_however_many(kit, one, count, nameless):
+    """Those that come again, and events without a subject, add nothing."""
+    subjects = [f"s{i % (count // 2)}" for i in range(count)] + [None] * nameless
+    events = [kit.event(str(i), kit.NOW_MS - i, subject=s) for i, s in enumerate(subjects)]
+    assert one(events, kit.NOW_MS, take="distinct", window="1d") == count // 2
+
+
+@pytest.mark.parametrize("moment", [0, 1 << 43])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_moment_that_no_calendar_has_is_damage_wherever_it_stands(kit, spec, moment, place):
+    """Also in the middle of a log that is not in order, and with sound check bits."""
+    moments = [kit.NOW_MS - 1, kit.NOW_MS - 5]
+    moments.insert(place, moment)
+    log = b"".join(pack(kit.event(str(i), t), spec.channels) for i, t in enumerate(moments))
+    settled = settle(log, spec)
+    assert settled.damaged
+    assert settled.records[:, 0].tolist() == [kit.NOW_MS - 5, kit.NOW_MS - 1]
+
+
 @pytest.mark.parametrize(
     ("take", "missing"),
     [("count", 0), ("sum", 0), ("distinct", 0), ("streak", 0), ("trend", 0), ("mean", math.nan), ("min", math.nan),

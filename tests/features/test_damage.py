@@ -95,7 +95,16 @@ def line_of(**changes: object) -> bytes:
 
 @pytest.mark.parametrize(
     "damage",
-    [{"d": 5}, {"d": None}, {"i": 5}, {"r": ["x"]}, {"a": -99999999999999999}, {"a": YEAR_2000_MS - 1}],
+    [
+        {"d": 5},
+        {"d": None},
+        {"i": 5},
+        {"r": ["x"]},
+        {"u": "bought"},
+        {"a": -99999999999999999},
+        {"a": YEAR_2000_MS - 1},
+        {"a": LAST_MS},
+    ],
     ids=str,
 )
 def test_a_damaged_contact_is_named_and_the_others_count(damage):
@@ -103,6 +112,22 @@ def test_a_damaged_contact_is_named_and_the_others_count(damage):
     found = read(met=line_of() + line_of(**damage))
     assert found.degraded == ("contacts",)
     assert found.contacts == (Contact(NOW_MS, "music", "shown", "call", "d-1", "i-1", "dear"),)
+
+
+@pytest.mark.parametrize("damage", [b'{"a":17', b"7", b"\xff\xfe", b"[]"])
+def test_what_is_no_contact_at_all_is_named_and_the_others_count(damage):
+    """Half a line, as a disk that was full leaves it, or another kind of value."""
+    found = read(met=damage + b"\n" + line_of())
+    assert found.degraded == ("contacts",)
+    assert [contact.offer_id for contact in found.contacts] == ["music"]
+
+
+def test_a_contact_counts_once_for_each_decision_or_else_each_moment():
+    """Of what is told again the earliest stands; without a decision two moments are two contacts."""
+    again = line_of(a=NOW_MS - 5) + line_of(a=NOW_MS - 9) + line_of(a=NOW_MS - 7, u="declined")
+    assert [(c.at_ms, c.outcome) for c in read(met=again).contacts] == [(NOW_MS - 9, "shown"), (NOW_MS - 7, "declined")]
+    alone = "".join(json.dumps({**CONTACT, "d": "", "a": NOW_MS - ms}) + "\n" for ms in (5, 9, 9))
+    assert [c.at_ms for c in read(met=alone.encode()).contacts] == [NOW_MS - 9, NOW_MS - 5]
 
 
 @pytest.mark.parametrize("moment", [0, -99999999999999999, YEAR_2000_MS - 1, LAST_MS, 10**30])

@@ -63,6 +63,31 @@ def test_no_bytes_at_all_break_a_read(spec, kit, noise):
     assert settled.damaged or not noise
 
 
+def test_of_two_readings_the_one_that_stands_in_its_place_is_believed():
+    """A record and a stray word that make a second one by chance, eight bytes later: the first is where records stand."""
+    words = np.array([1_790_000_000_000, 1_780_000_000_000, 3, 0, 1_790_000_000_000], np.uint64)
+    last = np.arange(64, dtype=np.uint64)
+    candidates = np.column_stack([np.repeat(words[None, :3], 64, axis=0), last])
+    words[3] = last[packing.sound(candidates)][0]
+    first, second = words[:4], words[1:]
+    assert packing.sound(np.stack([first, second])).all()
+    assert packing.readable(words.tobytes()).tolist() == [first.tolist()]
+    assert packing.readable(b"\0" * 8 + words.tobytes()[8:]).tolist() == [second.tolist()]
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_a_value_is_small_below_two_to_the_forty(spec, kit, value):
+    """So that a million of them add up within 64 bits; whoever packs columns marks the same ones."""
+    for each in (value, value >> 20, packing.SMALL_BELOW, packing.SMALL_BELOW - 1, -packing.SMALL_BELOW):
+        record = np.frombuffer(
+            packing.pack(kit.event("e", kit.NOW_MS, value=each), spec.channels), packing.EVENT
+        ).copy()
+        assert bool(record["flags"][0] & packing.SMALL) == (abs(each) < 2**40)
+        sealed = record.copy()
+        sealed["flags"] &= packing.HAS_VALUE
+        assert packing.seal(sealed) == record
+
+
 def test_zeroed_bytes_are_damage(spec):
     """A block of zeros, as a crashed disk leaves it, is no event of 1970."""
     assert settle(bytes(64), spec).damaged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -10,6 +11,7 @@ from features import thread
 from features.packing import pack
 from features.spec import FeatureSpec
 from features.view import customer
+from nba.domain import StatedIntent
 
 
 def told(spec: FeatureSpec, kit, *events, log: bytes = b""):
@@ -60,3 +62,27 @@ def test_an_event_that_stands_twice_is_told_by_its_earliest_and_smallest_line(sp
     ]
     for order in permutations(lines):
         assert [(e.at_ms, e.text) for e in told(spec, kit, *order).thread] == [(kit.NOW_MS - 5, "a")]
+
+
+def test_words_that_the_log_cannot_keep_are_kept_beside_it(spec, kit) -> None:
+    """A text, an interaction, a subject or a channel of its own, an issue; what the log tells alone is written once."""
+    alone = kit.event("e", kit.NOW_MS, "told")
+    assert not thread.needs_line(alone, spec)
+    for more in ({"text": "words"}, {"interaction_id": "call-1"}, {"subject": "bill"}, {"channel": "pigeon"}):
+        assert thread.needs_line(replace(alone, **more), spec), more
+    assert thread.needs_line(replace(alone, type="complaint"), spec)
+    assert not thread.needs_line(replace(alone, type="unheard of", text="words"), spec)
+
+
+def test_a_thread_that_is_shortened_keeps_the_newest_of_each_sort(kit) -> None:
+    """What is told, what is about issues, what is open however old, and intents do not take each other's room."""
+    spec = FeatureSpec(kit.config(thread_events=4))
+    start = kit.NOW_MS - 1000
+    kinds = [("complaint", "bill"), ("complaint", "line")] + [("complaint", "tv"), ("resolved", "tv")] * 5
+    issues = [kit.event(f"issue-{i}", start + i, kind, subject=of) for i, (kind, of) in enumerate(kinds)]
+    stories = [kit.event(f"story-{i}", start + 12 + i, "told", text="t") for i in range(6)]
+    intents = [StatedIntent(start + 20 + i, f"call-{i}", "outage") for i in range(5)]
+    raw = [*map(thread.line, [*issues, *stories]), *map(thread.intent_line, intents)]
+    kept, _ = thread.settled(thread.shortened(b"".join(raw), spec))
+    assert [line.at_ms - start for line in kept] == [0, 1, 8, 9, 10, 11, 14, 15, 16, 17, 24]
+    assert [line.subject for line in kept[:2]] == ["bill", "line"]

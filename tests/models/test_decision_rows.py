@@ -226,11 +226,25 @@ def test_a_back_test_hides_no_real_row(rows: Make, config: Config) -> None:
 
 @pytest.mark.parametrize("column", ["at", "outcome_at"])
 def test_a_moment_that_has_not_come_is_refused(rows: Make, config: Config, column: str) -> None:
-    """More than a day ahead is a wrong clock, named by row with the cure; a few hours are not."""
+    """More than a day ahead is a wrong clock, named by row with the cure; a day to the millisecond is not."""
     usual = [NOW_MS - DAY_MS] * 5
-    far = pa.array([*usual, NOW_MS + 2 * DAY_MS], pa.timestamp("ms"))
-    near = pa.array([*usual, NOW_MS + HOUR_MS], pa.timestamp("ms"))
+    far = pa.array([*usual, NOW_MS + DAY_MS + 1], pa.timestamp("ms"))
+    near = pa.array([*usual, NOW_MS + DAY_MS], pa.timestamp("ms"))
     table = {"at": pa.array([NOW_MS - 2 * DAY_MS] * 6, pa.timestamp("ms"))}
     with pytest.raises(DataError, match=rf"row 6: column '{column}'.*future.*UTC"):
         read_decisions(small(rows, **{**table, column: far}), config.catalog, now_ms=NOW_MS)
     assert len(read_decisions(small(rows, **{**table, column: near}), config.catalog, now_ms=NOW_MS)) == 6
+
+
+def test_a_moment_before_2000_is_refused(rows: Make, config: Config) -> None:
+    """Seconds that were written as milliseconds lie in 1970: named by row, with the cure."""
+    seconds = pa.array([NOW_MS - DAY_MS] * 5 + [NOW_MS // 1000], pa.timestamp("ms"))
+    with pytest.raises(DataError, match=r"row 6: column 'at' lies before 2000 \(1 rows\): .*unit"):
+        read_decisions(small(rows, at=seconds), config.catalog, now_ms=NOW_MS)
+
+
+def test_a_log_without_outcomes_settles_nothing(rows: Make, config: Config) -> None:
+    """Nobody knows what was said: no row counts as declined."""
+    found = read_decisions(small(rows, outcome=None), config.catalog)
+    assert set(found.outcome.tolist()) == {-1}
+    assert settle(found, NOW_MS + 9 * DAY_MS).left_out == {"no outcome": 6}

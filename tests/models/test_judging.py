@@ -11,7 +11,7 @@ import pytest
 from models.calibrate import Calibration, fit_calibration, sigmoid
 from models.dataset import read_decisions
 from models.drift import drift
-from models.judge import against_base_rate, against_champion
+from models.judge import against_base_rate, against_champion, groups
 from models.matrix import Assembler
 from models.metrics import (
     auc,
@@ -101,6 +101,23 @@ def test_platt_on_a_handful_changes_little_and_never_turns_the_order() -> None:
     assert Calibration().apply(np.array([0.0]))[0] == 0.5
 
 
+@pytest.mark.parametrize("turned", [1.0, -1.0])
+def test_a_calibration_is_the_likeliest_under_its_prior(turned: float) -> None:
+    """No neighbour has a smaller penalised log loss of the weighted rows; where the order would turn, with slope 1."""
+    rng = np.random.default_rng(4)
+    raw, weight = rng.normal(0.0, 2.0, 60), rng.gamma(1.0, 1.0, 60)
+    label = (rng.random(60) < sigmoid(turned * (2.0 * raw - 1.0))).astype(np.float64)
+
+    def loss(slope: float, intercept: float) -> float:
+        prior = 0.5 * ((slope - 1.0) / 0.3) ** 2 + 0.5 * intercept**2
+        return float(weight @ log_losses(Calibration(slope, intercept).apply(raw), label)) + prior
+
+    found = fit_calibration(raw, label, weight)
+    around = [(0.0, 0.01), (0.0, -0.01)] + ([(0.01, 0.0), (-0.01, 0.0)] if turned > 0 else [])
+    assert all(loss(found.slope + a, found.intercept + b) > loss(found.slope, found.intercept) for a, b in around)
+    assert found.slope > 1.0 if turned > 0 else found.slope == 1.0
+
+
 def test_the_paired_interval_covers_the_truth() -> None:
     """In 95 of 100 worlds, give or take, the interval of a difference holds the true one."""
     covered = 0
@@ -138,6 +155,36 @@ def test_gates_stop_what_is_worse_and_pass_what_is_equal() -> None:
     assert not against_champion(loud, p, y, customers, 0)[1].passed
     assert [gate.passed for gate in against_base_rate(p, y, 0.2, customers, 0)] == [True, True]
     assert not against_base_rate(sigmoid(-np.log(p / (1 - p))), y, float(y.mean()), customers, 0)[0].passed
+
+
+def test_a_first_model_that_foretells_worse_than_the_base_rate_is_stopped() -> None:
+    """The same probabilities given to the wrong calls are as well calibrated in sum, and worse than one number for all."""
+    p, y = world(5000)
+    rate, customers = float(y.mean()), np.arange(5000)
+    assert [gate.passed for gate in against_base_rate(p, y, rate, customers, 0)] == [True, True]
+    assert not against_base_rate(np.roll(p, 1), y, rate, customers, 0)[0].passed
+    assert against_base_rate(np.full(5000, rate), y, rate, customers, 0)[0].passed, "what learnt nothing is no worse"
+
+
+def test_a_small_honest_journal_is_not_blamed_for_its_noise() -> None:
+    """150 calls show errors beyond a twentieth that chance alone makes: true probabilities pass all the same."""
+    for seed in range(5):
+        p, y = world(150, seed)
+        assert calibration_error_with_interval(p, y, 0).value > 0.05
+        assert against_base_rate(p, y, float(y.mean()), np.arange(150), 0)[1].passed
+
+
+def test_groups_are_judged_by_their_own_rows() -> None:
+    """Shares, foretold and log loss by hand, against the base rate of each; most rows first, then the name."""
+    names = np.array(["b", "a", "b", "c", "b"])
+    p, y = np.array([0.5, 0.2, 0.25, 0.8, 0.75]), np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    found = groups(names, p, y, {"a": 0.1, "b": 0.5, "c": 0.5})
+    assert [(g.name, g.rows, g.accepted, g.predicted, g.auc) for g in found] == [
+        ("b", 3, pytest.approx(1 / 3), 0.5, 0.5), ("a", 1, 0.0, 0.2, None), ("c", 1, 0.0, 0.8, None),
+    ]  # fmt: skip
+    assert [g.log_loss for g in found[1:]] == pytest.approx([-np.log(0.8), -np.log(0.2)])
+    assert [g.base_log_loss for g in found] == pytest.approx([-np.log(0.5), -np.log(0.9), -np.log(0.5)])
+    assert [(g.low, g.high) for g in found] == [wilson(1 / 3, 3), wilson(0.0, 1), wilson(0.0, 1)]
 
 
 def test_off_policy_value_is_the_true_value() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba.arbitration import worth_of
+from nba.arbitration import Arbiter, worth_of
 from nba.candidates import Candidate
 from nba.config import Offer, Worth
 from nba.decide import Decider
@@ -81,3 +81,25 @@ def test_levers_and_context_weigh_in_the_open(shop) -> None:
     calm = decider.decide(values.case_for(decider), scores).suggestions
     billing = decider.decide(values.case_for(decider, context={"intent": "billing"}), scores).suggestions
     assert [calm[0].offer_id, billing[0].offer_id] == ["music", "line-check"]
+
+
+def test_weights_of_offers_and_kinds_multiply(shop) -> None:
+    """Every condition that holds counts, by offer as by kind, and each factor as often as it is named."""
+    weigh = "[{when: 'true', times: 3.0, offers: [music]}, {when: 'true', times: 2.0, offers: [music], kinds: [cross_sell]}]"
+    decider = with_worth(shop, "{horizon_months: 1, context: " + weigh + ", levers: {music: 0.5}}")
+    said = decider.decide(values.case_for(decider, limit=5), Scores(np.full(5, 0.2))).suggestions
+    assert {s.offer_id: s.expected_value for s in said}["music"] == pytest.approx(0.2 * 3.0 * (3 * 2 * 2 * 0.5))
+
+
+@pytest.mark.parametrize("sure", [0.0, 1.0])
+def test_never_and_always_are_probabilities(decider: Decider, sure: float) -> None:
+    """A model, or its base rate, that is sure of an offer is believed: nothing else stands in for it."""
+    case, arbiter = values.case_for(decider, limit=5), Arbiter(decider.config.policy)
+    ranked = arbiter.rank(case.sayable, Scores(np.full(5, sure)), decider.rules.place, case.values, 18.0)
+    assert {(item.accept, item.scored) for item in ranked} == {(sure, True)}
+    blind = Scores(np.full(5, np.nan), base=np.full(5, sure))
+    ranked = arbiter.rank(case.sayable, blind, decider.rules.place, case.values, 18.0)
+    assert {(item.accept, item.scored) for item in ranked} == {(sure, False)}
+    stays = Scores(np.full(5, 0.5), np.full(5, sure), np.full(5, 1.0 - sure))
+    ranked = arbiter.rank(case.sayable, stays, decider.rules.place, case.values, 18.0)
+    assert {(item.accept, item.scored) for item in ranked} == {(0.5, True)}

@@ -179,6 +179,7 @@ def test_who_has_done_nothing_yet_is_told_apart(decider: Decider, catalog: list[
     decision = Decider(few).decide(case_for(Decider(few), new), Scores(np.zeros(len(offers))))
     assert decision.suggestions == ()
     assert decision.nothing_because.startswith(says)
+    assert decision.source == "model", "it was there, also where it had nothing to speak of"
     known = Decider(few).decide(case_for(Decider(few), customer()), Scores(np.zeros(len(offers))))
     assert "nothing is known" not in (known.nothing_because or "")
 

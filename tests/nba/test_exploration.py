@@ -40,6 +40,14 @@ def test_squarecb_by_hand() -> None:
     )
 
 
+@given(values_of, st.floats(0.1, 1e4), st.sampled_from([2.0**-40, 0.25, 1024.0]))
+def test_gamma_has_no_unit(values: list[float], gamma: float, unit: float) -> None:
+    """In cents or in thousands, what is tried is the same: only the gap to the best counts, as a share of it."""
+    free = [True] * len(values)
+    scaled = [value * unit for value in values]
+    assert first_rank_probabilities(scaled, gamma, free) == first_rank_probabilities(values, gamma, free)
+
+
 def test_an_arm_that_may_not_be_tried_takes_no_share() -> None:
     """K counts the arms that take part: a fix in the list does not make the others less likely to be tried."""
     found = first_rank_probabilities([10.0, 8.0, 5.0, 1.0], 20.0, [True, False, True, False])
@@ -79,6 +87,12 @@ def test_the_same_interaction_draws_the_same() -> None:
     assert uniform(1, "ab", "c") != uniform(2, "ab", "c")
 
 
+@given(st.integers(-(2**63), 2**63 - 1), st.text())
+def test_what_may_not_be_tried_is_never_drawn(seed: int, key: str) -> None:
+    """Probabilities that rounding left short of 1 end at the likeliest offer, whatever the seed."""
+    assert draw([0.0, 1e-12, 0.0, 1e-15, 0.0], seed, key) == 1
+
+
 def exploring(shop, more: str = "") -> Decider:
     """The shop, which tries everything that may be said."""
     return Decider(load_config(shop(policy=shop_module.POLICY + f"exploration: {{gamma: 0.1, off_for: []{more}}}\n")))
@@ -114,6 +128,16 @@ def test_each_interaction_draws_anew_and_keeps_its_draw(shop) -> None:
     drawn = {call: {first(decider, interaction_id=call, decision_id=f"{call}-{n}") for n in range(3)} for call in calls}
     assert all(len(said) == 1 for said in drawn.values())
     assert len(set.union(*drawn.values())) > 2
+
+
+def test_what_was_tried_is_called_so(shop) -> None:
+    """The first one, where it is not the best, and no other: whoever reads the log knows what chance put there."""
+    decider = exploring(shop)
+    cases = [case_for(decider, interaction_id=f"call-{n}", limit=9) for n in range(40)]
+    said = [decider.decide(case, None).suggestions for case in cases]
+    (best,) = {max(each, key=lambda s: s.expected_value).offer_id for each in said}
+    assert all(s.explored == (s.rank == 1 and s.offer_id != best) for each in said for s in each)
+    assert len({each[0].explored for each in said}) == 2
 
 
 def test_without_an_interaction_each_decision_draws_anew(shop) -> None:

@@ -18,9 +18,11 @@ import nba.decide
 import nba.funnel
 from nba.arbitration import Arbiter
 from nba.audit import violations
+from nba.candidates import Withheld
 from nba.config import Catalog, Config, FeaturesConfig, Policy
-from nba.decide import Decider, Request
+from nba.decide import Decider, Request, Suggestion
 from nba.domain import KINDS, OUTCOMES, Contact, Customer, OpenIssue, Scores, StatedIntent
+from nba.past import NEVER
 
 _spec = importlib.util.spec_from_file_location("nba_shop_values", Path(__file__).with_name("conftest.py"))
 _shop = importlib.util.module_from_spec(_spec)
@@ -73,14 +75,22 @@ policies = st.fixed_dictionaries({
     "exploration": st.builds(dict, gamma=st.sampled_from([None, 5.0])),
 })  # fmt: skip
 contacts = st.builds(
-    Contact, at_ms=st.integers(0, 100).map(lambda d: NOW_MS - d * DAY_MS // 2), offer_id=st.sampled_from(IDS),
+    Contact, at_ms=st.integers(0, 100).map(lambda d: NOW_MS - d * DAY_MS // 2), offer_id=st.sampled_from([*IDS, "gone"]),
     outcome=st.sampled_from(OUTCOMES), channel=st.just("web"), interaction_id=st.sampled_from([None, "call-1", "call-0"]),
     decision_id=st.sampled_from(["", "d-0"]),
 )  # fmt: skip
 moments = st.none() | st.integers(0, 100).map(lambda h: NOW_MS - h * 3_600_000)
 calls = st.none() | st.sampled_from(["call-1", "call-0"])
+closings = st.tuples(st.integers(0, 100).map(lambda h: NOW_MS - h * 3_600_000), calls)
+
+
+def seen(closed: tuple[int | None, str | None], **known: Any) -> Customer:
+    """When something was closed and in which call come together, as the store gives them."""
+    return Customer(closed_ms=closed[0], closed_in=closed[1], **known)
+
+
 customers = st.builds(
-    Customer, customer_id=st.just("c"), features=st.builds(dict, gb=st.sampled_from([0.0, 5.0, 20.0, 50.0, float("nan")])),
+    seen, customer_id=st.just("c"), features=st.builds(dict, gb=st.sampled_from([0.0, 5.0, 20.0, 50.0, float("nan")])),
     profile=st.fixed_dictionaries({}, optional={
         "plan": st.sampled_from([*IDS, "none"]), "tenure": st.floats(0, 50), "vulnerable": st.booleans(),
         "marketing_consent": st.booleans()}),
@@ -89,7 +99,8 @@ customers = st.builds(
                                    st.just("web")), max_size=1).map(tuple),
     intents=st.lists(st.builds(StatedIntent, st.just(NOW_MS), st.sampled_from(["call-1", "call-0"]),
                                st.sampled_from(["fault", "billing"])), max_size=2).map(tuple),
-    activity_at_ms=st.sampled_from([None, NOW_MS - 60_000, NOW_MS - 60_000]), closed_in=calls, bad_experience_ms=moments,
+    activity_at_ms=st.sampled_from([None, NOW_MS - 60_000, NOW_MS - 60_000]), bad_experience_ms=moments,
+    closed=st.just((None, None)) | closings,
     degraded=st.sampled_from([(), (), (), ("features",), ("profile",), ("thread",), ("activity_pending",)]),
 )  # fmt: skip
 # Most of what is drawn above holds everything back, each for a reason of its own. A calm customer leaves the stages that
@@ -147,6 +158,32 @@ def broken(situation: tuple[Config, Customer, Request, Scores | None]) -> list[s
 def test_no_guarantee_is_ever_broken(situation: tuple[Config, Customer, Request, Scores | None]) -> None:
     """Zero violations of any rule, whatever is drawn."""
     assert broken(situation) == []
+
+
+LIMITS = ("consent", "service_first", "contact", "authority", "max_cost")
+
+
+def uncalled_for(situation: tuple[Config, Customer, Request, Scores | None]) -> list[Withheld]:
+    """What a stage stopped although nothing would have been broken by saying it."""
+    config, customer, request, scores = situation
+    decider = Decider(config)
+    case = decider.case(customer, request)
+    decision = decider.decide(case, scores)
+    found = []
+    for withheld in decision.withheld:
+        offer = config.catalog.by_id[withheld.offer_id]
+        said = Suggestion(1, offer.id, offer.kind, "", "", (), 0.5, 1.0, None, None, 0.0, True, NEVER, 1.0, False)
+        broken = violations(config, decider.rules, case, replace(decision, suggestions=(said,)))
+        if withheld.stage in LIMITS and not any(v.startswith(f"{withheld.stage}:") for v in broken):
+            found.append(withheld)
+    return found
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(situations())
+def test_no_limit_withholds_more_than_it_says(situation: tuple[Config, Customer, Request, Scores | None]) -> None:
+    """What a limit stops would have broken that limit: nobody misses an offer for a reason that is none."""
+    assert uncalled_for(situation) == []
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))

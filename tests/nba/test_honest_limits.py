@@ -52,16 +52,20 @@ def test_a_formula_counts_against_the_callers_limit(shop) -> None:
 
 def test_what_is_not_enough_is_not_offered(shop) -> None:
     """`covers` is asked of every offer that declares it, plan or not."""
-    more = '{id: music, kind: cross_sell, title: More, price_month: 5, margin_month: 9, covers: "false"}'
-    assert withheld(with_music(shop, more), "music") == "eligibility"
+    for price in (0, 5):
+        more = f'{{id: music, kind: cross_sell, title: More, price_month: {price}, margin_month: 9, covers: "false"}}'
+        assert withheld(with_music(shop, more), "music") == "eligibility"
 
 
-def test_an_add_on_of_unknown_total_has_no_cost(decider: Decider) -> None:
-    """Whose own plan is unknown, of them nobody knows what they would pay in all: no limit can be kept."""
+def test_an_add_on_of_unknown_total_has_no_cost(shop, decider: Decider) -> None:
+    """Whose own plan is unknown, of them nobody knows what they would pay: no limit can be kept, and no plan is cheaper."""
     stranger = customer(profile={"plan": "of another age"})
     case = case_for(decider, stranger)
     assert next(c for c in case.candidates if c.offer.id == "music").cost_month is None
     assert withheld(decider, "music", stranger, max_cost_month=10.0) == "max_cost"
+    rival = with_music(shop, MUSIC.replace("}", ", competes: true}"))
+    assert withheld(rival, "music", stranger) is None
+    assert withheld(rival, "music") == "dominated"
 
 
 def test_an_unreadable_history_offers_help_only(decider: Decider) -> None:
@@ -97,15 +101,18 @@ def test_near_identical_offers_rest_together_once_one_was_accepted(shop) -> None
     assert withheld(decider, "tunes", customer(contacts=(bought,))) == "contact"
 
 
-@pytest.mark.parametrize(("bad_ms", "stage"), [(-2, None), (+2, "service_first")])
-def test_a_new_bad_experience_after_a_resolution_counts(decider: Decider, bad_ms: int, stage: str | None) -> None:
+@pytest.mark.parametrize(("bad_ms", "stage"), [(None, None), (-2, None), (0, None), (+2, "service_first")])
+def test_a_new_bad_experience_after_a_resolution_counts(
+    decider: Decider, bad_ms: int | None, stage: str | None
+) -> None:
     """What was put right in this call frees the way; what went wrong after it closes it again."""
     closed = NOW_MS - 60_000
-    of = customer(closed_ms=closed, closed_in="call-1", bad_experience_ms=closed + bad_ms, bad_experience_in="call-1")
+    bad = {} if bad_ms is None else {"bad_experience_ms": closed + bad_ms, "bad_experience_in": "call-1"}
+    of = customer(closed_ms=closed, closed_in="call-1", **bad)
     assert withheld(decider, "music", of) == stage
 
 
-@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -0.5, 1.5])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf"), -0.5, 1.01])
 def test_a_stay_head_that_gives_no_probability_keeps_nobody(decider: Decider, broken: float) -> None:
     """It counts for no offer then, and the answer says so: taken as 1, its offer would outrank healthy ones."""
     case = case_for(decider, limit=20)
@@ -168,6 +175,48 @@ def test_an_offer_of_this_call_may_be_said_again_and_counts_in_the_next(decider:
     assert withheld(decider, "flex-10", of, interaction_id=None) == "contact"
 
 
+DAY_MS = 86_400_000
+
+
+@pytest.mark.parametrize(("outcome", "days"), [("declined", 90), ("accepted", 30), ("spoken", 30)])
+def test_a_rest_is_over_when_its_days_are(decider: Decider, outcome: str, days: int) -> None:
+    """To the millisecond: flex-10 rests 90 days after a no, and counts what was said or accepted for 30."""
+    for age_ms, stage in ((days * DAY_MS - 1, "contact"), (days * DAY_MS, None)):
+        two = [Contact(NOW_MS - age_ms, "flex-10", outcome, "call", interaction_id=f"call-{n}") for n in (8, 9)]
+        assert withheld(decider, "flex-10", customer(contacts=tuple(two))) == stage
+
+
+def test_one_conversation_is_one_contact(decider: Decider) -> None:
+    """Lines of one call, or of one decision outside of a call, are one time each; flex-10 may be put twice."""
+    times = ({"interaction_id": "call-0"}, {"decision_id": "d-0"})
+    met = [
+        Contact(NOW_MS - DAY_MS - step, "flex-10", outcome, "call", **how)
+        for how in times
+        for step, outcome in enumerate(("spoken", "shown"))
+    ]
+    assert withheld(decider, "flex-10", customer(contacts=tuple(met[:2]))) is None
+    assert withheld(decider, "flex-10", customer(contacts=tuple(met[2:]))) is None
+    assert withheld(decider, "flex-10", customer(contacts=tuple(met))) == "contact"
+
+
+def test_the_limit_across_offers_counts_sales_and_holds_back_sales(shop) -> None:
+    """Help is never rationed, and neither it nor an offer that the catalog has no more uses up the limit."""
+    policy = shop_module.POLICY + "contact: {at_most: 1, per_days: 30}\n"
+    decider = Decider(load_config(shop(policy=policy)))
+    for offer, stage in (("line-check", None), ("gone", None), ("flex-10", "contact")):
+        of = customer(contacts=(Contact(NOW_MS - DAY_MS, offer, "spoken", "call", interaction_id="call-0"),))
+        assert withheld(decider, "music", of) == stage
+        assert withheld(decider, "person", of) is None
+
+
+@pytest.mark.parametrize("cost", [41.90, 29.90])
+def test_what_costs_the_same_is_not_dominated(shop, cost: float) -> None:
+    """Only a plan that costs less speaks against another way to pay for the same use."""
+    same = f"{{id: same, kind: optimize, title: Same, price_month: {cost}, margin_month: 20}}\n"
+    decider = Decider(load_config(shop(catalog=shop_module.CATALOG + f"  - {same}")))
+    assert withheld(decider, "same") == ("dominated" if cost > 29.90 else None)
+
+
 @pytest.mark.parametrize(("days", "stage"), [(10, "authority"), (364, "authority"), (366, None)])
 def test_a_budget_is_spent_for_its_days(shop, days: int, stage: str | None) -> None:
     """What was given away before `budget_per_days` is made up for; what was given since is not given again."""
@@ -177,6 +226,21 @@ def test_a_budget_is_spent_for_its_days(shop, days: int, stage: str | None) -> N
     decider = Decider(load_config(shop(catalog=catalog, policy=policy)))
     given = Contact(NOW_MS - days * 86_400_000, "gift", "accepted", "call", interaction_id="call-0")
     assert withheld(decider, "other", customer(contacts=(given,))) == stage
+
+
+def test_who_gives_nothing_away_needs_no_authority(shop) -> None:
+    """A budget that was overspent holds back discounts alone; a discount at its limit, and all of a budget, may be given."""
+    offers = "".join(
+        f"  - {{id: gift-{n}, kind: retain, title: a gift, discount_month: {n}, contact: {{per_days: 1}}}}\n"
+        for n in (5, 6, 50)
+    )
+    policy = shop_module.POLICY + "authority: {default: {discount_month: 5}, budget_per_customer: 60}\n"
+    decider = Decider(load_config(shop(catalog=shop_module.CATALOG + offers, policy=policy)))
+    given = [Contact(NOW_MS - 10 * DAY_MS, o, "accepted", "call", interaction_id="call-0") for o in ("gift-50", "gone")]
+    assert withheld(decider, "gift-5", customer(contacts=tuple(given[1:]))) is None
+    assert withheld(decider, "gift-6", customer(contacts=tuple(given[1:]))) == "authority"
+    assert withheld(decider, "gift-5", customer(contacts=tuple(given))) == "authority"
+    assert withheld(decider, "music", customer(contacts=tuple(given))) is None
 
 
 def test_an_unread_profile_may_have_refused_marketing(decider: Decider) -> None:

@@ -232,14 +232,19 @@ def test_a_new_day_gets_a_segment_of_its_own(tmp_path):
 
 
 def test_what_is_due_is_full_or_old(tmp_path):
-    """Empty segments are never due; full or old ones are."""
+    """Empty segments are never due; full or old ones are, and are then free to be rolled beside the running service."""
     journal = Journal(tmp_path, NOW_MS, max_bytes=10_000, max_age_ms=1000)
     assert not journal.due(NOW_MS + 5000)
-    write(journal)
-    assert not journal.due(NOW_MS)
+    first = write(journal)
+    report(journal, first, "a", "accepted")
+    assert not journal.due(NOW_MS + 999)
     assert journal.due(NOW_MS + 1000)
     asyncio.run(journal.rotate_full(NOW_MS + 1000))
     assert not journal.due(NOW_MS + 5000)
+    roll(tmp_path)
+    assert [row["decision_id"] for table in ("records", "outcomes") for row in rows(tmp_path, table)] == [first, first]
+    write(journal, now_ms=NOW_MS + 1000, words="x" * 9_999)
+    assert journal.due(NOW_MS + 1000)
     journal.close()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nba.errors import InputError
 from serving.gate import origins_of
-from serving.tokens import Grant, Tokens, kept_secret
+from serving.tokens import SCOPES, Grant, Tokens, kept_secret
 
 NOW_MS = 1_790_000_000_000
 TOKENS = Tokens(b"0123456789abcdef")
@@ -24,6 +26,22 @@ def test_what_is_granted_is_read_back(customer, interaction, ttl_ms):
     token = TOKENS.issue(grant)
     assert TOKENS.grant_of(token, NOW_MS + ttl_ms - 1) == grant
     assert TOKENS.grant_of(token, NOW_MS + ttl_ms) is None
+
+
+def test_the_longest_ids_that_are_taken_fit_into_a_token():
+    """256 bytes of a customer and 256 characters of an interaction, each as wide as JSON makes it: no token is dead at birth."""
+    grant = Grant('"' * 256, "\U0001f600" * 256, SCOPES, NOW_MS + 1)
+    token = TOKENS.issue(grant)
+    assert TOKENS.grant_of(token, NOW_MS) == grant
+    assert TOKENS.grant_of(TOKENS.issue(replace(grant, customer_id="x" * 9_000)), NOW_MS) is None
+
+
+def test_a_secret_is_sixteen_bytes_at_least():
+    """What could be guessed signs nothing."""
+    with pytest.raises(InputError, match="at least 16 characters in NBA_TOKEN_SECRET"):
+        Tokens(b"0123456789abcde")
+    with pytest.raises(InputError, match="use recommend and outcome"):
+        TOKENS.issue(replace(GRANT, scopes=()))
 
 
 @settings(deadline=None)
@@ -44,8 +62,10 @@ def test_nonsense_is_none(token):
 
 def test_another_secret_is_another_service(tmp_path):
     """The secret of a state folder is made once, and only its owner may read it."""
+    tmp_path = tmp_path / "made" / "anew"
     secret = kept_secret(tmp_path)
     assert kept_secret(tmp_path) == secret
+    assert [path.name for path in tmp_path.iterdir()] == ["token.key"], "no copy of it is left behind"
     assert (tmp_path / "token.key").stat().st_mode & 0o777 == 0o600
     assert Tokens(secret).grant_of(TOKENS.issue(GRANT), NOW_MS) is None
 
@@ -132,6 +152,7 @@ def test_what_the_gate_says_is_traced_and_counted_as_every_answer_is(start):
         )
         assert answer.headers["access-control-allow-origin"] == "https://crm.example"
         assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"
         counted = f'nba_requests_total{{route="/v1/recommend",status="{status}"}} 1.0'
         assert counted in service.http.get("/metrics").text
     asked = {"Origin": "https://crm.example", "Access-Control-Request-Method": "POST"}
