@@ -63,7 +63,7 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self) | {"threshold": None if np.isinf(self.threshold) else self.threshold}
+        return asdict(self)
 
 
 def answer(
@@ -90,12 +90,16 @@ def answer(
     q = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
     refuse_leak(asked.reward, q.q_logged)
     log = Logged(weight, asked.reward, q.q_logged, q.q_target)
-    threshold = switch_threshold(log)
+    threshold = switch_threshold(len(weight))
     values = all_values(log, threshold)
     everything = {**values, "logged": asked.reward, "gain": values["dr"] - asked.reward}
     found_of = estimates(everything, asked.customer, seed=seed, draws=draws, planned=planned)
     said = warnings_of(found, clip, int((full > weight).sum()), 1.0 - float(weight.sum() / max(full.sum(), 1e-300)))
     said += model_warnings(q)
+    if beyond := int((weight > threshold).sum()):
+        said.append(
+            f"{beyond:,} weights above {threshold:.0f}, the root of the rows: switch-dr leaves those to the reward model"
+        )
     logged, gain = found_of.pop("logged"), found_of.pop("gain")
     return Answer(found_of, logged, gain, found, threshold, tuple(said))
 

@@ -150,7 +150,7 @@ def write_journal(
     state: Path, config: Config, scorer: Scorer, memory: LocalMemory, customers: list[str], now_ms: int
 ) -> int:
     """Two calls a customer over ten days, answered by the engine, recorded and settled as the service does."""
-    decider, rng, lines, outcomes, known = Decider(config), np.random.default_rng(4), [], [], {}
+    decider, rng, lines, outcomes, known = Decider(config), np.random.default_rng(5), [], [], {}
     for number, (call, customer_id) in enumerate((c, i) for c in range(2) for i in customers):
         at_ms, digest = now_ms + (call * 5 * 24 * 60 + number) * 60_000, sum(customer_id.encode())
         arm = "kinder" if digest % 2 else "control"

@@ -96,14 +96,16 @@ def test_nothing_that_speaks_for_the_target_is_worth_nothing() -> None:
 
 
 def test_switching_cuts_a_weight_that_ruins_the_rest() -> None:
-    """One weight of 20,000 among thousands: the switch leaves that row to the reward model."""
+    """One weight of 20,000 among thousands: switch-dr leaves that row to the reward model, and the rest as dr has it."""
     rng = np.random.default_rng(1)
     weight = np.append(rng.gamma(2.0, 0.5, 5000), 20_000.0)
     reward = (rng.random(5001) < 0.1).astype(float)
-    log = Logged(weight, reward, np.full(5001, 0.1), np.full(5001, 0.1))
-    assert switch_threshold(log) == float("inf"), "what the log cannot bound stays unbiased"
-    bounded_bias = Logged(np.append(weight[:-1], 60.0), reward, np.full(5001, 0.1), np.full(5001, 0.1))
-    assert switch(bounded_bias, 30.0).var() < switch(bounded_bias, float("inf")).var()
+    reward[-1] = 1.0
+    values = all_values(Logged(weight, reward, np.full(5001, 0.1), np.full(5001, 0.1)))
+    assert values["dr"].mean() > 3
+    assert values["switch-dr"].mean() == pytest.approx(0.1, abs=0.02)
+    assert (values["switch-dr"][:-1] == values["dr"][:-1]).all()
+    assert switch_threshold(5001) == pytest.approx(70.7, abs=0.1)
 
 
 def test_customers_are_drawn_not_rows() -> None:
