@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from features.batches import Batch, Unreadable, opened
 from features.utf8 import MARK, MarkedUtf8
 
-BLOCK_BYTES = (
-    512 << 10
-)  # of which the reader holds up to 32 ahead, whether they are wanted yet or not; also the longest row
+BLOCK_BYTES = 512 << 10  # the reader holds up to 32 ahead, wanted yet or not; a longer row may be none for it
 
 
 def read_csv(file: Path, columns: Sequence[str], required: Sequence[str]) -> Iterator[Batch]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.batches import Batch, Unreadable, opened
-from features.csv_rows import read_csv
+from features.csv_rows import BLOCK_BYTES, read_csv
 from features.utf8 import MARK
 from nba.errors import DataError
 
@@ -71,6 +71,8 @@ def read_batches(file: Path, columns: Sequence[str], required: Sequence[str]) ->
             yield batch
     except (pa.ArrowException, OSError, EOFError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        if "straddling object" in why:
+            why = f"a row has more than {BLOCK_BYTES >> 10:,} KB, or a quote is not closed"
         raise DataError(f"{file}: cannot be read: {why}: write it anew, or convert it") from error
 
 

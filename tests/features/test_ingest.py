@@ -156,6 +156,10 @@ def test_a_mark_that_windows_puts_before_a_file_is_no_fault(load, kit, tmp_path)
         (lambda p: _text(p / "a.csv", "event_id,customer_id,at,type\n"), "'channel'"),
         (lambda p: _text(p / "a.csv", "event_id,customer_id,at,type,channel,colour\n1,2,3,4,5,6\n"), "'colour'"),
         (lambda p: _naive(p / "a.parquet"), "no time zone"),
+        (
+            lambda p: _text(p / "a.csv", f"event_id,customer_id,at,channel,type\n1,2,3,4,{'t' * (3 << 20)}\n"),
+            "a row has more than 512 KB, or a quote is not closed",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_says_so_and_how_to_mend_it(load, tmp_path, make, says):
