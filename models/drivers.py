@@ -22,7 +22,7 @@ _FEWEST = 10
 
 def drivers(schema: Schema, matrix: Matrix, contributions: Array, config: Config, verb: str) -> list[Driver]:
     """The strongest columns. `matrix` float32 (m, columns), `contributions` float64 (m, columns or more), verb: "stay"."""
-    labels = {f"x.{f.name}": next(iter(f.label.values())) for f in config.features.features if f.label}
+    labels = {f"x.{name}": next(iter(label.values())) for name, label in config.features.labels.items()}
     strengths = np.abs(contributions).mean(axis=0)
     strongest = sorted(range(len(schema.columns)), key=lambda place: -strengths[place])[:MOST]
     found = []

@@ -139,7 +139,7 @@ class Phrasebook:
             for kind, texts in [(None, config.policy.opening), *config.policy.opening_for.items()]
             for locale, text in texts.items()
         }
-        self._labels = {feature.name: feature for feature in config.features.features}
+        self._labels = MONEY_LABELS | config.features.labels | config.catalog.labels
         self._windows = windows_of(config.features.features)
 
     def best_template(
@@ -199,9 +199,8 @@ class Phrasebook:
         return self._openings[None, default]
 
     def _reason(self, name: str, spec: str, value: Value, locale: str, words: Wording) -> Reason:
-        feature = self._labels.get(name)
-        labels = feature.label if feature else MONEY_LABELS.get(name, {})
-        label = labels.get(locale) or name.replace("_", " ")
+        labels = self._labels.get(name, {})
+        label = labels.get(locale) or next(iter(labels.values()), name.replace("_", " "))
         return Reason(name, value, f"{label}: {write(value, spec, words)}", self._windows.get(name))
 
 

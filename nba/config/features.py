@@ -118,11 +118,13 @@ class ProfileField(Strict):
     """A typed field of the profile or the context; `default` stands in when it is missing.
 
     `a_day`: how much a number of the profile changes with each day since it was given (-1: days until something).
+    `label`: what a person calls it, by locale.
     """
 
     type: FieldType
     default: Plain | None = None
     a_day: float | None = Field(None, allow_inf_nan=False)
+    label: Texts = {}
 
     @classmethod
     def parse(cls, value: Any) -> Any:
@@ -184,6 +186,12 @@ class FeaturesConfig(Strict):
     def profile_types(self) -> dict[str, FieldType]:
         """Every field that PUT /v1/customers takes, the standard ones included."""
         return STANDARD_PROFILE | {name: field.type for name, field in self.profile.items()}
+
+    @cached_property
+    def labels(self) -> dict[str, Texts]:
+        """What a person calls a feature or a field of profile or context, by locale; without a label it is left out."""
+        named = [*((f.name, f.label) for f in self.features), *((n, f.label) for n, f in self.profile.items())]
+        return {name: label for name, label in (*named, *((n, f.label) for n, f in self.context.items())) if label}
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

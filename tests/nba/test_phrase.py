@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nba.decide import Decider
+from nba.errors import ConfigError
 from nba.load import load_config
 
 _spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
@@ -34,6 +35,26 @@ def test_a_reason_is_read_as_the_sentence_says_it(shop, locale: str, label: str,
     peak = 'is: "data_mb_m1 / 1024.0"'
     decider = Decider(load_config(shop(features=shop_module.FEATURES.replace(peak, peak + label))))
     assert {reason.text for reason in first(decider, locale=locale).because} == reasons
+
+
+@pytest.mark.parametrize(("locale", "tenure"), [("en", "months with us"), ("de", "Monate bei uns")])
+def test_fields_and_attributes_are_reasons_under_their_labels(shop, locale: str, tenure: str) -> None:
+    """A label in another language is still more than the name of a column."""
+    field = "tenure_months: {type: number, label: {en: months with us, de: Monate bei uns}, default"
+    features = shop_module.FEATURES.replace("tenure_months: {type: number, default", field)
+    labels = "currency: EUR\nlabels: {data_gb: {en: GB included}}"
+    catalog = shop_module.CATALOG.replace("currency: EUR", labels).replace(
+        "{data_gb_peak", "{tenure_months:d} {data_gb:d} {data_gb_peak"
+    )
+    texts = {reason.text for reason in first(Decider(load_config(shop(features, catalog))), locale=locale).because}
+    assert {f"{tenure}: 30", "GB included: 10"} <= texts
+
+
+def test_a_label_of_no_attribute_is_refused(shop) -> None:
+    """With its place, and what to do."""
+    catalog = shop_module.CATALOG.replace("currency: EUR", "currency: EUR\nlabels: {data_bg: {en: GB included}}")
+    with pytest.raises(ConfigError, match=r"catalog\.yaml.*labels\.data_bg: no offer has this attribute"):
+        load_config(shop(catalog=catalog))
 
 
 def test_a_number_without_a_format_is_no_money(shop) -> None:
