@@ -20,8 +20,8 @@ from models.metrics import (
     log_losses,
     paired_difference,
     reliability,
-    wilson,
 )
+from nba.tails import wilson
 
 ECE_SLACK = 0.002
 ECE_OF_A_FIRST_MODEL = 0.05
@@ -90,7 +90,7 @@ def groups(names: NDArray[np.str_], p: Array, y: Array, base_rates: Mapping[str,
     for name in np.unique(names):
         hit = names == name
         one, label = p[hit], y[hit]
-        low, high = wilson(float(label.mean()), len(label))
+        low, high = wilson(float(label.sum()), len(label))
         base = np.full_like(one, base_rates[str(name)])
         found.append(Group(
             str(name), len(label), float(label.mean()), low, high, float(one.mean()),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nba.tails import wilson
+
 Array = NDArray[np.float64]
 BINS = 10
 DRAWS = 400
@@ -58,18 +60,10 @@ def reliability(p: Array, y: Array) -> list[Bin]:
     found = []
     for place in np.unique(places):
         hit = places == place
-        share = float(y[hit].mean())
-        low, high = wilson(share, int(hit.sum()))
-        found.append(Bin(int(hit.sum()), float(p[hit].mean()), share, low, high))
+        rows = int(hit.sum())
+        low, high = wilson(float(y[hit].sum()), rows)
+        found.append(Bin(rows, float(p[hit].mean()), float(y[hit].mean()), low, high))
     return found
-
-
-def wilson(share: float, rows: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    z2 = 1.96**2
-    centre = (share + z2 / (2 * rows)) / (1 + z2 / rows)
-    half = 1.96 * np.sqrt(share * (1 - share) / rows + z2 / (4 * rows**2)) / (1 + z2 / rows)
-    return float(max(centre - half, 0.0)), float(min(centre + half, 1.0))
 
 
 def calibration_error(p: Array, y: Array, places: NDArray[np.int64] | None = None) -> float:

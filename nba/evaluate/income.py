@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.evaluate.ab import Effect
+from nba.tails import wilson
 
 Array = NDArray[np.float64]
-_Z2 = 1.959963984540054**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,3 @@ def lines_by(
     words = np.array([str(name) if name is not None else "unknown" for name in names])
     found = [line(group, str(name), flags, margin, saving, words == name) for name in np.unique(words)]
     return sorted(found, key=lambda each: (-each.offers, each.name))
-
-
-def wilson(yes: int, of: int) -> tuple[float, float]:
-    """95 % interval of a share; 0 to 1 of nothing."""
-    if not of:
-        return 0.0, 1.0
-    share = yes / of
-    centre = (share + _Z2 / (2 * of)) / (1 + _Z2 / of)
-    half = (_Z2**0.5) * (share * (1 - share) / of + _Z2 / (4 * of * of)) ** 0.5 / (1 + _Z2 / of)
-    return max(centre - half, 0.0), min(centre + half, 1.0)

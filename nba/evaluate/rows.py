@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nba.clock import DAY_MS, format_at
 from nba.errors import DataError, RefusedError
 from nba.evaluate.experiment import MISMATCH
-from nba.evaluate.tails import chi2_p
+from nba.tails import chi2_p
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

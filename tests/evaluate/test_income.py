@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nba.evaluate.income import line, lines_by, wilson
-
-
-@given(st.integers(0, 500), st.integers(1, 500))
-def test_the_interval_of_a_share_is_wilsons(yes: int, more: int) -> None:
-    """Its ends are where the share is 1.96 standard errors of theirs away; nothing asked tells nothing."""
-    of = yes + more
-    low, high = wilson(yes, of)
-    assert 0.0 <= low <= yes / of <= high <= 1.0
-    for end in (low, high):
-        assert (yes / of - end) ** 2 == pytest.approx(1.959963984540054**2 * end * (1 - end) / of, abs=1e-12)
-    assert wilson(of - yes, of) == pytest.approx((1 - high, 1 - low))
-    assert wilson(0, 0) == (0.0, 1.0)
+from nba.evaluate.income import line, lines_by
+from nba.tails import wilson
 
 
 def test_lines_count_what_came_of_the_suggestions() -> None:

@@ -20,13 +20,13 @@ from models.metrics import (
     log_losses,
     paired_difference,
     reliability,
-    wilson,
 )
 from models.offpolicy import Log, explored_log, off_policy_gate, value_of
 from models.schema import Schema, SchemaColumn
 from models.slices import Split, split_in_time
 from nba.config import Config
 from nba.errors import RefusedError
+from nba.tails import wilson
 
 Make = Callable[..., pa.Table]
 
@@ -184,7 +184,7 @@ def test_groups_are_judged_by_their_own_rows() -> None:
     ]  # fmt: skip
     assert [g.log_loss for g in found[1:]] == pytest.approx([-np.log(0.8), -np.log(0.2)])
     assert [g.base_log_loss for g in found] == pytest.approx([-np.log(0.5), -np.log(0.9), -np.log(0.5)])
-    assert [(g.low, g.high) for g in found] == [wilson(1 / 3, 3), wilson(0.0, 1), wilson(0.0, 1)]
+    assert [(g.low, g.high) for g in found] == [wilson(1, 3), wilson(0, 1), wilson(0, 1)]
 
 
 def test_off_policy_value_is_the_true_value() -> None:
@@ -246,7 +246,7 @@ def test_reliability_bins_hold_every_row_once() -> None:
     curve = reliability(p, y)
     assert sum(b.rows for b in curve) == 999
     assert all(b.low <= b.seen <= b.high for b in curve)
-    assert wilson(0.0, 10)[0] == 0.0
+    assert wilson(0, 10)[0] == 0.0
     assert log_losses(np.array([0.0, 1.0]), np.array([0.0, 1.0])).max() < 1e-9
 
 
