@@ -156,7 +156,8 @@
     tokenProvider = null;
     #root = this.attachShadow({ mode: "open" });
     #live = h("div", { class: "out", role: "status" });
-    #body = h("section", {});
+    #title = h("h2", {}); #alert = h("div", { role: "alert" }); #alerted = ""; #rest = h("div", {});
+    #body = h("section", {}, this.#title, this.#alert, this.#rest);
     #state = { answer: null, at: null, busy: false, slow: false, bones: false, dead: null, barred: false, chosen: null, pending: null, told: new Map(), sending: new Map(), done: [], series: {} };
     #unsaved = new Set(); #troubles = h("div", {}); #sendingAgain = false; #last = { outcome: null, at: -Infinity };
     #turn = 0; #asking = null; #listening = null; #due = false; #again = null; #tries = 0; #lastId = null;
@@ -461,8 +462,11 @@
       this.#body.setAttribute("aria-busy", String(state.busy && (state.bones || state.slow)));
       this.#body.className = weak ? "weak" : "";
       this.#body.lang = this.#locale;
-      this.#body.replaceChildren(...[
-        h("h2", { class: this.hasAttribute("bare") ? "out" : null }, words.suggestions), this.#deadNote(), this.#weakNote(answer), this.#doneList(), this.#lockNote(answer), this.#list(answer),
+      this.#title.textContent = words.suggestions;
+      this.#title.className = this.hasAttribute("bare") ? "out" : "";
+      this.#drawAlert();
+      this.#rest.replaceChildren(...[
+        this.#waitNote(), this.#weakNote(answer), this.#doneList(), this.#lockNote(answer), this.#list(answer),
       ].filter(Boolean));
       if (typed) { const field = this.#root.querySelector("fieldset input"); if (field) field.value = typed; }
       if (held) (this.#root.querySelector(`[data-key="${CSS.escape(held)}"]`) ?? this.#root.querySelector(".item.on .pick"))?.focus({ preventScroll: true });
@@ -474,13 +478,19 @@
     #askAgain() {
       return h("button", { type: "button", "data-key": "retry", onclick: () => this.#ask() }, this.#words.again);
     }
-    #deadNote() {
+    #waitNote() {
       const state = this.#state, words = this.#words;
       if (state.barred) return this.#note("dead", "key", this.tokenProvider ? words.expired : words.key, this.#askAgain());
-      if (state.dead === null) return state.slow && this.#note("without", "clock", words.slow);
+      return state.dead === null && state.slow && this.#note("without", "clock", words.slow);
+    }
+    /** Drawn anew only when it says something else: a screen reader reads out each drawing, and every retry draws. */
+    #drawAlert() {
+      const state = this.#state, words = this.#words;
       const old = state.at ? fill(words.deadOld, state.at.toLocaleTimeString(this.#locale)) : "";
-      return h("div", { role: "alert" }, this.#note("dead", "break", state.dead || words.dead, h("p", {}, [old, state.dead ? "" : words.retrying].join(" ").trim()),
-        this.#askAgain()));
+      const says = state.dead === null || state.barred ? [] : [state.dead || words.dead, [old, state.dead ? "" : words.retrying].join(" ").trim()];
+      if (this.#alerted === says.join()) return;
+      this.#alerted = says.join();
+      this.#alert.replaceChildren(...(says.length ? [this.#note("dead", "break", says[0], h("p", {}, says[1]), this.#askAgain())] : []));
     }
     #weakNote(answer) {
       const words = this.#words;

@@ -57,6 +57,22 @@ def test_a_dead_service_keeps_what_there_was_and_comes_back(page_of, cast):
     expect(page.get_by_role("alert").filter(has_text="does not answer")).to_have_count(0)
 
 
+def test_a_service_that_stays_dead_is_said_once(page_of, cast):
+    """A screen reader reads out what is drawn into an alert, so a retry that fails again draws nothing there."""
+    page = page_of(loud=True)
+    line = Line(page, "**/v1/**")
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(say(page)).to_be_visible()
+    line.cut = True
+    page.keyboard.press("r")
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+    page.get_by_role("alert").get_by_text("The service does not answer.").evaluate("said => { window.first = said; }")
+    for _ in range(2):  # when the second retry fails the first has been drawn
+        page.wait_for_event("requestfailed", lambda request: request.url.endswith("/v1/recommend"))
+    assert page.evaluate("first.isConnected")
+
+
 def test_an_outcome_that_was_not_saved_can_be_sent_again(page_of, cast, service):
     """Nothing pretends to be saved; trying again saves it once."""
     page = page_of(loud=True)
