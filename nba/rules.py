@@ -10,8 +10,9 @@ import logging
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
+from weakref import ref
 
 import cel
 
@@ -78,7 +79,7 @@ class Values(dict[str, Value]):
     gets to (0.7 µs a time). Not for threads.
     """
 
-    __slots__ = ("_context", "names")
+    __slots__ = ("__weakref__", "_context", "names")
 
     def __init__(self, values: Mapping[str, Value], names: Names | None = None) -> None:
         super().__init__(values)
@@ -104,16 +105,17 @@ class Values(dict[str, Value]):
         if names is not None:
             return cel.Context(self._handed_over(names))
         context = cel.Context(None)
-        context.set_variable_resolver(self._resolve)
+        # The library's context is invisible to the collector: what it held on to would keep it, and itself, for ever.
+        context.set_variable_resolver(partial(_resolve, ref(self)))
         return context
 
     def _handed_over(self, names: Names) -> dict[str, Value]:
         return self | {has: name in self for has, name in names.guarded}
 
-    def _resolve(self, name: str) -> Value:
-        if name.startswith(_HAS):
-            return name[5:] in self
-        return self.get(name)
+
+def _resolve(values: ref[Values], name: str) -> Value:
+    found: Mapping[str, Value] = values() or {}
+    return name[5:] in found if name.startswith(_HAS) else found.get(name)
 
 
 _FAILURES = (KeyError, RuntimeError, TypeError, ValueError, ArithmeticError)
@@ -187,9 +189,10 @@ class Rule:
         It has never been raised: an error that was would hold on to its frames, and they to the whole request, as one
         cycle that only the collector finds (10 ms every 126 requests).
         """
-        context = values.context if type(values) is Values else Values(values).context
+        if type(values) is not Values:
+            values = Values(values)
         try:
-            result: Value = self._execute(context)
+            result: Value = self._execute(values.context)
         except _FAILURES as error:
             return RuleError(f"{self.text}: {_plain(error)}")
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nba.errors import RuleError
-from nba.rules import Rule, references
+from nba.rules import Rule, Values, references
 
 VALUES = {"features__a": 5.0, "features__b": 0.0, "profile__plan": "x", "saving_month": 3.0}
 
@@ -112,3 +113,16 @@ def test_any_text_is_a_rule_or_a_rule_error(text: str) -> None:
     """Nothing else ever comes out, and nothing is executed."""
     with contextlib.suppress(RuleError):
         Rule(text).evaluate(VALUES)
+
+
+@pytest.mark.parametrize("text", ["features.a > 2", "features.nope > 2", "has(features.nope)"])
+def test_what_a_rule_was_asked_of_is_freed(text: str) -> None:
+    """Nothing stays in memory, whether the rule could be evaluated or not: a service checks its rules at every reload."""
+    gc.collect()
+    before = sum(type(each) is Values for each in gc.get_objects())
+    rule = Rule(text)
+    for _ in range(10):
+        rule.answer(Values(VALUES))
+        rule.answer(VALUES)
+    gc.collect()
+    assert sum(type(each) is Values for each in gc.get_objects()) == before
