@@ -41,6 +41,10 @@ from serving.parts import RECORDS as RECORD_SCHEMA
 from serving.segment import SUFFIX, abandoned, documents, exclusive, segments
 
 
+# What makes two lines one outcome. An id alone does not: its process forgets it after a while, and then takes it again.
+_SAID = ("outcome_id", "decision_id", "offer_id", "customer_id", "outcome", "value")
+
+
 def roll(state_dir: Path) -> dict[str, int]:
     """Roll every segment whose owner is gone or has closed it; safe beside running services. Gives what was rolled.
 
@@ -124,7 +128,7 @@ def _chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 def _roll_outcomes(folders: Folders, path: Path) -> int:
     name = path.name.removesuffix(SUFFIX)
-    rows = list({row["outcome_id"]: row for row in documents(path)}.values())
+    rows = list({tuple(map(row.get, _SAID)): row for row in documents(path)}.values())
     offers = [row for row in rows if "decision_id" in row]
     for day, of_day in _by(offers, lambda row: place_of(row["decision_id"]).day):
         write_part(folders.part("outcomes", day, name), [table(map(outcome_row, of_day), OUTCOMES)], OUTCOMES)

@@ -65,10 +65,12 @@ def write(journal: Journal, customer: str = "c-1", now_ms: int = NOW_MS, **x: ob
     return identifier
 
 
-def report(journal: Journal, identifier: str, offer: str, outcome: str, customer: str = "c-1") -> None:
+def report(
+    journal: Journal, identifier: str, offer: str, outcome: str, customer: str = "c-1", outcome_id: str | None = None
+) -> None:
     """One outcome, durably."""
     row = {
-        "outcome_id": f"{identifier}{offer}{outcome}",
+        "outcome_id": outcome_id or f"{identifier}{offer}{outcome}",
         "decision_id": identifier,
         "offer_id": offer,
         "customer_id": customer,
@@ -109,6 +111,19 @@ def test_a_decision_is_found_while_written_and_after_rolling(tmp_path):
         assert find_live(journal.folders, identifier) is None
         assert find_rolled(journal.folders, identifier)["decision_id"] == identifier
     assert len(rows(tmp_path, "decisions")) == 2400
+
+
+def test_of_two_outcomes_under_one_id_none_is_lost(tmp_path):
+    """Both were acknowledged, for the process had forgotten the first; a repeated one is still one."""
+    journal = Journal(tmp_path, NOW_MS)
+    one, two = write(journal), write(journal)
+    for identifier in (one, two, two):
+        report(journal, identifier, "a", "accepted", outcome_id="once-more")
+    journal.close()
+    roll(tmp_path)
+    assert sorted(row["decision_id"] for row in rows(tmp_path, "outcomes")) == sorted([one, two])
+    known = {(row["decision_id"], row["offer_id"]): row["outcome"] for row in rows(tmp_path, "decisions")}
+    assert known == {(one, "a"): "accepted", (one, "b"): None, (two, "a"): "accepted", (two, "b"): None}
 
 
 def test_rows_are_what_the_contract_says(tmp_path):
