@@ -2,7 +2,8 @@
 
 uvicorn itself waits for ever for a request that comes in byte by byte (slow loris); here a request has to be complete
 within ten seconds of its first byte, or of the connection's opening. And it closes an idle connection in the moment it
-is told to stop, also when the client has just sent its next request; here that one is still answered.
+is told to stop, also when the client has just sent its next request; here that one is still answered. Its parser keeps a
+head of any size, so that one connection without a key could take all memory; here a head has an end.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -32,8 +34,13 @@ DRAIN_S = 20
 FAREWELL_S = 0.5
 # How long an answer is still given to a client that has closed its side; one that has gone altogether is the same to see.
 LINGER_S = 2.0
+MOST_HEAD_BYTES = 64 << 10
 _MOST_FILES = 1 << 16
-_NOT_HTTP = "this is no HTTP/1.1 request that can be read: mend the client that sent it"
+_NOT_HTTP = 400, "this is no HTTP/1.1 request that can be read: mend the client that sent it"
+_TOO_LONG = (
+    431,
+    f"the head of this request is larger than {MOST_HEAD_BYTES:,} bytes: send a shorter address and fewer headers",
+)
 
 
 class ImpatientProtocol(HttpToolsProtocol):
@@ -45,6 +52,8 @@ class ImpatientProtocol(HttpToolsProtocol):
     _said_all = False
     _foreign = False
     _offered: bytes | None = None
+    _refused = _NOT_HTTP
+    _since_body = 0  # bytes since the last one of a body or message: heads, trailers, what stands between chunks
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
@@ -62,12 +71,19 @@ class ImpatientProtocol(HttpToolsProtocol):
         The parser takes its body for that protocol already, and it would be lost.
         """
         self._unset_keepalive_if_required()
+        if self._foreign:
+            return
+        self._since_body += len(data)
         try:
             while data:
                 data = self._fed(data)
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("")
+        else:
+            if self._since_body > MOST_HEAD_BYTES:
+                self._refused = _TOO_LONG
+                self.send_400_response("")
 
     def _fed(self, data: bytes) -> bytes:
         """Let the parser have it; what is still to be read."""
@@ -87,20 +103,33 @@ class ImpatientProtocol(HttpToolsProtocol):
         if self._limit is None:
             self._wait()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of a body; how large it may be is for doors.py to say."""
+        self._since_body = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """A request is wholly there."""
+        self._since_body = 0
         if self._offered is None:
             self._stop_waiting()
             super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """A request is known; while the service stops it is the last one of its connection."""
+        if self._since_body > MOST_HEAD_BYTES and self._head_bytes() > MOST_HEAD_BYTES:
+            self._refused = _TOO_LONG
+            raise ValueError("the head is too long")  # the parser stops and says so
+        self._since_body = 0
         if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
             self._offered = self._without_offer()
             return
         super().on_headers_complete()
         if self._leaving:
             self.cycle.keep_alive = False
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _without_offer(self) -> bytes:
         """The head of the request as it would be without the offer."""
@@ -125,16 +154,18 @@ class ImpatientProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is refused as everything else is: a problem document with a request id, and after what came before."""
+        """What cannot be read is refused as everything else is: a problem document with a request id, after what came before."""
         self._foreign = True
         if self._busy() and not self.cycle.more_body:
             self.flow.pause_reading()
             return
         request_id = secrets.token_hex(8)
-        body = problem(400, _NOT_HTTP, request_id=request_id)
+        status, detail = self._refused
+        body = problem(status, detail, request_id=request_id)
         headers = [*answer_headers("", request_id.encode(), MEDIA_TYPE.encode(), len(body)), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + lines + b"\r\n" + body)
+        line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+        self.transport.write(line + lines + b"\r\n" + body)
         self.transport.close()
 
     def shutdown(self) -> None:
