@@ -125,6 +125,7 @@ class ImpatientProtocol(HttpToolsProtocol):
             self._offered = self._without_offer()
             return
         super().on_headers_complete()
+        self.headers = []  # the request has its own: what comes after the body was held against nothing and is no header
         if self._leaving:
             self.cycle.keep_alive = False
 

@@ -76,3 +76,8 @@ def test_a_long_head_and_a_large_body_are_still_answered(nba):
     assert said_to(nba, head + b"\r\ntransfer-encoding: chunked\r\n\r\n", chunks, b"0\r\n\r\n").startswith(
         b"HTTP/1.1 200"
     )
+
+
+def test_what_comes_after_a_body_is_no_header(keyed):
+    """A proxy looks at heads: a key in the trailers of a body, which it never saw, opens nothing."""
+    assert said_to(keyed, CHUNKED + b"0\r\nauthorization: Bearer boss\r\n\r\n").startswith(b"HTTP/1.1 401")
