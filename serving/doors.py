@@ -34,7 +34,7 @@ Lane = Callable[[Scope, bytes, bytes, frozenset[str] | None, str], Awaitable[tup
 
 MAX_BODY_BYTES = 1 << 20
 RECOMMEND_PATH = "/v1/recommend"
-GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for; no header can set it
+GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for, and for whom; no header can set it
 ANSWERED = "nba.answered"  # in the ASGI scope: status, detail and headers with which gate.py wants it answered
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop", "/insights"})
@@ -159,7 +159,7 @@ class Doors:
             answered: tuple[int, str, Headers] = scope[ANSWERED]
             return answered
         if GRANTED in scope:  # gate.py has held this request against its token
-            scope["state"]["scopes"] = scope[GRANTED]
+            scope["state"]["scopes"] = scope[GRANTED][0]
         elif self._keys:
             needed = needed_scope(scope["method"], scope["path"])
             scopes = self._keys.scopes_of(seen.key) if needed else None
@@ -180,7 +180,12 @@ class Doors:
 
 
 def _who(scope: Scope, seen: Seen) -> bytes:
-    """Whose requests are counted together: those of a key that was let in, however its header is written, or of an address."""
+    """Whose requests are counted together: those of a call that has a token, of a key that was let in, however its header is
+    written, or of an address.
+    """
+    if GRANTED in scope:
+        caller: bytes = scope[GRANTED][1]
+        return caller
     if scope["state"]["scopes"] is not None and seen.key is not None:
         return seen.key.partition(b" ")[2].strip()
     return str((scope.get("client") or ("",))[0]).encode()

@@ -81,7 +81,7 @@ class Gate:
             scope[ANSWERED] = (403, refusal, [])
             await self._app(scope, receive, answer)
             return
-        scope[GRANTED] = frozenset({"recommend", "write"})
+        scope[GRANTED] = frozenset({"recommend", "write"}), _caller(grant)
         await self._app(scope, _again(body, receive) if body else receive, answer)
 
     def _cors(self, origin: str | None, scope: Scope) -> Headers:
@@ -115,6 +115,11 @@ class Gate:
             return "a token reports what came of a suggestion: give its decision_id"
         about = await self._about(scope, fields["decision_id"])
         return None if about == (grant.customer_id, grant.interaction_id) else _OTHER_CALL
+
+
+def _caller(grant: Grant) -> bytes:
+    """Whose requests are counted together: a call's, however many tokens it has been given."""
+    return f"{PREFIX}{grant.customer_id}\n{grant.interaction_id}".encode()
 
 
 _OTHER_CALL = "this token is for another customer or another call"

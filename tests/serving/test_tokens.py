@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nba.clock import system_now_ms
 from nba.errors import InputError
 from serving.gate import origins_of
 from serving.tokens import SCOPES, Grant, Tokens, kept_secret
@@ -178,3 +179,17 @@ def test_only_named_origins_are_answered(start):
     for path, origin in (("/v1/recommend", "https://evil.example"), ("/v1/customers/c-1", "https://crm.example")):
         refused = service.http.options(path, headers=asked | {"Origin": origin})
         assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_call_has_one_share_however_it_shows_its_token(start):
+    """Another header beside it, another token for the same call: none of them is a new caller with a limit of its own."""
+    service = start(rate_per_s=0.01)
+    asked = {"customer_id": "c-1", "interaction_id": "call-1"}
+    secret = Tokens(kept_secret(service.state_dir))
+    expires_ms = system_now_ms() + 60_000
+    held = [secret.issue(Grant("c-1", "call-1", SCOPES, expires_ms + number)) for number in range(4)]
+    statuses = []
+    for number, token in enumerate(held):
+        headers = [("Authorization", f"Bearer {token}"), ("Authorization", f"Bearer other-{number}")]
+        statuses.append(service.http.post("/v1/recommend", json=asked, headers=headers).status_code)
+    assert statuses == [200, 429, 429, 429]
