@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from serving import lane, schemas
 from serving.apidocs import add_docs
 from serving.auth import Keys
 from serving.desk_routes import add_desk
-from serving.doors import RECOMMEND_PATH, Doors, Scope, added_headers
+from serving.doors import RECOMMEND_PATH, UNTIL_MS, Doors, Scope, added_headers
 from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.outcomes import find
@@ -172,7 +173,7 @@ def _add_calls(app: FastAPI) -> None:
         asked = asked.model_copy(update={"explain": explain})
         events = stream(
             service.recommender, service.listeners, asked, service.metrics,
-            at_once="last-event-id" in request.headers, known=known,
+            at_once="last-event-id" in request.headers, known=known, until_ms=request.scope.get(UNTIL_MS, math.inf),
         )  # fmt: skip
         return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 

@@ -35,6 +35,7 @@ Lane = Callable[[Scope, bytes, bytes, frozenset[str] | None, str], Awaitable[tup
 MAX_BODY_BYTES = 1 << 20
 RECOMMEND_PATH = "/v1/recommend"
 GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for, and for whom; no header can set it
+UNTIL_MS = "nba.until_ms"  # in the ASGI scope: when that runs out
 ANSWERED = "nba.answered"  # in the ASGI scope: status, detail and headers with which gate.py wants it answered
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop", "/insights"})

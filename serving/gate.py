@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from nba.errors import InputError, NbaError
-from serving.doors import ANSWERED, GRANTED, App, Headers, Message, Receive, Scope, Send
+from serving.doors import ANSWERED, GRANTED, UNTIL_MS, App, Headers, Message, Receive, Scope, Send
 from serving.tokens import OUTCOME, PREFIX, RECOMMEND, Grant, Tokens
 
 _MOST_BYTES = 64 << 10
@@ -82,6 +82,7 @@ class Gate:
             await self._app(scope, receive, answer)
             return
         scope[GRANTED] = frozenset({"recommend", "write"}), _caller(grant)
+        scope[UNTIL_MS] = grant.expires_ms
         await self._app(scope, _again(body, receive) if body else receive, answer)
 
     def _cors(self, origin: str | None, scope: Scope) -> Headers:

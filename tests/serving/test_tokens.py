@@ -193,3 +193,15 @@ def test_a_call_has_one_share_however_it_shows_its_token(start):
         headers = [("Authorization", f"Bearer {token}"), ("Authorization", f"Bearer other-{number}")]
         statuses.append(service.http.post("/v1/recommend", json=asked, headers=headers).status_code)
     assert statuses == [200, 429, 429, 429]
+
+
+def test_a_stream_ends_with_its_token(start):
+    """Who was let in for a while hears nothing of the customer afterwards: the page fetches a new token and comes again."""
+    service = start()
+    grant = Grant("c-1", "call-1", SCOPES, system_now_ms() + 500)
+    headers = {"Authorization": f"Bearer {Tokens(kept_secret(service.state_dir)).issue(grant)}"}
+    stream = "/v1/interactions/call-1/stream?customer_id=c-1"
+    with service.http.stream("GET", stream, headers=headers, timeout=5) as answer:
+        assert answer.status_code == 200
+        assert "".join(answer.iter_text()).startswith(": listening")
+    assert service.http.get(stream, headers=headers).status_code == 401
