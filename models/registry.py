@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nba.errors import ModelError, NotFoundError, RefusedError, UnavailableError
+from nba.folders import make_private
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{6}$")
@@ -160,7 +161,7 @@ class Registry:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_private(self.root)
             file = (self.root / ".lock").open("w")
         except OSError as error:
             raise UnavailableError(f"{self.root} cannot be written ({error}): set NBA_STATE_DIR") from error

@@ -23,6 +23,7 @@ from pathlib import Path
 import orjson
 
 from nba.errors import InputError, JournalError
+from nba.folders import make_private
 
 PREFIX = "nbt1."
 RECOMMEND, OUTCOME = "recommend", "outcome"
@@ -86,7 +87,7 @@ def kept_secret(state_dir: Path) -> bytes:
     """The secret of this state folder, made when there is none, the same for all its workers. Raises JournalError."""
     path = state_dir / "token.key"
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        make_private(state_dir)
         hidden = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         if not path.exists():
             fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
