@@ -72,6 +72,8 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         version="1",
         description="The next best action for a customer service call.",
         lifespan=lifespan,
+        # Such a redirect names whatever host was asked for and forgets TLS: a client that follows it sends its key in clear.
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         # The framework's own traces carry the path, and so the customer's id: ours are in traces.py.

@@ -73,10 +73,12 @@ def _add_pages(router: APIRouter) -> None:
         status, body, headers = file.answer(request.headers)
         return Response(body, status, headers)
 
+    @router.api_route("/desktop/", methods=["GET", "HEAD"], include_in_schema=False)
     @router.api_route("/desktop", methods=["GET", "HEAD"], include_in_schema=False)
     async def desktop(request: Request) -> Response:
         return served("/desktop", request)
 
+    @router.api_route("/insights/", methods=["GET", "HEAD"], include_in_schema=False)
     @router.api_route("/insights", methods=["GET", "HEAD"], include_in_schema=False)
     async def insights(request: Request) -> Response:
         return served("/insights", request)

@@ -81,3 +81,16 @@ def test_a_long_head_and_a_large_body_are_still_answered(nba):
 def test_what_comes_after_a_body_is_no_header(keyed):
     """A proxy looks at heads: a key in the trailers of a body, which it never saw, opens nothing."""
     assert said_to(keyed, CHUNKED + b"0\r\nauthorization: Bearer boss\r\n\r\n").startswith(b"HTTP/1.1 401")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/recommend/", "/v1/recommend%2F", "/v1/outcomes/", "/metrics/", "/desktop/", "/docs/"]
+)
+def test_nobody_is_sent_to_the_host_that_they_named(keyed, path):
+    """A redirect would be made of the Host header, without TLS, and a client that follows it takes its key along."""
+    headers = {"Host": "other.example", "Authorization": "Bearer boss"}
+    for method in ("GET", "POST"):
+        answer = keyed.http.request(method, path, headers=headers)
+        assert answer.status_code in (200, 404, 405)
+        assert "location" not in answer.headers
+    assert (keyed.http.get(path).status_code == 200) == (path in ("/desktop/", "/docs/"))
