@@ -3,17 +3,20 @@
 uvicorn itself waits for ever for a request that comes in byte by byte (slow loris); here a request has to be complete
 within ten seconds of its first byte, or of the connection's opening. And it closes an idle connection in the moment it
 is told to stop, also when the client has just sent its next request; here that one is still answered. Its parser keeps a
-head of any size, so that one connection without a key could take all memory; here a head has an end.
+head of any size, so that one connection without a key could take all memory; here a head has an end. And it waits for ever
+for a client that takes nothing of its answer; here such a connection is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
 import secrets
 import signal
 import socket
 import sys
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -34,6 +37,8 @@ DRAIN_S = 20
 FAREWELL_S = 0.5
 # How long an answer is still given to a client that has closed its side; one that has gone altogether is the same to see.
 LINGER_S = 2.0
+# How long an answer waits for a client that takes nothing of it at all.
+STALLED_S = 60.0
 MOST_HEAD_BYTES = 64 << 10
 _MOST_FILES = 1 << 16
 _NOT_HTTP = 400, "this is no HTTP/1.1 request that can be read: mend the client that sent it"
@@ -47,6 +52,8 @@ class ImpatientProtocol(HttpToolsProtocol):
     """HTTP/1.1 that closes a connection whose request does not come to an end, and answers what has come when it stops."""
 
     patience_s = PATIENCE_S
+    stalled_s = STALLED_S
+    _stalled: asyncio.TimerHandle | None = None
     _limit: asyncio.TimerHandle | None = None
     _leaving = False
     _said_all = False
@@ -63,6 +70,7 @@ class ImpatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for any more."""
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -183,6 +191,38 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def pause_writing(self) -> None:
+        """The client is behind: it may be slow, but it has to take something."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._stop_watching()
+
+    def _watch(self) -> None:
+        self._stalled = self.loop.call_later(self.stalled_s, self._look, self._owed())
+
+    def _owed(self) -> int:
+        """Bytes that the client has not taken, here and in the kernel: that takes more of ours only when megabytes have left."""
+        owed = self.transport.get_write_buffer_size()
+        with suppress(OSError):
+            handle = self.transport.get_extra_info("socket").fileno()
+            owed += int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return owed
+
+    def _look(self, before: int) -> None:
+        if self._owed() >= before:
+            self.transport.abort()  # to close it would wait for the client as well
+        else:
+            self._watch()
+
+    def _stop_watching(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _wait(self) -> None:
         self._limit = self.loop.call_later(self.patience_s, self.transport.close)
