@@ -40,12 +40,14 @@ LINGER_S = 2.0
 # How long an answer waits for a client that takes nothing of it at all.
 STALLED_S = 60.0
 MOST_HEAD_BYTES = 64 << 10
+MOST_WAITING = 100
 _MOST_FILES = 1 << 16
 _NOT_HTTP = 400, "this is no HTTP/1.1 request that can be read: mend the client that sent it"
 _TOO_LONG = (
     431,
     f"the head of this request is larger than {MOST_HEAD_BYTES:,} bytes: send a shorter address and fewer headers",
 )
+_TOO_MANY = 400, f"more than {MOST_WAITING} requests wait on this connection: wait for their answers first"
 
 
 class ImpatientProtocol(HttpToolsProtocol):
@@ -126,8 +128,9 @@ class ImpatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A request is known; while the service stops it is the last one of its connection."""
         if self._since_body > MOST_HEAD_BYTES and self._head_bytes() > MOST_HEAD_BYTES:
-            self._refused = _TOO_LONG
-            raise ValueError("the head is too long")  # the parser stops and says so
+            self._refuse(_TOO_LONG)
+        if len(self.pipeline) >= MOST_WAITING:
+            self._refuse(_TOO_MANY)
         self._since_body = 0
         if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
             self._offered = self._without_offer()
@@ -136,6 +139,11 @@ class ImpatientProtocol(HttpToolsProtocol):
         self.headers = []  # the request has its own: what comes after the body was held against nothing and is no header
         if self._leaving:
             self.cycle.keep_alive = False
+
+    def _refuse(self, why: tuple[int, str]) -> NoReturn:
+        """From within the parser, which stops and says that it did."""
+        self._refused = why
+        raise ValueError(why[1])
 
     def _head_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

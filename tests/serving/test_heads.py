@@ -94,3 +94,15 @@ def test_nobody_is_sent_to_the_host_that_they_named(keyed, path):
         assert answer.status_code in (200, 404, 405)
         assert "location" not in answer.headers
     assert (keyed.http.get(path).status_code == 200) == (path in ("/desktop/", "/docs/"))
+
+
+def test_only_so_many_requests_wait_on_a_connection(nba):
+    """A request of twenty bytes takes kilobytes while it waits: a hundred are answered, and then the sender is told."""
+    address = urlsplit(nba.url)
+    for sent, last in ((100, b""), (10_000, b"wait for their answers first")):
+        with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\n\r\n" * sent)
+            said = b""
+            while (said.count(b"HTTP/1.1 200") < sent or last not in said) and (more := client.recv(65536)):
+                said += more
+        assert (said.count(b"HTTP/1.1 200") in range(100, 5_000), last in said) == (True, True)
