@@ -172,6 +172,7 @@ def _add_calls(app: FastAPI) -> None:
         except ValidationError as error:
             raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
         typed(asked.context, service.recommender.engine.context_types, "/context")
+        _check_room(service, asked.customer_id)
         asked = asked.model_copy(update={"explain": explain})
         events = stream(
             service.recommender, service.listeners, asked, service.metrics,
@@ -183,6 +184,11 @@ def _add_calls(app: FastAPI) -> None:
     async def decision(decision_id: str, request: Request) -> Response:
         """The whole record of a decision: what was asked, known, scored, withheld and answered."""
         return _json(await find(Folders(_service(request).settings.state_dir), decision_id))
+
+
+def _check_room(service: Service, customer_id: str) -> None:
+    if service.listeners.crowded(customer_id):
+        raise AnyHTTPException(429, "too many streams about this customer: close those of calls that have ended")
 
 
 def _parsed(raw: list[Any], service: Service) -> tuple[list[Activity], list[dict[str, Any]]]:

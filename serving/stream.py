@@ -24,6 +24,7 @@ from serving.recommend import Recommender
 from serving.schemas import RecommendIn
 
 HEARTBEAT_S = 15.0
+MOST_OF_ONE = 100
 # Several events of one moment (a batch, a page with its clicks) are answered by one recommendation.
 _GATHER_S = 0.02
 
@@ -40,6 +41,10 @@ class Listeners:
         """Something is new."""
         for event in self._waiting.get(customer_id, ()):
             event.set()
+
+    def crowded(self, customer_id: str) -> bool:
+        """Whether so many wait for this customer that no call can need another: each answers whatever the customer does."""
+        return len(self._waiting.get(customer_id, ())) >= MOST_OF_ONE
 
     @asynccontextmanager
     async def listening(self, customer_id: str) -> AsyncIterator[asyncio.Event]:
