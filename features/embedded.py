@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nba.errors import UnavailableError
+from nba.folders import make_private
 
 MAX_SOCKET_BYTES = 100  # the kernel takes 107, Redis appends to the name while it starts
 START_TIMEOUT_S = 120.0  # a large append-only file is read first
@@ -47,7 +48,7 @@ class EmbeddedRedis:
 
         Raises UnavailableError when there is no Redis to start, naming the ways out, or when it does not come up.
         """
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self.folder)
         with _locked(self.folder / "start.lock"):
             if self._users is None:
                 self._users = _lock(self.folder / "users.lock", fcntl.LOCK_SH)

@@ -9,6 +9,7 @@ import orjson
 
 from features.batches import Unreadable
 from nba.errors import DataError
+from nba.folders import make_private
 
 _FIELDS = {"file", "line", "reason"}
 
@@ -56,7 +57,7 @@ def _is_list(rejected_file: Path) -> bool:
 
 def append(rejected_file: Path, file: Path, refused: Sequence[Unreadable]) -> int:
     """Write refused rows of a file down; the length of the list in bytes."""
-    rejected_file.parent.mkdir(parents=True, exist_ok=True)
+    make_private(rejected_file.parent)
     with rejected_file.open("ab") as out:
         for row in refused:
             told = {"file": str(file), "line": row.line, "reason": row.reason}

@@ -53,7 +53,7 @@ _WORDS = (
 
 def store_error(error: BaseException, url: str) -> StoreError:
     """The StoreError that says what is wrong with the Redis at `url` and what to do."""
-    text = str(error)
+    text = str(error).partition(", with args")[0]  # what follows repeats the command: the key, and so who it is about
     words = text.replace("-", " ").split()  # inside a script's error the code stands as -READONLY
     cure = next((cure for word, cure in _WORDS if word in words), None)
     kind = ForeignValueError if "WRONGTYPE" in words else StoreError

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nba.errors import ModelError, NotFoundError, RefusedError, UnavailableError
+from nba.folders import make_private
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{6}$")
@@ -160,7 +161,7 @@ class Registry:
     @contextmanager
     def _lock(self) -> Iterator[None]:
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_private(self.root)
             file = (self.root / ".lock").open("w")
         except OSError as error:
             raise UnavailableError(f"{self.root} cannot be written ({error}): set NBA_STATE_DIR") from error
@@ -180,7 +181,7 @@ def verified(folder: Path) -> dict[str, bytes]:
     """The files of a version as the manifest knows them, by name. Raises ModelError: missing, altered, foreign."""
     try:
         manifest: dict[str, str] = json.loads((folder / MANIFEST).read_bytes())["sha256"]
-        files = {name: (folder / name).read_bytes() for name in sorted(manifest)}
+        files = {name: _own_file(folder, name).read_bytes() for name in sorted(manifest)}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder.name}: not a whole model ({error}): roll back, or train again") from error
     for name, content in files.items():
@@ -190,6 +191,14 @@ def verified(folder: Path) -> dict[str, bytes]:
     if missing:
         raise ModelError(f"{folder.name}: {min(missing)} is missing: roll back, or train again")
     return files
+
+
+def _own_file(folder: Path, name: str) -> Path:
+    """A file of a version. A folder that came from elsewhere may name any place of this machine, or a device without an end."""
+    path = folder / name
+    if path.parent != folder or path.name != name or path.is_symlink() or not path.is_file():
+        raise ValueError(f"{name!r} is no file of it")
+    return path
 
 
 def certified(files: Mapping[str, bytes]) -> bool:

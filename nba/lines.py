@@ -18,6 +18,8 @@ Path_ = tuple[str | int, ...]
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 20
 MAX_NODES = 200_000
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_LONGEST_NUMBER = 100
 
 
 class Document:
@@ -40,26 +42,30 @@ def read_document(file: Path) -> Document:
     if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would be waited for
         raise ConfigError([f"{file.name}: is a pipe or a device: it has to be a file of text"])
     try:
-        raw = file.read_bytes()
+        with file.open("rb") as source:
+            raw = source.read(
+                4 * MAX_BYTES + 1
+            )  # as many characters need at most, and no more of a file that has no end
     except FileNotFoundError as error:
         raise ConfigError(
             [f"{file.name}: not there: `nba init DIR` writes a folder that works as it stands"]
         ) from error
     except OSError as error:
         raise ConfigError([f"{file.name}: cannot be read ({error.strerror}): it has to be a file of text"]) from error
-    text = _decoded(file.name, raw)
-    if len(text) > MAX_BYTES:
+    whole = len(raw) <= 4 * MAX_BYTES
+    text = _decoded(file.name, raw) if whole else ""
+    if not whole or len(text) > MAX_BYTES:
         raise ConfigError([f"{file.name}: larger than {MAX_BYTES:,} characters: split off what is not configuration"])
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[Path_, int] = {}
+        # Before the data: merges of merges (`<<`) unfold when it is made, and a long number takes minutes.
+        twice = [] if node is None else list(_walk(node, (), lines))
         data = yaml.safe_load(text)
+    except _TooMuchError as error:
+        raise ConfigError([f"{file.name}:{error.args[0]}: {error.args[1]}"]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([_syntax_problem(file.name, error, text)]) from error
-    lines: dict[Path_, int] = {}
-    try:
-        twice = [] if node is None else list(_walk(node, (), lines))
-    except _TooMuchError as error:
-        raise ConfigError([f"{file.name}:{error.args[0]}: {error.args[1]}: write it out flat"]) from error
     document = Document(file.name, data, lines)
     if twice:
         raise ConfigError([f"{file.name}:{line}: key {key!r} stands here twice: remove one" for key, line in twice])
@@ -87,15 +93,17 @@ def _syntax_problem(name: str, error: Exception, text: str) -> str:
 
 
 class _TooMuchError(Exception):
-    """Aliases of aliases (or of themselves) that would unfold without end: line and words."""
+    """Aliases of aliases (or of themselves) that would unfold without end, a number without end: line and words."""
 
 
 def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> Iterator[tuple[str, int]]:
     lines.setdefault(path, node.start_mark.line + 1)
     if len(path) > MAX_DEPTH or len(lines) > MAX_NODES:
-        raise _TooMuchError(
-            node.start_mark.line + 1, f"deeper than {MAX_DEPTH} levels or more than {MAX_NODES:,} entries"
-        )
+        words = f"deeper than {MAX_DEPTH} levels or more than {MAX_NODES:,} entries: write it out flat"
+        raise _TooMuchError(node.start_mark.line + 1, words)
+    if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+        words = f"a number of {len(node.value):,} characters: write a shorter one, or put it in quotes"
+        raise _TooMuchError(node.start_mark.line + 1, words)
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             yield from _walk(child, (*path, index), lines)

@@ -16,6 +16,7 @@ from nba.check import check_config
 from nba.complaints import complaints
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 from nba.errors import ConfigError
+from nba.folders import make_private
 from nba.lines import Document, read_document
 
 _FILES: dict[str, type[BaseModel]] = {"features": FeaturesConfig, "catalog": Catalog, "policy": Policy}
@@ -74,7 +75,7 @@ def keep_config(config: Config, state_dir: Path) -> Path:
     kept = kept_config(config.fingerprint, state_dir)
     if not kept.is_dir():
         staging = kept.with_name(f".{config.fingerprint}.{os.getpid()}")
-        staging.mkdir(parents=True, exist_ok=True)
+        make_private(staging)
         for part in _FILES:
             shutil.copyfile(config.folder / f"{part}.yaml", staging / f"{part}.yaml")
         try:

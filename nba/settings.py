@@ -25,7 +25,9 @@ class Settings(BaseSettings):
         "as `nba key` makes it; unset: loopback only",
     )
     budget_ms: float = Field(50.0, gt=0, le=60_000, description="an answer is given within this time, whatever breaks")
-    rate_per_s: float | None = Field(None, gt=0, description="requests a second for each API key; unset: no limit")
+    rate_per_s: float | None = Field(
+        None, gt=0, description="requests a second for each API key, and for each call with a token; unset: no limit"
+    )
     widget_origins: str | None = Field(
         None, description="origins whose pages may embed the widget, such as https://crm.example; unset: none"
     )

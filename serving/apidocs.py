@@ -59,6 +59,7 @@ def add_docs(app: FastAPI) -> None:
             headers["content-security-policy"] = _CSP
         return Response(body, status, headers)
 
+    @app.api_route("/docs/", methods=["GET", "HEAD"], include_in_schema=False)
     @app.api_route("/docs", methods=["GET", "HEAD"], include_in_schema=False)
     async def docs(request: Request) -> Response:
         """The whole API."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from serving import lane, schemas
 from serving.apidocs import add_docs
 from serving.auth import Keys
 from serving.desk_routes import add_desk
-from serving.doors import RECOMMEND_PATH, Doors, Scope, added_headers
+from serving.doors import RECOMMEND_PATH, UNTIL_MS, Doors, Scope, added_headers
 from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.outcomes import find
@@ -71,6 +72,8 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         version="1",
         description="The next best action for a customer service call.",
         lifespan=lifespan,
+        # Such a redirect names whatever host was asked for and forgets TLS: a client that follows it sends its key in clear.
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
         # The framework's own traces carry the path, and so the customer's id: ours are in traces.py.
@@ -169,10 +172,11 @@ def _add_calls(app: FastAPI) -> None:
         except ValidationError as error:
             raise RequestValidationError([{**e, "loc": ("query", *e["loc"])} for e in error.errors()]) from error
         typed(asked.context, service.recommender.engine.context_types, "/context")
+        _check_room(service, asked.customer_id)
         asked = asked.model_copy(update={"explain": explain})
         events = stream(
             service.recommender, service.listeners, asked, service.metrics,
-            at_once="last-event-id" in request.headers, known=known,
+            at_once="last-event-id" in request.headers, known=known, until_ms=request.scope.get(UNTIL_MS, math.inf),
         )  # fmt: skip
         return StreamingResponse(events, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -180,6 +184,11 @@ def _add_calls(app: FastAPI) -> None:
     async def decision(decision_id: str, request: Request) -> Response:
         """The whole record of a decision: what was asked, known, scored, withheld and answered."""
         return _json(await find(Folders(_service(request).settings.state_dir), decision_id))
+
+
+def _check_room(service: Service, customer_id: str) -> None:
+    if service.listeners.crowded(customer_id):
+        raise AnyHTTPException(429, "too many streams about this customer: close those of calls that have ended")
 
 
 def _parsed(raw: list[Any], service: Service) -> tuple[list[Activity], list[dict[str, Any]]]:

@@ -34,7 +34,8 @@ Lane = Callable[[Scope, bytes, bytes, frozenset[str] | None, str], Awaitable[tup
 
 MAX_BODY_BYTES = 1 << 20
 RECOMMEND_PATH = "/v1/recommend"
-GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for; no header can set it
+GRANTED = "nba.granted"  # in the ASGI scope: the scopes that gate.py vouches for, and for whom; no header can set it
+UNTIL_MS = "nba.until_ms"  # in the ASGI scope: when that runs out
 ANSWERED = "nba.answered"  # in the ASGI scope: status, detail and headers with which gate.py wants it answered
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/desktop", "/insights"})
@@ -61,6 +62,7 @@ _SAFE_HEADERS: Headers = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 _FOREIGN_HOST = "without API keys only this machine is served, by its own name: call localhost, or set NBA_API_KEYS"
+_FOREIGN_PAGE = "a page of another origin may not do that: send it from here, or set NBA_API_KEYS"
 _FILES = ("/desktop", "/insights", "/docs")  # bring a policy and caching of their own: pages.py
 
 
@@ -159,7 +161,7 @@ class Doors:
             answered: tuple[int, str, Headers] = scope[ANSWERED]
             return answered
         if GRANTED in scope:  # gate.py has held this request against its token
-            scope["state"]["scopes"] = scope[GRANTED]
+            scope["state"]["scopes"] = scope[GRANTED][0]
         elif self._keys:
             needed = needed_scope(scope["method"], scope["path"])
             scopes = self._keys.scopes_of(seen.key) if needed else None
@@ -170,8 +172,8 @@ class Doors:
                 detail = f"this key may not do that: it needs the scope {needed}"
                 return 403, detail, [(b"www-authenticate", b'Bearer realm="nba", error="insufficient_scope"')]
             scope["state"]["scopes"] = scopes
-        elif not is_near(seen.host) and needed_scope(scope["method"], scope["path"]):
-            return 421, _FOREIGN_HOST, []
+        elif (stranger := _stranger(scope, seen)) is not None:
+            return stranger
         if scope["path"] not in _OPEN and not self._rates.allows(_who(scope, seen), time.monotonic()):
             return 429, "too many requests from this key or address: slow down", [(b"retry-after", b"1")]
         if seen.length is not None and seen.length > self._max_body:
@@ -179,8 +181,29 @@ class Doors:
         return None if scope["path"] == RECOMMEND_PATH else _unreadable(scope, seen)
 
 
+def _stranger(scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
+    """Where there are no keys: what a page of somebody else's may not do in the browser of this machine."""
+    method = scope["method"]
+    if not is_near(seen.host):
+        return (421, _FOREIGN_HOST, []) if needed_scope(method, scope["path"]) else None
+    # A POST that says nothing of JSON is sent without asking us first, whatever page it comes from.
+    asks_first = method in ("GET", "HEAD", "OPTIONS") or is_json(seen.content_type)
+    return None if asks_first or _is_ours(scope["headers"]) else (403, _FOREIGN_PAGE, [])
+
+
+def _is_ours(headers: Headers) -> bool:
+    """Whether no page sends this, or one of this machine; `null` is a page that hides where it is from."""
+    origins = [value.partition(b"://") for name, value in headers if name == b"origin"]
+    return all(mark and is_near(host) for _, mark, host in origins)
+
+
 def _who(scope: Scope, seen: Seen) -> bytes:
-    """Whose requests are counted together: those of a key that was let in, however its header is written, or of an address."""
+    """Whose requests are counted together: those of a call that has a token, of a key that was let in, however its header is
+    written, or of an address.
+    """
+    if GRANTED in scope:
+        caller: bytes = scope[GRANTED][1]
+        return caller
     if scope["state"]["scopes"] is not None and seen.key is not None:
         return seen.key.partition(b" ")[2].strip()
     return str((scope.get("client") or ("",))[0]).encode()

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from nba.errors import InputError, NbaError
-from serving.doors import ANSWERED, GRANTED, App, Headers, Message, Receive, Scope, Send
+from serving.doors import ANSWERED, GRANTED, UNTIL_MS, App, Headers, Message, Receive, Scope, Send
 from serving.tokens import OUTCOME, PREFIX, RECOMMEND, Grant, Tokens
 
 _MOST_BYTES = 64 << 10
@@ -81,7 +81,8 @@ class Gate:
             scope[ANSWERED] = (403, refusal, [])
             await self._app(scope, receive, answer)
             return
-        scope[GRANTED] = frozenset({"recommend", "write"})
+        scope[GRANTED] = frozenset({"recommend", "write"}), _caller(grant)
+        scope[UNTIL_MS] = grant.expires_ms
         await self._app(scope, _again(body, receive) if body else receive, answer)
 
     def _cors(self, origin: str | None, scope: Scope) -> Headers:
@@ -115,6 +116,11 @@ class Gate:
             return "a token reports what came of a suggestion: give its decision_id"
         about = await self._about(scope, fields["decision_id"])
         return None if about == (grant.customer_id, grant.interaction_id) else _OTHER_CALL
+
+
+def _caller(grant: Grant) -> bytes:
+    """Whose requests are counted together: a call's, however many tokens it has been given."""
+    return f"{PREFIX}{grant.customer_id}\n{grant.interaction_id}".encode()
 
 
 _OTHER_CALL = "this token is for another customer or another call"

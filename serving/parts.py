@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from nba.domain import STRENGTH
 from nba.errors import JournalError
+from nba.folders import make_private
 from nba.past import PAST_COLUMNS, Past
 from serving.journal import Folders, place_of
 from serving.segment import sync_folder
@@ -128,7 +129,7 @@ def write_part(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> Non
     """Write a part so that it is there wholly or not at all, a power cut included. Raises JournalError: the disk refuses."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         _write_whole(hidden, path, tables, schema)
     except OSError as error:
         raise JournalError(
@@ -138,6 +139,7 @@ def write_part(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> Non
 
 def _write_whole(hidden: Path, path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
     try:
+        hidden.touch(0o600)  # as the segment that it comes from
         with pq.ParquetWriter(hidden, schema, compression="zstd") as writer:
             for part in tables:
                 writer.write_table(part, row_group_size=ROWS_A_GROUP)

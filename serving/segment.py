@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from nba.errors import JournalError
+from nba.folders import make_private
 
 SUFFIX = ".jsonl"
 DELIVERY_LOCK = (
@@ -38,7 +39,7 @@ class Segment:
         self.size = 0  # also the offset of the next line
         hidden = folder / f".{self.name}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             self._fd = os.open(hidden, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             hidden.rename(self.path)
@@ -163,11 +164,16 @@ def abandoned(path: Path) -> Iterator[BinaryIO | None]:
         yield handle if path.exists() else None
 
 
+def _lock_file(path: Path) -> BinaryIO:
+    """For its owner only: who may open it may hold it."""
+    make_private(path.parent)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Held by one process at a time; waits for its turn."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as handle:
+    with _lock_file(path) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -177,8 +183,7 @@ async def alone(path: Path) -> AsyncIterator[None]:
     """`exclusive` beside the calls. Its turn is asked for again and again: waiting for it in threads, a few callers would
     take every thread there is, and the one whose turn it is could do nothing and end its turn never.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as handle:
+    with _lock_file(path) as handle:
         while True:
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -190,8 +195,7 @@ async def alone(path: Path) -> AsyncIterator[None]:
 @contextmanager
 def shared(path: Path) -> Iterator[bool]:
     """Held by many at a time, who never wait: False while somebody holds it exclusively."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as handle:
+    with _lock_file(path) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -2,19 +2,24 @@
 
 uvicorn itself waits for ever for a request that comes in byte by byte (slow loris); here a request has to be complete
 within ten seconds of its first byte, or of the connection's opening. And it closes an idle connection in the moment it
-is told to stop, also when the client has just sent its next request; here that one is still answered.
+is told to stop, also when the client has just sent its next request; here that one is still answered. Its parser keeps a
+head of any size, so that one connection without a key could take all memory; here a head has an end. And it waits for ever
+for a client that takes nothing of its answer; here such a connection is given up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
 import secrets
 import signal
 import socket
 import sys
+import termios
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -32,19 +37,32 @@ DRAIN_S = 20
 FAREWELL_S = 0.5
 # How long an answer is still given to a client that has closed its side; one that has gone altogether is the same to see.
 LINGER_S = 2.0
+# How long an answer waits for a client that takes nothing of it at all.
+STALLED_S = 60.0
+MOST_HEAD_BYTES = 64 << 10
+MOST_WAITING = 100
 _MOST_FILES = 1 << 16
-_NOT_HTTP = "this is no HTTP/1.1 request that can be read: mend the client that sent it"
+_NOT_HTTP = 400, "this is no HTTP/1.1 request that can be read: mend the client that sent it"
+_TOO_LONG = (
+    431,
+    f"the head of this request is larger than {MOST_HEAD_BYTES:,} bytes: send a shorter address and fewer headers",
+)
+_TOO_MANY = 400, f"more than {MOST_WAITING} requests wait on this connection: wait for their answers first"
 
 
 class ImpatientProtocol(HttpToolsProtocol):
     """HTTP/1.1 that closes a connection whose request does not come to an end, and answers what has come when it stops."""
 
     patience_s = PATIENCE_S
+    stalled_s = STALLED_S
+    _stalled: asyncio.TimerHandle | None = None
     _limit: asyncio.TimerHandle | None = None
     _leaving = False
     _said_all = False
     _foreign = False
     _offered: bytes | None = None
+    _refused = _NOT_HTTP
+    _since_body = 0  # bytes since the last one of a body or message: heads, trailers, what stands between chunks
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
@@ -54,6 +72,7 @@ class ImpatientProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing to wait for any more."""
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -62,12 +81,19 @@ class ImpatientProtocol(HttpToolsProtocol):
         The parser takes its body for that protocol already, and it would be lost.
         """
         self._unset_keepalive_if_required()
+        if self._foreign:
+            return
+        self._since_body += len(data)
         try:
             while data:
                 data = self._fed(data)
         except httptools.HttpParserError:
             self.logger.warning("Invalid HTTP request received.")
             self.send_400_response("")
+        else:
+            if self._since_body > MOST_HEAD_BYTES:
+                self._refused = _TOO_LONG
+                self.send_400_response("")
 
     def _fed(self, data: bytes) -> bytes:
         """Let the parser have it; what is still to be read."""
@@ -87,20 +113,40 @@ class ImpatientProtocol(HttpToolsProtocol):
         if self._limit is None:
             self._wait()
 
+    def on_body(self, body: bytes) -> None:
+        """A part of a body; how large it may be is for doors.py to say."""
+        self._since_body = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         """A request is wholly there."""
+        self._since_body = 0
         if self._offered is None:
             self._stop_waiting()
             super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """A request is known; while the service stops it is the last one of its connection."""
+        if self._since_body > MOST_HEAD_BYTES and self._head_bytes() > MOST_HEAD_BYTES:
+            self._refuse(_TOO_LONG)
+        if len(self.pipeline) >= MOST_WAITING:
+            self._refuse(_TOO_MANY)
+        self._since_body = 0
         if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
             self._offered = self._without_offer()
             return
         super().on_headers_complete()
+        self.headers = []  # the request has its own: what comes after the body was held against nothing and is no header
         if self._leaving:
             self.cycle.keep_alive = False
+
+    def _refuse(self, why: tuple[int, str]) -> NoReturn:
+        """From within the parser, which stops and says that it did."""
+        self._refused = why
+        raise ValueError(why[1])
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
     def _without_offer(self) -> bytes:
         """The head of the request as it would be without the offer."""
@@ -125,16 +171,18 @@ class ImpatientProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is refused as everything else is: a problem document with a request id, and after what came before."""
+        """What cannot be read is refused as everything else is: a problem document with a request id, after what came before."""
         self._foreign = True
         if self._busy() and not self.cycle.more_body:
             self.flow.pause_reading()
             return
         request_id = secrets.token_hex(8)
-        body = problem(400, _NOT_HTTP, request_id=request_id)
+        status, detail = self._refused
+        body = problem(status, detail, request_id=request_id)
         headers = [*answer_headers("", request_id.encode(), MEDIA_TYPE.encode(), len(body)), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + lines + b"\r\n" + body)
+        line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+        self.transport.write(line + lines + b"\r\n" + body)
         self.transport.close()
 
     def shutdown(self) -> None:
@@ -151,6 +199,38 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def pause_writing(self) -> None:
+        """The client is behind: it may be slow, but it has to take something."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._stop_watching()
+
+    def _watch(self) -> None:
+        self._stalled = self.loop.call_later(self.stalled_s, self._look, self._owed())
+
+    def _owed(self) -> int:
+        """Bytes that the client has not taken, here and in the kernel: that takes more of ours only when megabytes have left."""
+        owed = self.transport.get_write_buffer_size()
+        with suppress(OSError):
+            handle = self.transport.get_extra_info("socket").fileno()
+            owed += int.from_bytes(fcntl.ioctl(handle, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        return owed
+
+    def _look(self, before: int) -> None:
+        if self._owed() >= before:
+            self.transport.abort()  # to close it would wait for the client as well
+        else:
+            self._watch()
+
+    def _stop_watching(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
     def _wait(self) -> None:
         self._limit = self.loop.call_later(self.patience_s, self.transport.close)

@@ -7,6 +7,7 @@ say that it lives. Where the news may have been interrupted it looks then whethe
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from serving.recommend import Recommender
 from serving.schemas import RecommendIn
 
 HEARTBEAT_S = 15.0
+MOST_OF_ONE = 100
 # Several events of one moment (a batch, a page with its clicks) are answered by one recommendation.
 _GATHER_S = 0.02
 
@@ -39,6 +41,10 @@ class Listeners:
         """Something is new."""
         for event in self._waiting.get(customer_id, ()):
             event.set()
+
+    def crowded(self, customer_id: str) -> bool:
+        """Whether so many wait for this customer that no call can need another: each answers whatever the customer does."""
+        return len(self._waiting.get(customer_id, ())) >= MOST_OF_ONE
 
     @asynccontextmanager
     async def listening(self, customer_id: str) -> AsyncIterator[asyncio.Event]:
@@ -70,32 +76,38 @@ async def stream(
     *,
     at_once: bool,
     known: Sequence[int | None] = (),
+    until_ms: float = math.inf,
 ) -> AsyncIterator[bytes]:
     """Server-Sent Events: `recommendation` with the answer of /v1/recommend as data and its decision as id.
 
     `at_once`: the first one does not wait for news (a client that comes back may have missed some). `known`: the newest
     activity that the last answer knew, where there was one: what came between it and the stream is no news to wait for.
+    `until_ms`: when what the caller was allowed runs out, and with it the stream.
     """
+
+    def left_s() -> float:
+        return 0.0 if listeners.closing else (until_ms - recommender.now_ms()) / 1000
+
     with metrics.streams.track_inprogress():
         async with listeners.listening(asked.customer_id) as news:
             look = _Look(recommender, listeners.news, asked.customer_id)
             await look.changed()
             at_once = at_once or any(moment != look.seen_ms for moment in known)
             yield b": listening\n\n"
-            while not listeners.closing:
-                if not at_once and not await _woken(news) and not await look.changed():
+            while (left := left_s()) > 0:
+                if not at_once and not await _woken(news, min(HEARTBEAT_S, left)) and not await look.changed():
                     yield b": idle\n\n"
                     continue
-                if listeners.closing:
+                if left_s() <= 0:
                     return
                 at_once = False
                 news.clear()
                 yield await _event(recommender, asked)
 
 
-async def _woken(news: asyncio.Event) -> bool:
+async def _woken(news: asyncio.Event, wait_s: float) -> bool:
     try:
-        async with asyncio.timeout(HEARTBEAT_S):
+        async with asyncio.timeout(wait_s):
             await news.wait()
     except TimeoutError:
         return False

@@ -23,6 +23,7 @@ from pathlib import Path
 import orjson
 
 from nba.errors import InputError, JournalError
+from nba.folders import make_private
 
 PREFIX = "nbt1."
 RECOMMEND, OUTCOME = "recommend", "outcome"
@@ -63,7 +64,8 @@ class Tokens:
         if len(token) > _MOST_BYTES or not body.startswith(PREFIX):
             return None
         with suppress(binascii.Error, ValueError, UnicodeEncodeError):
-            if hmac.compare_digest(_decode(tag), self._tag(body)):
+            # The text of the tag, not its bytes: base64 has many ways to write the same ones.
+            if hmac.compare_digest(tag.encode(), _encode(self._tag(body)).encode()):
                 said = orjson.loads(_decode(body.removeprefix(PREFIX)))
                 grant = Grant(said["c"], said["i"], tuple(said["s"]), said["x"])
                 return grant if now_ms < grant.expires_ms else None
@@ -85,7 +87,7 @@ def kept_secret(state_dir: Path) -> bytes:
     """The secret of this state folder, made when there is none, the same for all its workers. Raises JournalError."""
     path = state_dir / "token.key"
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        make_private(state_dir)
         hidden = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         if not path.exists():
             fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

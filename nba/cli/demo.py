@@ -22,6 +22,7 @@ from nba.cli.output import Json, StateDir, err, out, print_json, progress, setti
 from nba.clock import system_now_ms
 from nba.config import Config
 from nba.errors import InputError, UnavailableError
+from nba.folders import make_private
 from nba.load import find_config, load_config
 from nba.settings import Settings
 
@@ -85,7 +86,7 @@ def _simulated_rows(settings: Settings, config: Config) -> Path:
             config, SIMULATED_CUSTOMERS, SEED, system_now_ms(), LocalMemory(FeatureSpec(config.features)),
             progress=lambda done: bar.update(task, completed=done, total=SIMULATED_CUSTOMERS),
         )  # fmt: skip
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    make_private(settings.state_dir)
     path = settings.state_dir / "simulated.parquet"
     pq.write_table(pa.table(made.columns()), path)
     return path
@@ -144,7 +145,7 @@ def _tell_the_desktop(state_dir: Path, people: list[Caller]) -> None:
         }
         for person in people
     ]
-    state_dir.mkdir(parents=True, exist_ok=True)
+    make_private(state_dir)
     (state_dir / CALLERS_FILE).write_text(json.dumps(shown, ensure_ascii=False), encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from nba.cli.output import ConfigName, Json, RedisUrl, StateDir, err, print_json, settings_epilog, settings_of
 from nba.errors import InputError
+from nba.folders import make_private
 from nba.load import find_config, load_config
 from nba.settings import Settings
 
@@ -105,7 +106,7 @@ def _check_reachable(settings: Settings) -> None:
             f"NBA_REDIS_URL {without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://"
         )
     try:
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        make_private(settings.state_dir)
     except OSError as error:
         raise InputError(
             f"NBA_STATE_DIR {settings.state_dir}: {error.strerror}: give a folder that can be written"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import threading
 from contextlib import suppress
 
 import pytest
 
-from features.embedded import EmbeddedRedis
+from features.embedded import EmbeddedRedis, find_binary
 from features.keys import customer_keys
 from features.store import Store
 from nba.errors import StoreError
@@ -151,3 +152,27 @@ def test_a_connection_that_ends_while_it_is_written_to_is_an_error_of_the_store(
     with pytest.raises(StoreError, match="closed the connection: see whether it is being restarted"), store._guard():
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
     run(store.close())
+
+
+def test_what_a_redis_says_of_a_command_does_not_name_the_customer(tmp_path, run, spec, kit):
+    """One that does not know a command repeats it, key and all; errors go into logs, which name nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    command = [find_binary(), "--port", str(port), "--dir", str(tmp_path), "--save", "", "--rename-command", "GET", ""]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        kit.wait_until(lambda: accepts(port))
+        store = run(Store.open(f"redis://127.0.0.1:{port}", spec, timeout_s=5.0))
+        with pytest.raises(StoreError, match="unknown command") as refused:
+            run(store.log("c-unmistakable"))
+        run(store.close())
+    finally:
+        process.kill()
+        process.wait()
+    assert "unmistakable" not in str(refused.value)
+
+
+def accepts(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False

@@ -83,6 +83,20 @@ def test_an_altered_version_is_refused(registry: Registry, damage: str) -> None:
     assert registry.champion() is None
 
 
+@pytest.mark.parametrize("name", ["../secret.txt", "/dev/zero", "link", ".", "report/../../secret.txt"])
+def test_a_version_names_only_files_of_its_own(registry: Registry, name: str) -> None:
+    """A folder that was copied from elsewhere reads nothing else of this machine, and nothing that never ends."""
+    folder = registry.write(NAMES[0], files())
+    (registry.root / "secret.txt").write_bytes(b"secret")
+    (folder / "link").symlink_to("/dev/zero")
+    (folder / "report").mkdir()
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["sha256"][name] = hashlib.sha256(b"secret").hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match="is no file of it"):
+        verified(folder)
+
+
 def test_an_unknown_version_is_not_found(registry: Registry) -> None:
     """The message says which there are."""
     registry.write(NAMES[0], files())

@@ -177,3 +177,12 @@ def test_a_header_that_is_written_another_way_is_no_other_caller(start, keys):
     headers = headers if keys else [f"Bearer made-up-{number}" for number in range(30)]
     asked = [service.http.get("/v1/decisions/x", headers={"Authorization": header}) for header in headers]
     assert [answer.status_code for answer in asked].count(429) >= 20
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example:8000"])
+def test_a_strangers_page_orders_nothing_where_there_are_no_keys(nba, origin):
+    """A browser sends a POST without a body for any page it shows, and asks nobody; a reload is such a POST."""
+    answer = nba.http.post("/v1/admin/reload", headers={"Origin": origin})
+    assert (answer.status_code, "another origin" in answer.json()["detail"]) == (403, True)
+    for near in ("http://localhost:8000", "http://127.0.0.1:1", "http://[::1]:8000"):
+        assert nba.http.post("/v1/admin/reload", headers={"Origin": near}).status_code == 200

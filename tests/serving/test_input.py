@@ -153,3 +153,23 @@ def test_the_pointer_to_a_field_of_an_event_is_one(nba, make_event):
     sent = make_event("c-1", "app_opened") | {"a/b~ %": 1}
     [refused] = nba.http.post("/v1/activity", json={"events": [sent]}).json()["rejected"]
     assert refused["pointer"] == "#/events/0/a~1b~0%20%25"
+
+
+MANY = {f"f{number}": 0 for number in range(50_000)}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("recommend", {"customer_id": "c-1", **MANY}),
+        ("recommend", {"customer_id": "c-1", "agent": MANY}),
+        ("activity", {"events": [], **MANY}),
+        ("outcomes", {"outcome": "accepted", **MANY}),
+        ("outcomes", {"outcome": "churned", **MANY}),
+        ("tokens", {"customer_id": "c-1", "interaction_id": "i-1", **MANY}),
+        ("tokens", {"customer_id": "c-1", "interaction_id": "i-1", "scopes": list(range(100_000))}),
+    ],
+)
+def test_a_body_that_is_all_wrong_is_refused_with_one_word(nba, path, body):
+    """A complaint for each of so many fields is seconds of work, in which nobody else would be answered."""
+    assert len(problem(nba.http.post(f"/v1/{path}", json=body), 422)["errors"]) == 1

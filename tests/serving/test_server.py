@@ -43,6 +43,27 @@ def test_a_request_that_does_not_come_to_an_end_is_closed(start):
         assert service.recommend("c-1")["customer_id"] == "c-1"
 
 
+class Watched(ImpatientProtocol):
+    """A minute is long for a test."""
+
+    stalled_s = 0.3
+    lost = 0
+
+    def connection_lost(self, exc):
+        Watched.lost += 1
+        super().connection_lost(exc)
+
+
+def test_a_client_that_takes_nothing_of_its_answers_is_given_up(start, eventually):
+    """It asks for more than any buffer holds and reads none of it: let go of, and others are answered meanwhile."""
+    service = start(protocol=Watched)
+    asked = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with connected(service) as client:
+        client.sendall(asked * 20)
+        eventually(lambda: Watched.lost, seconds=20)
+        assert service.recommend("c-1")["customer_id"] == "c-1"
+
+
 def connected(service) -> socket.socket:
     address = urlsplit(service.url)
     return socket.create_connection((address.hostname, address.port), timeout=20)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nba.clock import system_now_ms
 from nba.errors import InputError
 from serving.gate import origins_of
 from serving.tokens import SCOPES, Grant, Tokens, kept_secret
@@ -47,11 +48,20 @@ def test_a_secret_is_sixteen_bytes_at_least():
 @settings(deadline=None)
 @given(place=st.integers(0, 200), other=st.sampled_from("ABCxyz019-_."))
 def test_a_changed_token_is_none(place, other):
-    """One character is enough. (The last one carries two bits that belong to no byte.)"""
+    """One character is enough, the last one too, which carries two bits that belong to no byte."""
     token = TOKENS.issue(GRANT)
-    place %= len(token) - 1
+    place %= len(token)
     if token[place] != other:
         assert TOKENS.grant_of(token[:place] + other + token[place + 1 :], NOW_MS) is None
+
+
+def test_a_token_has_one_way_to_be_written():
+    """The same bytes in other letters are no token of ours: one with many names could be counted as many."""
+    token = TOKENS.issue(GRANT)
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = letters[letters.index(token[-1]) ^ 1]
+    for written in (token[:-1] + other, token + "=", token + "\u00e9"):
+        assert TOKENS.grant_of(written, NOW_MS) is None
 
 
 @pytest.mark.parametrize("token", ["", "nbt1.", "nbt1..", "nbt1.e30.AAAA", "x" * 5000, "nbt1.é.é", "nbt1.a.b.c"])
@@ -169,3 +179,29 @@ def test_only_named_origins_are_answered(start):
     for path, origin in (("/v1/recommend", "https://evil.example"), ("/v1/customers/c-1", "https://crm.example")):
         refused = service.http.options(path, headers=asked | {"Origin": origin})
         assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_call_has_one_share_however_it_shows_its_token(start):
+    """Another header beside it, another token for the same call: none of them is a new caller with a limit of its own."""
+    service = start(rate_per_s=0.01)
+    asked = {"customer_id": "c-1", "interaction_id": "call-1"}
+    secret = Tokens(kept_secret(service.state_dir))
+    expires_ms = system_now_ms() + 60_000
+    held = [secret.issue(Grant("c-1", "call-1", SCOPES, expires_ms + number)) for number in range(4)]
+    statuses = []
+    for number, token in enumerate(held):
+        headers = [("Authorization", f"Bearer {token}"), ("Authorization", f"Bearer other-{number}")]
+        statuses.append(service.http.post("/v1/recommend", json=asked, headers=headers).status_code)
+    assert statuses == [200, 429, 429, 429]
+
+
+def test_a_stream_ends_with_its_token(start):
+    """Who was let in for a while hears nothing of the customer afterwards: the page fetches a new token and comes again."""
+    service = start()
+    grant = Grant("c-1", "call-1", SCOPES, system_now_ms() + 500)
+    headers = {"Authorization": f"Bearer {Tokens(kept_secret(service.state_dir)).issue(grant)}"}
+    stream = "/v1/interactions/call-1/stream?customer_id=c-1"
+    with service.http.stream("GET", stream, headers=headers, timeout=5) as answer:
+        assert answer.status_code == 200
+        assert "".join(answer.iter_text()).startswith(": listening")
+    assert service.http.get(stream, headers=headers).status_code == 401
