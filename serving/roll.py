@@ -40,7 +40,6 @@ from serving.parts import (
 from serving.parts import RECORDS as RECORD_SCHEMA
 from serving.segment import SUFFIX, abandoned, documents, exclusive, segments
 
-
 # What makes two lines one outcome. An id alone does not: its process forgets it after a while, and then takes it again.
 _SAID = ("outcome_id", "decision_id", "offer_id", "customer_id", "outcome", "value")
 
