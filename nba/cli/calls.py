@@ -23,7 +23,7 @@ from nba.cli.records import read_records
 from nba.cli.target import x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
-from nba.evaluate.rows import check_clock, check_ranks, check_settled, first_reasons
+from nba.evaluate.rows import check_settled, first_reasons, out_of_order
 from nba.rules import Value
 from nba.settings import Settings
 
@@ -121,8 +121,7 @@ def read_calls(
     Raises DataError, InputError and RefusedError as the checks of nba.evaluate.rows say.
     """
     decisions = read_decisions(decision_rows(settings, path), config.catalog, now_ms)
-    counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=[s.first for s in decisions.sources])
-    check_ranks(decisions.rank, decisions.place)
+    counts = out_of_order(decisions.at_ms, starts=[s.first for s in decisions.sources])
     rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
     columns = config.features.columns if with_x else ()
     wanted = tuple(column for column in columns if x_names is None or column.name in x_names)
