@@ -19,12 +19,12 @@ from nba.clock import DAY_MS, HOUR_MS, YEAR_2000_MS
 from nba.config import Catalog
 from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import DataError
+from nba.evaluate.rows import first_reasons
 
 REQUIRED = ("decision_id", "at", "customer_id", "offer_id", "propensity")
 OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest")
 DEFAULT_WINDOW_MS = HOUR_MS
-_SETTLED_AT_ONCE = {"accepted": 1.0, "declined": 0.0}
-_SETTLED_BY_TIME = ("shown", "spoken", "later")
+_LABELS = {"accepted": 1.0, "declined": 0.0, "shown": 0.0, "spoken": 0.0, "later": 0.0}
 _STRENGTHS = np.array([len(STRENGTH) - STRENGTH.index(word) for word in OUTCOMES] + [0])  # the last: no outcome
 
 
@@ -126,16 +126,10 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
         "no outcome": words == "none",
         "too young": decisions.at_ms > now_ms - window_ms,
     }
-    for word, value in _SETTLED_AT_ONCE.items():
+    for word, value in _LABELS.items():
         label[words == word] = value
-    label[np.isin(words, _SETTLED_BY_TIME)] = 0.0
-    left_out = {}
-    gone = np.zeros(len(decisions), dtype=bool)
-    for reason, hit in reasons.items():
-        left_out[reason] = int(np.count_nonzero(hit & ~gone))
-        gone |= hit
-    label[gone] = np.nan
-    return Settled(label, {reason: count for reason, count in left_out.items() if count})
+    label[np.logical_or.reduce(list(reasons.values()))] = np.nan
+    return Settled(label, first_reasons(reasons))
 
 
 def repeated_rows(decisions: Decisions) -> NDArray[np.bool_]:
