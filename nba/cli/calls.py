@@ -255,10 +255,19 @@ def read_churn(path: Path, given: Path | None, now_ms: int) -> Churn | None:
     return replace(found, known_until_ms=min(found.known_until_ms, now_ms))
 
 
-def leaving(calls: Calls, churn: Churn, customers: list[str], code: Numbers, horizon_ms: int) -> tuple[Array, Array]:
-    """By customer: left within the horizon after the first call (0 or 1), and whether that is known by now (0 or 1)."""
+def customers_of(calls: Calls, inside: Numbers) -> tuple[list[str], Numbers]:
+    """The customers of those calls by name, and of each call its customer's place among them (calls,)."""
+    names, code = np.unique(calls.words["customer_id"][inside].astype(str), return_inverse=True)
+    return names.tolist(), code.astype(np.int64)
+
+
+def leaving(at_ms: Numbers, churn: Churn, customers: list[str], code: Numbers, horizon_ms: int) -> tuple[Array, Array]:
+    """By customer: left within the horizon after the first call (0 or 1), and whether that is known by now (0 or 1).
+
+    `at_ms`, `code` (calls,): when each call was, and whose, as a place in `customers`.
+    """
     first = np.full(len(customers), np.iinfo(np.int64).max // 2)
-    np.minimum.at(first, code, calls.at_ms)
+    np.minimum.at(first, code, at_ms)
     left, place = np.zeros(len(customers)), {name: k for k, name in enumerate(customers)}
     for name, at_ms in zip(churn.customer_ids.to_pylist(), churn.at_ms.tolist(), strict=True):
         k = place.get(name)

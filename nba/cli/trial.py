@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.delayed import Churn
 from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, first_columns, unit_word
-from nba.cli.calls import Calls, leaving
+from nba.cli.calls import Calls, customers_of, leaving
 from nba.config import Config
 from nba.errors import InputError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
@@ -130,9 +130,8 @@ def _metrics(calls: Calls, ask: Ask, churn: Churn | None, inside: Numbers, unit:
 
 def _churned(calls: Calls, ask: Ask, churn: Churn, inside: Numbers, unit: Numbers, units: int) -> Metric:
     """Customers who left within the horizon, by unit; customers whose horizon is not over are in neither sum."""
-    names, code = np.unique(calls.words["customer_id"][inside].astype(str), return_inverse=True)
-    here = Calls([calls.ids[k] for k in inside], calls.at_ms[inside], {}, [], calls.shown, {}, {}, 0)
-    left, known = leaving(here, churn, names.tolist(), code, ask.horizon_ms)
+    names, code = customers_of(calls, inside)
+    left, known = leaving(calls.at_ms[inside], churn, names, code, ask.horizon_ms)
     home = np.zeros(len(names), dtype=np.int64)
     home[code] = unit
     parts = unit_sums(home, units, {"left": left * known, "known": known})
