@@ -20,7 +20,7 @@ from nba.cli.columns import number_column, word_column
 from nba.cli.learn import decision_rows, delayed_of
 from nba.cli.logged import ids_of
 from nba.cli.records import read_records
-from nba.cli.target import x_rows
+from nba.cli.target import number_or_nan, x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
 from nba.evaluate.rows import check_settled, first_reasons, out_of_order
@@ -187,11 +187,7 @@ def _packer(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Value]], Mapp
     place = {column.name: k for k, column in enumerate(columns)}
     if any(column.dtype == "category" for column in columns):
         return lambda x: x
-    return lambda x: Measured(place, array("d", [_or_nan(x.get(name)) for name in place]))
-
-
-def _or_nan(value: Value) -> float:
-    return float("nan") if value is None else float(value)
+    return lambda x: Measured(place, array("d", [number_or_nan(x.get(name)) for name in place]))
 
 
 def _add_records(

@@ -131,8 +131,10 @@ def delayed_of(decisions: Path, given: Path | None) -> Path | None:
 
 def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
     """What a path of decisions means: the path itself, and what the running service has not rolled into it yet."""
+    from nba.cli.records import is_own
+
     own = settings.state_dir / "decisions"
-    if decisions.resolve() != own.resolve():
+    if not is_own(settings, decisions):
         if not decisions.exists():
             raise InputError(f"{decisions}: not there: give a Parquet file or folder, such as {own}")
         return [decisions]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.delayed import Churn
 from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, first_columns, unit_word
 from nba.cli.calls import Calls, customers_of, leaving
+from nba.cli.target import number_or_nan
 from nba.config import Config
 from nba.errors import InputError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
@@ -166,7 +167,7 @@ def _matrix(rows: Sequence[Mapping[str, Value]], names: list[str]) -> Array:
     """Columns (units, k), NaN where not known; filled row by row, for all of them as Python numbers would not fit."""
     x = np.empty((len(rows), len(names)))
     for k, row in enumerate(rows):
-        x[k] = [_number(row.get(name)) for name in names]
+        x[k] = [number_or_nan(row.get(name)) for name in names]
     return x
 
 
@@ -225,10 +226,6 @@ def _unplanned(sizes: dict[str, int], experiment: str) -> str:
         f"planned shares unknown; if equal ones were planned, this is a sample ratio mismatch and no difference can be "
         f"trusted: {seen} (p {found.always_p:.1g}): {how}, or those that were planned"
     )
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
 def _finite(value: Any) -> Any:
