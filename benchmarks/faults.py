@@ -10,7 +10,6 @@ import asyncio
 import http.client
 import json
 import os
-import platform
 import shutil
 import signal
 import socket
@@ -21,13 +20,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import latency_stage as stage
 import pyarrow.parquet as pq
+from results import goal, keep
 
 from features.embedded import find_binary
 from serving.journal import Folders
@@ -35,13 +33,6 @@ from serving.roll import roll
 
 BUDGET_MS = 50
 OVER_MS = 10
-SERVE = """
-import os, uvicorn
-from nba.settings import Settings
-from serving.app import create_app
-from serving.server import options
-uvicorn.run(create_app(Settings()), port=int(os.environ["PORT"]), **options())
-"""
 
 
 class Redis:
@@ -120,7 +111,7 @@ def service(state: Path, config: Path, redis_port: int) -> Iterator[tuple[int, s
         "PORT": str(port), "NBA_CONFIG": str(config), "NBA_STATE_DIR": str(state), "NBA_BUDGET_MS": str(BUDGET_MS),
         "NBA_REDIS_URL": f"redis://127.0.0.1:{redis_port}",
     }  # fmt: skip
-    with stage.process([sys.executable, "-c", SERVE], port, **environment) as child:
+    with stage.process([sys.executable, "-c", stage.SERVE], port, **environment) as child:
         yield port, child
 
 
@@ -256,7 +247,7 @@ def reloaded_under_load(folder: Path, config: Path, redis: Redis, rounds: int) -
     return counts | {"versions": len(versions)}
 
 
-def measure(quick: bool) -> dict[str, Any]:
+def measure(quick: bool) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     work = Path(tempfile.mkdtemp(prefix="nba-faults-"))
     redis = Redis(work / "redis")
     try:
@@ -273,38 +264,21 @@ def measure(quick: bool) -> dict[str, Any]:
         shutil.rmtree(work, ignore_errors=True)
     late = sum(one["late"] + one["not_answered"] for one in broken.values())
     goals = [
-        _goal("lost_after_kill", kills["lost"]),
-        _goal("late_or_unanswered", late),
-        _goal("failed_in_reloads", reloads["failed"]),
+        goal("lost_after_kill", kills["lost"], "<= 0"),
+        goal("late_or_unanswered", late, "<= 0"),
+        goal("failed_in_reloads", reloads["failed"], "<= 0"),
     ]
-    return {"goals": goals, "killed": kills, "redis": broken, "reloaded": reloads}
+    return goals, {"killed": kills, "redis": broken, "reloaded": reloads}
 
 
-def _goal(name: str, value: int) -> dict[str, Any]:
-    return {"name": name, "value": value, "goal": "<= 0", "met": value <= 0}
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, within 50 seconds")
     parser.add_argument("--json", action="store_true", help="the result as one JSON document")
     given = parser.parse_args()
-    versions = {name: metadata.version(name) for name in ("fastapi", "uvicorn", "redis", "onnxruntime", "numpy")}
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    result = {
-        "benchmark": "faults",
-        "at": at,
-        "quick": given.quick,
-        "machine": machine,
-        "versions": versions,
-        **measure(given.quick),
-    }
-    target = stage.ROOT / "benchmarks/results/faults.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result) if given.json else json.dumps(result, indent=1))
+    goals, found = measure(given.quick)
+    return keep("faults", goals, as_json=given.json, quick=given.quick, **found)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

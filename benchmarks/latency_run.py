@@ -18,13 +18,6 @@ from features.embedded import EmbeddedRedis
 from nba.config import Config
 
 CUSTOMERS, EVENTS = 200, 300
-SERVE = """
-import os, uvicorn
-from nba.settings import Settings
-from serving.app import create_app
-from serving.server import options
-uvicorn.run(create_app(Settings()), port=int(os.environ["PORT"]), **options())
-"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +67,7 @@ def service(work: Path, offers: int) -> Iterator[Engine]:
         "NBA_REDIS_URL": url, "NBA_API_KEYS": stage.KEY,
     }  # fmt: skip
     try:
-        with stage.process([sys.executable, "-c", SERVE], port, **settings) as child:
+        with stage.process([sys.executable, "-c", stage.SERVE], port, **settings) as child:
             yield Engine(port, url, child.pid, config, settings)
     finally:
         redis.stop()

@@ -41,6 +41,13 @@ from nba.load import load_config  # noqa: E402
 COLUMNS = 100
 TREES, LEAVES = 200, 31
 KEY = "benchmark-key"
+SERVE = """
+import os, uvicorn
+from nba.settings import Settings
+from serving.app import create_app
+from serving.server import options
+uvicorn.run(create_app(Settings()), port=int(os.environ["PORT"]), **options())
+"""
 OWN_PLAN = "l-40"
 ASK = {
     "channel": "call",

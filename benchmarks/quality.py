@@ -365,9 +365,9 @@ def found_in(data: Path, quick: bool) -> Iterator[tuple[str, Any]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--quick", action="store_true", help="fewer folds and months")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with the public data sets")
     given = parser.parse_args()
     found = dict(found_in(given.data, given.quick))
     absent = [n for n in ("bank_marketing", "open_bandit", "starbucks_offers") if not (given.data / n).is_dir()]

@@ -139,8 +139,8 @@ def load_ms(model: bytes, schema: Schema) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
     given = parser.parse_args()
     blocks = 20 if given.quick else 100
     mixed, numbers = measure(CATEGORIES, blocks), measure(0, blocks)

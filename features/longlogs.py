@@ -76,5 +76,5 @@ class LongLogs:
 
 def _size(known: _Known) -> int:
     settled = known.settled
-    arrays = (settled.records, settled.keys, settled.rows, settled.values, settled.sums)
-    return len(known.log) + sum(array.nbytes for array in arrays)
+    arrays = (settled.records, settled.keys, settled.rows, settled.values, settled.sums, settled.valued)
+    return len(known.log) + sum(array.nbytes for array in arrays if array is not None)

@@ -56,7 +56,8 @@ class FeatureSpec:
 
     `names`: all features in the order of the config, derived ones included: the order of every vector. `levels`: the
     derived ones, in the order in which they are computed. `aging`: how much a profile field changes with each day, by
-    name. `told_codes`: types whose every event is part of the story; `weighty`: those that rules look for in it.
+    name. `told_codes`: types whose every event is part of the story; `weighty`: those that rules look for in it, which
+    are issues and bad experiences.
     Raises ConfigError: two types or channels with one code, or derived features that read each other in a circle.
     """
 

@@ -1,4 +1,4 @@
-"""The customers' activity, profiles, contacts and threads in Redis. The only file that talks to it.
+"""The customers' activity, profiles, contacts and threads in Redis. (Who has just done something is heard in news.py.)
 
 Reading is one round trip (MGET and EXISTS together), whatever the number of features. Writing is one script for each
 customer, so a customer's log and thread change together or not at all. Of a batch over several customers a dying

@@ -16,6 +16,7 @@ class ForeignValueError(StoreError):
     """Another program's value sits under a key of one customer: others' keys may be in order."""
 
 
+_COMMANDS = "PING, MGET, EXISTS, TYPE, GET, SET, DEL, APPEND, EXPIRE, STRLEN, GETRANGE, EVAL, HSETNX and HGET"
 # From the particular to the general: the first one that fits speaks.
 _CURES: tuple[tuple[type[BaseException], str], ...] = (
     (
@@ -25,7 +26,7 @@ _CURES: tuple[tuple[type[BaseException], str], ...] = (
     (failed.ReadOnlyError, "is read-only: point NBA_REDIS_URL at the primary, not at a replica"),
     (
         failed.NoPermissionError,
-        "denies a command: allow the user MGET, EXISTS, TYPE, GET, SET, DEL, APPEND, EXPIRE, STRLEN, GETRANGE and EVAL",
+        f"denies a command: allow the user {_COMMANDS}",
     ),
     (failed.AuthenticationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
     (failed.AuthorizationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from features.packing import LAST_MS, TYPE, event_hash
 from features.spec import FeatureSpec
 from nba.clock import YEAR_2000_MS
-from nba.config import ActivityType
 from nba.domain import Activity, OpenIssue, StatedIntent, ThreadEntry
 
 # The type of a line that keeps what an interaction is about (`subject`): no activity can have this name.
@@ -70,14 +69,9 @@ def needs_line(event: Activity, spec: FeatureSpec) -> bool:
     kind = spec.config.activities.get(event.type)
     if kind is None:
         return False
-    if event.text is not None or event.interaction_id is not None or weighty(kind):
+    if event.text is not None or event.interaction_id is not None or event.type in spec.weighty:
         return True
     return kind.told and (event.subject is not None or event.channel not in spec.channels)
-
-
-def weighty(kind: ActivityType) -> bool:
-    """Whether rules look for events of this type: issues and bad experiences."""
-    return kind.opens_issue or kind.closes_issue or kind.bad_experience
 
 
 def line(event: Activity) -> bytes:

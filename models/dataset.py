@@ -19,12 +19,12 @@ from nba.clock import DAY_MS, HOUR_MS, YEAR_2000_MS
 from nba.config import Catalog
 from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import DataError
+from nba.evaluate.rows import first_reasons
 
 REQUIRED = ("decision_id", "at", "customer_id", "offer_id", "propensity")
-OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest", "arm")
+OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest")
 DEFAULT_WINDOW_MS = HOUR_MS
-_SETTLED_AT_ONCE = {"accepted": 1.0, "declined": 0.0}
-_SETTLED_BY_TIME = ("shown", "spoken", "later")
+_LABELS = {"accepted": 1.0, "declined": 0.0, "shown": 0.0, "spoken": 0.0, "later": 0.0}
 _STRENGTHS = np.array([len(STRENGTH) - STRENGTH.index(word) for word in OUTCOMES] + [0])  # the last: no outcome
 
 
@@ -36,7 +36,7 @@ class Decisions:
     where null; `known_ms` int64: when the outcome came in, `at_ms` where the log does not say; `rank` int32 (1 where
     the log has none); `reward` float64 with NaN, None without the column; `decision` int64, the same number for rows of
     one decision; `customer` int32 into `customer_ids`; `backtest` bool. `x_columns`: the names after `x.`
-    that any source has; `pair_columns` likewise, whole names.
+    that any source has.
     """
 
     sources: tuple[Source, ...]
@@ -52,7 +52,6 @@ class Decisions:
     customer_ids: pa.Array
     backtest: NDArray[np.bool_]
     x_columns: tuple[str, ...]
-    pair_columns: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.at_ms)
@@ -98,8 +97,7 @@ def read_decisions(rows: Rows | Sequence[Rows], catalog: Catalog, now_ms: int | 
         customer=customer,
         customer_ids=customers.dictionary,
         backtest=_whole(table, "backtest", 0).astype(bool),
-        x_columns=_prefixed(sources, "x.", cut=2),
-        pair_columns=_prefixed(sources, "pair.", cut=0),
+        x_columns=_x_columns(sources),
     )
 
 
@@ -128,16 +126,10 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
         "no outcome": words == "none",
         "too young": decisions.at_ms > now_ms - window_ms,
     }
-    for word, value in _SETTLED_AT_ONCE.items():
+    for word, value in _LABELS.items():
         label[words == word] = value
-    label[np.isin(words, _SETTLED_BY_TIME)] = 0.0
-    left_out = {}
-    gone = np.zeros(len(decisions), dtype=bool)
-    for reason, hit in reasons.items():
-        left_out[reason] = int(np.count_nonzero(hit & ~gone))
-        gone |= hit
-    label[gone] = np.nan
-    return Settled(label, {reason: count for reason, count in left_out.items() if count})
+    label[np.logical_or.reduce(list(reasons.values()))] = np.nan
+    return Settled(label, first_reasons(reasons))
 
 
 def repeated_rows(decisions: Decisions) -> NDArray[np.bool_]:
@@ -282,8 +274,6 @@ def _codes(column: pa.ChunkedArray) -> pa.DictionaryArray:
     return pc.dictionary_encode(column).combine_chunks()
 
 
-def _prefixed(sources: tuple[Source, ...], prefix: str, cut: int) -> tuple[str, ...]:
-    names: dict[str, None] = {}
-    for source in sources:
-        names.update({name[cut:]: None for name in source.schema.names if name.startswith(prefix)})
-    return tuple(names)
+def _x_columns(sources: tuple[Source, ...]) -> tuple[str, ...]:
+    names = dict.fromkeys(name for source in sources for name in source.schema.names)
+    return tuple(name[2:] for name in names if name.startswith("x."))

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nba.errors import ModelError
 
@@ -156,9 +155,3 @@ def goes_left(split: Split, value: float) -> bool:
     if split.missing == "zero" and abs(value) <= ZERO_BAND:
         return split.default_left
     return value <= split.threshold
-
-
-def thresholds(forest: Forest) -> NDArray[np.float64]:
-    """Every numeric threshold of the forest, in order of trees and splits."""
-    found = [split.threshold for tree in forest.trees for split in tree.splits if split.codes is None]
-    return np.array(found, dtype=np.float64)

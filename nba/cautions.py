@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
-from nba.comparisons import comparisons
+from nba.comparisons import texts_beside
 from nba.config import Config, Offer, Say
 from nba.domain import SALES_KINDS
 from nba.experiments import arm_configs
@@ -210,9 +210,7 @@ def _asked_intents(config: Config, documents: Mapping[str, Document]) -> Iterato
     """Every intent that a rule compares the call's with, and where."""
     field = config.policy.service_first.intent_field
     for place, text in _rules(config, documents):
-        for left, right in comparisons(text):
-            if left.name == ("context", field) and right.type == "text":
-                yield right.text.strip("'\""), place
+        yield from ((intent, place) for intent in texts_beside(text, ("context", field)))
 
 
 def _rules(config: Config, documents: Mapping[str, Document]) -> Iterator[tuple[str, str]]:

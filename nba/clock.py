@@ -8,7 +8,6 @@ from functools import lru_cache
 
 from nba.errors import InputError
 
-SECOND_MS = 1_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 YEAR_2000_MS = 946_684_800_000

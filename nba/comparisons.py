@@ -32,6 +32,14 @@ def comparisons(text: str, bare: Collection[str] = ()) -> Iterator[tuple[Operand
     return _pairs(text, bare, _EQUALITY)
 
 
+def texts_beside(text: str, name: tuple[str, str]) -> Iterator[str]:
+    """Every text that a rule holds a name (scope, name) to be equal to, or unequal."""
+    for sides in comparisons(text):
+        for one, other in (sides, sides[::-1]):
+            if one.name == name and other.type == "text":
+                yield other.text.strip("'\"")
+
+
 def _pairs(text: str, bare: Collection[str], relations: Sequence[str]) -> Iterator[tuple[Operand, Operand]]:
     line = _unwrapped(_operands(text, bare))
     for place, middle in enumerate(line):

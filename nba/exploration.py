@@ -2,7 +2,7 @@
 
 Source: Foster and Rakhlin, "Beyond UCB: Optimal and Efficient Contextual Bandits with Regression Oracles" (2020),
 arXiv:2002.04926, algorithm SquareCB: every arm but the best gets 1 / (K + gamma * gap), the best one the rest.
-One function gives the probabilities, one draws from them, one says with which probability an offer stands at a rank.
+One function gives the probabilities, two draw from them, one says with which probability an offer stands at a rank.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def first_rank_probabilities(values: Sequence[float], gamma: float | None, free:
 
 def draw(probabilities: Sequence[float], seed: int, *key: str) -> int:
     """The index drawn; the same seed and key always draw the same one."""
-    point = uniform(seed, *key)
+    return drawn(probabilities, uniform(seed, *key))
+
+
+def drawn(probabilities: Sequence[float], point: float) -> int:
+    """The index that `point` in [0, 1) falls on; the likeliest one where the probabilities sum to less than it by rounding."""
     for index, probability in enumerate(probabilities):
         point -= probability
         if point < 0:

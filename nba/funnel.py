@@ -1,9 +1,9 @@
 """What may be said to this customer now: one question after the other, the first no withholds the offer.
 
 Each stage is a pure function that gives None (it passes) or the rule that stopped it, in words. The order is the
-contract's: eligibility, consent, service first, contact, authority, max cost, dominated. (Evidence and arbitration
-follow when the offers have been ranked.) Service comes before sales by these rules, not by a weight that a large margin
-could outvote.
+contract's: eligibility, consent, service first, contact, authority, max cost, dominated. (Evidence and arbitration follow
+elsewhere: a true sentence must be found for what passed, and then a place among what was scored.) Service comes before
+sales by these rules, not by a weight that a large margin could outvote.
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ from serving.apidocs import add_docs
 from serving.auth import Keys
 from serving.desk_routes import add_desk
 from serving.doors import RECOMMEND_PATH, UNTIL_MS, Doors, Scope, added_headers
-from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.outcomes import find
 from serving.problems import MEDIA_TYPE, of_error, of_validation, problem
@@ -80,9 +79,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.router.route_class = StrictRoute
-    app.add_middleware(
-        Doors, keys=keys, metrics=metrics, lane=_lane, rates=Rates(getattr(settings, "rate_per_s", None))
-    )
+    app.add_middleware(Doors, keys=keys, metrics=metrics, lane=_lane, rates=Rates(settings.rate_per_s))
     _add_refusals(app, metrics)
     _add_calls(app)
     _add_customers(app)
@@ -183,7 +180,7 @@ def _add_calls(app: FastAPI) -> None:
     @app.get("/v1/decisions/{decision_id}", responses=_answers(dict, 404))
     async def decision(decision_id: str, request: Request) -> Response:
         """The whole record of a decision: what was asked, known, scored, withheld and answered."""
-        return _json(await find(Folders(_service(request).settings.state_dir), decision_id))
+        return _json(await find(_service(request).journal.folders, decision_id))
 
 
 def _check_room(service: Service, customer_id: str) -> None:

@@ -44,15 +44,16 @@ class Event(TypedDict):
 
 
 class Reason(TypedDict):
-    """A true reason: the feature, its number, and how a person reads it."""
+    """A true reason: the feature, its number, and how a person reads it; `window`: over which time, where it has one."""
 
     feature: str
     value: Any
     text: str
+    window: NotRequired[str | None]
 
 
 class Suggestion(TypedDict):
-    """One line for the agent."""
+    """One line for the agent. `skill`: who can do it, where the offer says so."""
 
     rank: int
     offer_id: str
@@ -62,22 +63,58 @@ class Suggestion(TypedDict):
     because: list[Reason]
     accept_probability: float
     expected_value: float
-    cost_month: float | None
+    cost_month: NotRequired[float | None]
     saving_month: float | None
     propensity: float
     explored: bool
+    skill: NotRequired[str | None]
+
+
+class Own(TypedDict):
+    """The customer's plan and what they pay on it for what they use."""
+
+    offer_id: str
+    title: str
+    cost_month: float | None
+
+
+class Line(TypedDict):
+    """A line of the story so far."""
+
+    at: str
+    channel: str
+    activity: str
+    text: str
+
+
+class Withheld(TypedDict):
+    """An offer that may not be said, and why."""
+
+    offer_id: str
+    stage: str
+    rule: str
 
 
 class Answer(TypedDict):
-    """What came of a question. `nothing_because`: why the list is empty."""
+    """What came of a question. `nothing_because`: why the list is empty; `withheld` and `features`: when asked to explain."""
 
     decision_id: str
     customer_id: str
     at: str
     source: Literal["model", "fallback"]
     degraded: list[str]
+    heads: list[str]
+    model: str | None
+    policy: str
+    experiment: dict[str, str] | None
+    own: Own | None
+    freshness: dict[str, int | None]
+    funnel: dict[str, int]
     nothing_because: str | None
     suggestions: list[Suggestion]
+    thread: list[Line]
+    withheld: NotRequired[list[Withheld] | None]
+    features: NotRequired[dict[str, float | None] | None]
 
 
 class ServiceError(Exception):

@@ -5,8 +5,7 @@ Nothing here is journalled: it shows, it does not decide.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from features.series import SeriesBook, as_answer
 from nba.answer import plain_numbers, thread_line
 from nba.candidates import Candidate
 from nba.clock import format_at
+from nba.comparisons import texts_beside
 from nba.config import Config
 from nba.decide import Case, Decision, Request
 from nba.domain import Customer
 from nba.errors import NotFoundError
-from nba.funnel import Call, sales_wait
+from nba.funnel import sales_wait
 from serving.engine import Engine
 
 CALLERS_FILE = "callers.json"
@@ -62,7 +62,7 @@ def known_intents(config: Config) -> list[str]:
     field = config.policy.service_first.intent_field
     declared = config.features.context.get(field)
     first = [str(declared.default)] if declared and declared.default is not None else []
-    named = [intent for rule in _rules(config) for intent in _compared(rule, field)]
+    named = [intent for rule in _rules(config) for intent in texts_beside(rule, ("context", field))]
     return list(dict.fromkeys([*first, *sorted({*named, *config.policy.service_first.service_intents})]))
 
 
@@ -74,35 +74,20 @@ def _rules(config: Config) -> Iterator[str]:
     yield config.policy.exploration.off_when
 
 
-def _compared(rule: str, field: str) -> Iterator[str]:
-    """The texts that a rule compares `context.field` with."""
-    for match in re.finditer(
-        rf"context\.{re.escape(field)}\s*(?:[=!]=\s*('[^']*'|\"[^\"]*\")|in\s*\[([^\]]*)\])", rule
-    ):
-        yield from (a or b for a, b in re.findall(r"'([^']*)'|\"([^\"]*)\"", match[1] or match[2]))
-
-
 def view(engine: Engine, customer: Customer, request: Request, left_s: float, now_s: float) -> dict[str, Any]:
     """Customer, plans, next question and authority for one call. `left_s`: what scoring may take; `now_s`: monotonic."""
     case = engine.decider.case(customer, replace(request, limit=_ALL))
     scores, _ = engine.score(case, left_s, now_s)
     decision = engine.decider.decide(case, scores)
     policy = engine.config.policy
-    context = {**_defaults(engine.config), **(request.context or {})}
-    zone = engine.config.features.zone
-    call = Call(request.now_ms, request.interaction_id, context, request.agent_group, request.max_cost_month, zone)
     limits = policy.authority.groups.get(request.agent_group or "", policy.authority.default)
     return {
         "customer": _customer(engine.config, case),
         "plans": plans(case),
         "next_question": _next_question(decision),
-        "sales_wait": sales_wait(policy, customer, call),
+        "sales_wait": sales_wait(policy, customer, case.call),
         "authority": {"group": request.agent_group, "discount_month": limits.discount_month},
     }
-
-
-def _defaults(config: Config) -> Mapping[str, Any]:
-    return {n: f.default for n, f in config.features.context.items() if f.default is not None}
 
 
 def plans(case: Case) -> list[dict[str, Any]]:

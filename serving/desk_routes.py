@@ -15,7 +15,7 @@ from features.activity import identifier
 from features.series import SeriesBook
 from nba.clock import format_at
 from nba.decide import Request as Question
-from nba.errors import InputError, NotFoundError
+from nba.errors import NotFoundError
 from nba.fields import typed
 from nba.settings import Settings
 from serving import desk, pages, schemas
@@ -26,6 +26,7 @@ from serving.insights import Insights
 from serving.outcomes import find
 from serving.problems import MEDIA_TYPE
 from serving.service import Service
+from serving.stream import context_of
 from serving.tokens import LONGEST_S, Grant, Tokens, kept_secret, scopes_of
 
 _MOST_SERIES = 24
@@ -111,8 +112,8 @@ def _add_calls(router: APIRouter) -> None:
         identifier(customer_id, "/customer_id")
         known = await recommender.read(engine, customer_id, now_ms)
         asked = Question(
-            customer_id, now_ms, "desk", interaction_id=interaction_id, context=_context(context, service),
-            locale=locale, agent_group=agent_group,
+            customer_id, now_ms, "desk", interaction_id=interaction_id, locale=locale, agent_group=agent_group,
+            context=typed(context_of(context), engine.context_types, "/context"),
         )  # fmt: skip
         budget_s = service.settings.budget_ms / 1000
         return _json({"at": format_at(now_ms), **desk.view(engine, known, asked, budget_s, time.monotonic())})
@@ -136,16 +137,6 @@ def _add_calls(router: APIRouter) -> None:
             log = await engine.store.log(customer_id)
         book = books[engine.config.fingerprint]
         return _json({"at": format_at(now_ms), "series": desk.series(book, feature or [], log, now_ms)})
-
-
-def _context(text: str, service: Service) -> dict[str, Any]:
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InputError("context has to be a JSON object", "/context") from error
-    if not isinstance(found, dict):
-        raise InputError("context has to be a JSON object", "/context")
-    return typed(found, service.recommender.engine.context_types, "/context")
 
 
 def _add_insights(router: APIRouter) -> None:

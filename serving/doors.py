@@ -130,7 +130,7 @@ class Doors:
             self._metrics.request_seconds.observe(time.perf_counter() - started)
 
     async def _fast(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> int:
-        body = await _whole_body(receive, self._max_body)
+        body = await whole_body(receive, self._max_body)
         if body is None:
             await _refuse(send, scope, seen.request_id, 413, _too_large(self._max_body), [])
             return 413
@@ -253,7 +253,7 @@ def _seen(headers: Headers) -> Seen:
     return seen
 
 
-async def _whole_body(receive: Receive, most: int) -> bytes | None:
+async def whole_body(receive: Receive, most: int) -> bytes | None:
     """The body; None when it is too large."""
     message = await receive()
     body: bytes = message.get("body", b"")

@@ -18,11 +18,9 @@ import orjson
 from features.store import Store
 from nba.clock import format_at
 from nba.errors import JournalError
-from serving.aside import KIND as ASIDE
 from serving.journal import TABLES, Folders
 from serving.segment import alone, read_lines, segments
-
-SPOOLED = ("s", ASIDE)
+from serving.spool import KINDS
 
 
 async def forget(
@@ -53,7 +51,7 @@ def forget_spooled(customer_id: str, state_dir: Path) -> int:
         return None if len(others) == len(entry["events"]) else orjson.dumps({"events": others})
 
     folder = Folders(state_dir).spool
-    return sum(_overwrite(path, rest) for kind in SPOOLED for path in segments(folder, kind))
+    return sum(_overwrite(path, rest) for kind in KINDS for path in segments(folder, kind))
 
 
 def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import orjson
 
 from nba.errors import InputError, NbaError
-from serving.doors import ANSWERED, GRANTED, UNTIL_MS, App, Headers, Message, Receive, Scope, Send
+from serving.doors import ANSWERED, GRANTED, UNTIL_MS, App, Headers, Message, Receive, Scope, Send, whole_body
 from serving.tokens import OUTCOME, PREFIX, RECOMMEND, Grant, Tokens
 
 _MOST_BYTES = 64 << 10
@@ -75,7 +75,7 @@ class Gate:
             scope[ANSWERED] = (401, "this token is not valid any more: fetch a new one for this call", headers)
             await self._app(scope, receive, answer)
             return
-        body = await _body(receive) if scope["method"] == "POST" else b""
+        body = await whole_body(receive, _MOST_BYTES) if scope["method"] == "POST" else b""
         refusal = await self._beyond(grant, scope, body)
         if refusal is not None:
             scope[ANSWERED] = (403, refusal, [])
@@ -111,7 +111,7 @@ class Gate:
 
     async def _not_reported(self, grant: Grant, fields: dict[str, Any], scope: Scope) -> str | None:
         if OUTCOME not in grant.scopes:
-            return "this token may not report outcomes"
+            return "this token may not report outcomes: make one with the scope outcome"
         if not isinstance(fields.get("decision_id"), str):
             return "a token reports what came of a suggestion: give its decision_id"
         about = await self._about(scope, fields["decision_id"])
@@ -123,7 +123,7 @@ def _caller(grant: Grant) -> bytes:
     return f"{PREFIX}{grant.customer_id}\n{grant.interaction_id}".encode()
 
 
-_OTHER_CALL = "this token is for another customer or another call"
+_OTHER_CALL = "this token is for another customer or another call: fetch a new one for this call"
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, POST"),
     (b"access-control-allow-headers", b"authorization, content-type, last-event-id"),
@@ -139,19 +139,21 @@ def _not_asked(grant: Grant, fields: dict[str, Any]) -> str | None:
 
 def _not_read(grant: Grant, customer_id: object, interaction_id: object) -> str | None:
     if RECOMMEND not in grant.scopes:
-        return "this token may not ask"
+        return "this token may not ask: make one with the scope recommend"
     return None if (customer_id, interaction_id) == (grant.customer_id, grant.interaction_id) else _OTHER_CALL
 
 
 def _fields(body: bytes | None) -> dict[str, Any]:
     if body is None:
-        raise InputError("the body is too large for a request with a token")
+        raise InputError(
+            f"the body is larger than the {_MOST_BYTES:,} bytes of a request with a token: send a smaller one"
+        )
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InputError("the body is not JSON") from error
+        raise InputError("the body is not JSON: send one JSON object") from error
     if not isinstance(found, dict):
-        raise InputError("the body is not a JSON object")
+        raise InputError("the body is not a JSON object: send one")
     return found
 
 
@@ -169,17 +171,6 @@ def _seen(headers: Sequence[tuple[bytes, bytes]]) -> tuple[str | None, str | Non
             if scheme.lower() == "bearer" and said.strip().startswith(PREFIX):
                 token = said.strip()
     return origin, token
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The body; None when it is too large for what a token may ask."""
-    parts, size, more = [], 0, True
-    while more and size <= _MOST_BYTES:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        more = message.get("more_body", False)
-    return b"".join(parts) if size <= _MOST_BYTES else None
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

@@ -182,6 +182,7 @@ class SuggestionOut(BaseModel):
     saving_month: float | None
     propensity: float
     explored: bool
+    skill: str | None = Field(None, description="who can do it, where the offer says so")
 
 
 class WithheldOut(BaseModel):
@@ -258,6 +259,7 @@ class CustomerOut(BaseModel):
     thread: list[ThreadOut]
     open_issues: list[dict[str, Any]]
     contacts: list[dict[str, Any]]
+    degraded: list[str] = Field(description="what could not be read whole: activity, profile, contacts or thread")
 
 
 class ProfileOut(BaseModel):

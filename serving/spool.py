@@ -25,7 +25,7 @@ from serving.aside import KIND as ASIDE
 from serving.aside import Aside, customers_of, send
 from serving.segment import DELIVERY_LOCK, DurableLog, abandoned, parse_line, segments, shared
 
-_KINDS = ("s", ASIDE)
+KINDS = ("s", ASIDE)
 # What a call reads of the other spools before it answers; more is left to the thread, and nothing is sold until then.
 _READ_AT_ONCE = 256 << 10
 
@@ -81,7 +81,7 @@ class Spool:
 
     def _others(self) -> list[Path]:
         own = (self._log.segment.path, self.aside.path)
-        return [path for kind in _KINDS for path in segments(self._folder, kind) if path not in own]
+        return [path for kind in KINDS for path in segments(self._folder, kind) if path not in own]
 
     def _stamp(self) -> int:
         """Changes with every entry that any worker adds: one look at the folder instead of one at each file."""
@@ -136,7 +136,7 @@ class Spool:
     async def _deliver_all(self, store: Store) -> None:
         await self._deliver_own(store)
         await self.aside.retry(store)
-        for path in [path for kind in _KINDS for path in segments(self._folder, kind)]:
+        for path in [path for kind in KINDS for path in segments(self._folder, kind)]:
             with abandoned(path) as handle:
                 if handle is not None:
                     await _deliver_file(handle, store, self.aside)

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
@@ -166,12 +166,14 @@ def question_of(
     else:
         question = {"customer_id": customer_id, "interaction_id": interaction_id}
     if context is not None:
-        question["context"] = _context(context)
+        question["context"] = context_of(context)
     return RecommendIn.model_validate(question), known
 
 
-def _context(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InputError("context has to be a JSON object", "/context") from error
+def context_of(text: str) -> dict[str, Any]:
+    """The context of a query; null counts as none. Raises InputError."""
+    with suppress(orjson.JSONDecodeError):
+        found = orjson.loads(text)
+        if found is None or isinstance(found, dict):
+            return found or {}
+    raise InputError('the context is no JSON object: write it as one, such as {"intent": "billing"}', "/context")

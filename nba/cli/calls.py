@@ -20,10 +20,10 @@ from nba.cli.columns import number_column, word_column
 from nba.cli.learn import decision_rows, delayed_of
 from nba.cli.logged import ids_of
 from nba.cli.records import read_records
-from nba.cli.target import x_rows
+from nba.cli.target import number_or_nan, x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
-from nba.evaluate.rows import check_clock, check_ranks, check_settled, first_reasons
+from nba.evaluate.rows import check_settled, first_reasons, out_of_order
 from nba.rules import Value
 from nba.settings import Settings
 
@@ -121,8 +121,7 @@ def read_calls(
     Raises DataError, InputError and RefusedError as the checks of nba.evaluate.rows say.
     """
     decisions = read_decisions(decision_rows(settings, path), config.catalog, now_ms)
-    counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=[s.first for s in decisions.sources])
-    check_ranks(decisions.rank, decisions.place)
+    counts = out_of_order(decisions.at_ms, starts=[s.first for s in decisions.sources])
     rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
     columns = config.features.columns if with_x else ()
     wanted = tuple(column for column in columns if x_names is None or column.name in x_names)
@@ -188,11 +187,7 @@ def _packer(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Value]], Mapp
     place = {column.name: k for k, column in enumerate(columns)}
     if any(column.dtype == "category" for column in columns):
         return lambda x: x
-    return lambda x: Measured(place, array("d", [_or_nan(x.get(name)) for name in place]))
-
-
-def _or_nan(value: Value) -> float:
-    return float("nan") if value is None else float(value)
+    return lambda x: Measured(place, array("d", [number_or_nan(x.get(name)) for name in place]))
 
 
 def _add_records(
@@ -256,10 +251,19 @@ def read_churn(path: Path, given: Path | None, now_ms: int) -> Churn | None:
     return replace(found, known_until_ms=min(found.known_until_ms, now_ms))
 
 
-def leaving(calls: Calls, churn: Churn, customers: list[str], code: Numbers, horizon_ms: int) -> tuple[Array, Array]:
-    """By customer: left within the horizon after the first call (0 or 1), and whether that is known by now (0 or 1)."""
+def customers_of(calls: Calls, inside: Numbers) -> tuple[list[str], Numbers]:
+    """The customers of those calls by name, and of each call its customer's place among them (calls,)."""
+    names, code = np.unique(calls.words["customer_id"][inside].astype(str), return_inverse=True)
+    return names.tolist(), code.astype(np.int64)
+
+
+def leaving(at_ms: Numbers, churn: Churn, customers: list[str], code: Numbers, horizon_ms: int) -> tuple[Array, Array]:
+    """By customer: left within the horizon after the first call (0 or 1), and whether that is known by now (0 or 1).
+
+    `at_ms`, `code` (calls,): when each call was, and whose, as a place in `customers`.
+    """
     first = np.full(len(customers), np.iinfo(np.int64).max // 2)
-    np.minimum.at(first, code, calls.at_ms)
+    np.minimum.at(first, code, at_ms)
     left, place = np.zeros(len(customers)), {name: k for k, name in enumerate(customers)}
     for name, at_ms in zip(churn.customer_ids.to_pylist(), churn.at_ms.tolist(), strict=True):
         k = place.get(name)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.delayed import Churn
 from models.registry import Registry, verified
 from nba.cli.arms import POLICY, check_outcomes, experiment_arms, first_columns, told_unit, uneven_outcomes
-from nba.cli.calls import Calls, leaving
+from nba.cli.calls import Calls, customers_of, leaving
 from nba.cli.records import batches
 from nba.config import Config
 from nba.errors import InputError, ModelError, NotFoundError, RefusedError
@@ -101,11 +101,11 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
     try:
         inside, names = experiment_arms(calls, against.experiment)
         check_outcomes(calls, against.experiment, told_unit(calls, config, against.experiment))
-        found = assignment(names, _codes(calls, inside)[1], against.control)
+        customers, code = customers_of(calls, inside)
+        found = assignment(names, code, against.control)
     except (InputError, RefusedError) as error:
         return None, f"Not measured: {error}"
-    customers, code = _codes(calls, inside)
-    left, known = leaving(_only(calls, inside), churn, customers, code, against.horizon_ms)
+    left, known = leaving(calls.at_ms[inside], churn, customers, code, against.horizon_ms)
     arm = np.full(len(customers), -1)
     arm[code] = found.arm
     first = inside[np.unique(code, return_index=True)[1]]  # calls stand in order of time
@@ -122,15 +122,6 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
     total = Kept(found.arms[0], kept, gone, treated, kept.difference * treated, kept.low * treated, kept.high * treated)
     unsure = "The interval holds 0: nothing is shown." if kept.low <= 0 <= kept.high else ""
     return total, unsure
-
-
-def _codes(calls: Calls, inside: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:
-    names, code = np.unique(calls.words["customer_id"][inside].astype(str), return_inverse=True)
-    return names.tolist(), code.astype(np.int64)
-
-
-def _only(calls: Calls, inside: NDArray[np.int64]) -> Calls:
-    return Calls([calls.ids[k] for k in inside], calls.at_ms[inside], {}, [], calls.shown, {}, {}, 0)
 
 
 def _own_margin(calls: Calls, config: Config, experiment: str, first: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -13,9 +13,12 @@ from rich.table import Table
 from nba.cli.output import (
     ConfigName,
     Decisions,
+    Delayed,
     Json,
     StateDir,
+    WindowDays,
     err,
+    milliseconds,
     out,
     print_json,
     progress,
@@ -23,7 +26,7 @@ from nba.cli.output import (
     typed_path,
     write_whole,
 )
-from nba.clock import DAY_MS, parse_day, system_now_ms
+from nba.clock import parse_day, system_now_ms
 from nba.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,22 +41,7 @@ evaluate = typer.Typer(
     epilog="Example: nba evaluate ope --decisions .nba/decisions --model champion",
     no_args_is_help=True,
 )
-Delayed = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH", parser=typed_path, help="Parquet of delayed outcomes (default: beside the decisions)."
-    ),
-]
-Window = Annotated[float, typer.Option(min=0, help="Days after which a shown offer without an answer counts as no.")]
-MOST_DAYS = 36_500
 Seed = Annotated[int, typer.Option(min=0, help="Same data and seed: same intervals.")]
-
-
-def _days(days: float, option: str) -> int:
-    """Days as milliseconds. Raises InputError: no number, or longer than a century."""
-    if not 0 <= days <= MOST_DAYS:
-        raise InputError(f"{option} {days:g}: give a number of days from 0 to {MOST_DAYS:,}")
-    return round(days * DAY_MS)
 
 
 def _numbers(**options: float | None) -> None:
@@ -78,7 +66,7 @@ def ope(
         str, typer.Option(help="auto (the reward column, else accepted), accepted, margin, saving.")
     ] = "auto",
     clip: Annotated[float | None, typer.Option(min=1, help="Cut weights above this, with a warning.")] = None,
-    window_days: Window = 7,
+    window_days: WindowDays = 7,
     open_means_no: Annotated[bool, typer.Option(help="Count suggestions without any outcome as not accepted.")] = False,
     since: Annotated[str | None, typer.Option(metavar="DATE", help="Only decisions from this day on (UTC).")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Use at most so many of the newest decisions.")] = 50_000,
@@ -104,7 +92,7 @@ def ope(
     folder = _folder(registry, version)
     target = Target(sound, Scorer.load(folder, sound.catalog, sound.features.columns))
     since_ms = 0 if since is None else parse_day(since, "--since")
-    options = Options(reward, _days(window_days, "--window-days"), open_means_no, limit, since_ms)
+    options = Options(reward, milliseconds(window_days, "--window-days"), open_means_no, limit, since_ms)
     with progress("ask the model again", total=1.0) as (bar, task):
         read = read_question(
             settings, decisions, target, system_now_ms(), options, lambda share: bar.update(task, completed=share)
@@ -200,7 +188,7 @@ def ab(
     horizon_days: Annotated[
         float, typer.Option(min=0, help="Leaving counts within so many days of the first call.")
     ] = 30,
-    window_days: Window = 0,
+    window_days: WindowDays = 0,
     open_means_no: Annotated[bool, typer.Option(help="Count suggestions without any outcome as not accepted.")] = False,
     planned_customers: Annotated[int, typer.Option(min=100, help="Planned size, fixed before the start.")] = 5_000,
     as_json: Json = False,
@@ -214,7 +202,7 @@ def ab(
     from nba.load import find_config, load_config
 
     _numbers(tolerance=tolerance)
-    window_ms, horizon_ms = _days(window_days, "--window-days"), _days(horizon_days, "--horizon-days")
+    window_ms, horizon_ms = milliseconds(window_days, "--window-days"), milliseconds(horizon_days, "--horizon-days")
     settings = settings_of(config=config, state_dir=state_dir)
     sound = load_config(find_config(settings.config))
     ask = Ask(
@@ -353,7 +341,7 @@ def report(
     control: Annotated[str | None, typer.Option(help="Its arm that is the hold-out.")] = None,
     delayed: Delayed = None,
     horizon_days: Annotated[float, typer.Option(min=0, help="Who leaves within so many days was not kept.")] = 30,
-    window_days: Window = 0,
+    window_days: WindowDays = 0,
     open_means_no: Annotated[bool, typer.Option(help="Count suggestions without any outcome as not accepted.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -363,7 +351,7 @@ def report(
     from nba.evaluate.page import as_csv, page
     from nba.load import find_config, load_config
 
-    window_ms, horizon_ms = _days(window_days, "--window-days"), _days(horizon_days, "--horizon-days")
+    window_ms, horizon_ms = milliseconds(window_days, "--window-days"), milliseconds(horizon_days, "--horizon-days")
     settings = settings_of(config=config, state_dir=state_dir)
     sound = load_config(find_config(settings.config))
     now_ms = system_now_ms()

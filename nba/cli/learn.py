@@ -11,14 +11,16 @@ from rich.table import Column, Table
 from nba.cli.output import (
     ConfigName,
     Decisions,
+    Delayed,
     Json,
     StateDir,
+    WindowDays,
     err,
+    milliseconds,
     out,
     print_json,
     progress,
     settings_of,
-    typed_path,
 )
 from nba.clock import day_of, parse_day, system_now_ms
 from nba.errors import InputError, ModelError, NotFoundError
@@ -34,7 +36,6 @@ models = typer.Typer(
     epilog="Example: nba models list",
     no_args_is_help=True,
 )
-MOST_DAYS = 36_500
 Version = Annotated[str, typer.Argument(help="A version, as `nba models list` names it.")]
 
 
@@ -46,14 +47,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     decisions: Decisions,
-    delayed: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            parser=typed_path,
-            help="Parquet of churned and stayed customers (default: beside the decisions).",
-        ),
-    ] = None,
+    delayed: Delayed = None,
     config: ConfigName = None,
     state_dir: StateDir = None,
     valid_share: Annotated[
@@ -67,9 +61,7 @@ def train(
             help="Keep everything from this day on, instead (accept head only: the stay head's rows end a horizon earlier).",
         ),
     ] = None,
-    window_days: Annotated[
-        float, typer.Option(min=0, help="Days an answer is waited for: younger rows, answered or not, wait too.")
-    ] = 7,
+    window_days: WindowDays = 7,
     weights: Annotated[str, typer.Option(help="none, or propensity: weigh each row with 1 / propensity.")] = "none",
     monotone: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN=±1", help="Never the other way, e.g. pair.saving_month=1.")
@@ -87,14 +79,13 @@ def train(
 
     Exit status 1 when a gate said no, also with --no-promote: the version is kept, the champion stays.
     """
-    if not window_days <= MOST_DAYS:  # also what is no number
-        raise InputError(f"--window-days {window_days:g} is outside 0 to {MOST_DAYS}: leave it out for a usual one")
+    window_ms = milliseconds(window_days, "--window-days")
     split = _split(valid_share, valid_from)
     settings = settings_of(config=config, state_dir=state_dir)
     report = run_training(
         settings, decisions, delayed, **split, seed=seed, promote=promote,
         weights=_one_of(weights, "weights", ("none", "propensity")), monotone=_monotone(monotone or []),
-        window_ms=round(window_days * 86_400_000), tune_minutes=tune, stay_after_days=stay_after_days,
+        window_ms=window_ms, tune_minutes=tune, stay_after_days=stay_after_days,
     )  # fmt: skip
     if as_json:
         print_json(report.as_json())
@@ -140,8 +131,10 @@ def delayed_of(decisions: Path, given: Path | None) -> Path | None:
 
 def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
     """What a path of decisions means: the path itself, and what the running service has not rolled into it yet."""
+    from nba.cli.records import is_own
+
     own = settings.state_dir / "decisions"
-    if decisions.resolve() != own.resolve():
+    if not is_own(settings, decisions):
         if not decisions.exists():
             raise InputError(f"{decisions}: not there: give a Parquet file or folder, such as {own}")
         return [decisions]

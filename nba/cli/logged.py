@@ -26,12 +26,11 @@ from nba.errors import DataError, InputError, RefusedError
 from nba.evaluate.ope import Question
 from nba.evaluate.overlap import NEVER_TRIED
 from nba.evaluate.rows import (
-    check_clock,
     check_finite,
     check_first_ranks,
-    check_ranks,
     check_settled,
     first_reasons,
+    out_of_order,
     uneven,
 )
 from nba.rules import Value
@@ -142,8 +141,7 @@ def settled_rows(decisions: Decisions, now_ms: int, options: Options) -> tuple[N
     at once and a no by silence, so the young lean towards yes.
     """
     starts = [source.first for source in decisions.sources]
-    counts = check_clock(decisions.at_ms, now_ms, decisions.place, starts=starts)
-    check_ranks(decisions.rank, decisions.place)
+    counts = out_of_order(decisions.at_ms, starts=starts)
     found = settle(decisions, now_ms, options.window_ms)
     why = {
         "left out: back-test": decisions.backtest,

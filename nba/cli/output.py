@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from nba.clock import DAY_MS
 from nba.errors import ConfigError, InputError, NbaError
 from nba.settings import Settings
 
@@ -48,8 +49,27 @@ Decisions = Annotated[
         help="Parquet file or folder of the decision log (docs/decision-log.md).",
     ),
 ]
+Delayed = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        parser=typed_path,
+        help="Parquet of delayed outcomes: churned, stayed (default: beside the decisions).",
+    ),
+]
+WindowDays = Annotated[
+    float, typer.Option(min=0, help="Days an answer is waited for: younger rows, answered or not, are left out.")
+]
+MOST_DAYS = 36_500
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def milliseconds(days: float, option: str) -> int:
+    """Days of an option as milliseconds. Raises InputError: no number, or longer than a century."""
+    if not 0 <= days <= MOST_DAYS:  # also what is no number
+        raise InputError(f"{option} {days:g}: give a number of days from 0 to {MOST_DAYS:,}")
+    return round(days * DAY_MS)
 
 
 def settings_of(**given: Any) -> Settings:

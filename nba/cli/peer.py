@@ -7,13 +7,13 @@ worth without a stay head, so both are asked for the same thing. It learns when 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from nba.arbitration import worth_of
 from nba.candidates import Candidate
 from nba.config import Config
 from nba.errors import InputError
+from nba.exploration import drawn
 from nba.rules import Value
 from nba.simulate.policies import Choice, Situation
 
@@ -42,7 +42,7 @@ class SquareCB:
             return None
         lines = [_shared(situation.case.columns), *(_action(candidate) for candidate in sayable)]
         chances = self._learner.predict(lines)
-        index = _drawn(chances, situation.call.pick)
+        index = drawn(chances, situation.call.pick)
         own = situation.case.own
         worth = worth_of(self._worth, sayable[index], own.margin_month if own else 0.0, 1.0, 1.0)
         self._heard[situation.case.request.decision_id] = (lines, index, worth)
@@ -74,11 +74,3 @@ def _feature(name: str, value: Value) -> str:
     if isinstance(value, str):
         return f"{name}={''.join(c if c.isalnum() else '_' for c in value)}"
     return f"{name}:{float(value):.6g}" if value else ""
-
-
-def _drawn(chances: Sequence[float], point: float) -> int:
-    for index, chance in enumerate(chances):
-        point -= chance
-        if point < 0:
-            return index
-    return max(range(len(chances)), key=chances.__getitem__)

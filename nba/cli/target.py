@@ -78,7 +78,7 @@ class Target:
         fields = self.config.features
         customer = Customer(
             customer_id,
-            {f.name: _number(x.get(f.name)) for f in fields.features},
+            {f.name: number_or_nan(x.get(f.name)) for f in fields.features},
             profile={name: x[name] for name in fields.profile if x.get(name) is not None},
             contacts=contacts,
             activity_at_ms=at_ms,
@@ -150,7 +150,7 @@ def encoded(rows: list[Mapping[str, Value]], columns: tuple[Column, ...]) -> Arr
         if column.dtype == "category":
             parts += _levels(values)
             continue
-        numbers = np.array([_number(value) for value in values], dtype=np.float64)
+        numbers = np.array([number_or_nan(value) for value in values], dtype=np.float64)
         missing = np.isnan(numbers)
         if missing.all():
             continue
@@ -166,7 +166,8 @@ def _levels(values: list[Value]) -> Iterator[Array]:
         yield np.array([float(str(v) == word) for v in values])
 
 
-def _number(value: Value) -> float:
+def number_or_nan(value: Value) -> float:
+    """NaN for what is missing and for a word."""
     return float("nan") if value is None or isinstance(value, str) else float(value)
 
 

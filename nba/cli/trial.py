@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from models.delayed import Churn
 from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, first_columns, unit_word
-from nba.cli.calls import Calls, leaving
+from nba.cli.calls import Calls, customers_of, leaving
+from nba.cli.target import number_or_nan
 from nba.config import Config
 from nba.errors import InputError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
@@ -130,9 +131,8 @@ def _metrics(calls: Calls, ask: Ask, churn: Churn | None, inside: Numbers, unit:
 
 def _churned(calls: Calls, ask: Ask, churn: Churn, inside: Numbers, unit: Numbers, units: int) -> Metric:
     """Customers who left within the horizon, by unit; customers whose horizon is not over are in neither sum."""
-    names, code = np.unique(calls.words["customer_id"][inside].astype(str), return_inverse=True)
-    here = Calls([calls.ids[k] for k in inside], calls.at_ms[inside], {}, [], calls.shown, {}, {}, 0)
-    left, known = leaving(here, churn, names.tolist(), code, ask.horizon_ms)
+    names, code = customers_of(calls, inside)
+    left, known = leaving(calls.at_ms[inside], churn, names, code, ask.horizon_ms)
     home = np.zeros(len(names), dtype=np.int64)
     home[code] = unit
     parts = unit_sums(home, units, {"left": left * known, "known": known})
@@ -167,7 +167,7 @@ def _matrix(rows: Sequence[Mapping[str, Value]], names: list[str]) -> Array:
     """Columns (units, k), NaN where not known; filled row by row, for all of them as Python numbers would not fit."""
     x = np.empty((len(rows), len(names)))
     for k, row in enumerate(rows):
-        x[k] = [_number(row.get(name)) for name in names]
+        x[k] = [number_or_nan(row.get(name)) for name in names]
     return x
 
 
@@ -226,10 +226,6 @@ def _unplanned(sizes: dict[str, int], experiment: str) -> str:
         f"planned shares unknown; if equal ones were planned, this is a sample ratio mismatch and no difference can be "
         f"trusted: {seen} (p {found.always_p:.1g}): {how}, or those that were planned"
     )
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else float("nan")
 
 
 def _finite(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is wrong with logged rows before anything is averaged: clocks, outcomes that never come, decisions told twice.
+"""What is wrong with logged rows before anything is averaged: outcomes that never come, decisions told twice.
 
 Named and refused, or repaired with a count; the counts stand in every answer.
 """
@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nba.clock import DAY_MS, format_at
 from nba.errors import DataError, RefusedError
 from nba.evaluate.experiment import MISMATCH
 from nba.tails import chi2_p
@@ -22,36 +21,15 @@ LARGEST = 1e60  # intervals add up cubes
 FEWEST_IN_GROUP, FAR_APART = 20, 0.05
 
 
-def check_clock(
-    at_ms: Numbers, now_ms: int, place: Callable[[int], str], *, starts: Sequence[int] = (0,)
-) -> dict[str, int]:
+def out_of_order(at_ms: Numbers, *, starts: Sequence[int] = (0,)) -> dict[str, int]:
     """Moments (n,) in the order of the log; rows that came out of order are counted, for the caller sorts by time.
 
-    Raises DataError: a decision more than a day in the future. `place` names a row; `starts`: the first row of each file,
-    for files of several machines overlap.
+    `starts`: the first row of each file, for files of several machines overlap.
     """
-    late = np.flatnonzero(at_ms > now_ms + DAY_MS)
-    if len(late):
-        row = int(late[0])
-        raise DataError(
-            f"{place(row)}: column 'at': {format_at(int(at_ms[row]))} is in the future ({len(late):,} rows): bring the clock "
-            "of the machine that logged to UTC, and mend its rows"
-        )
     backwards = np.diff(at_ms) < 0
     backwards[[start - 1 for start in starts if 0 < start < len(at_ms)]] = False
     back = int(np.count_nonzero(backwards))
     return {"rows after which the clock ran backwards (sorted by time)": back} if back else {}
-
-
-def check_ranks(rank: NDArray[np.int32], place: Callable[[int], str]) -> None:
-    """Raises DataError: a rank (n,) below 1."""
-    wrong = np.flatnonzero(rank < 1)
-    if len(wrong):
-        row = int(wrong[0])
-        raise DataError(
-            f"{place(row)}: column 'rank': {rank[row]} is below 1 ({len(wrong):,} rows): what is said first has rank 1; "
-            "count from 1, or leave the column out where one offer a decision is logged"
-        )
 
 
 def check_finite(name: str, values: Array, place: Callable[[int], str]) -> None:

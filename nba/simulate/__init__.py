@@ -5,27 +5,18 @@ Read in this order: `population` (who they are), `life` (what they do), `truth` 
 in the same world). The engine's own memory and training are handed in by whoever runs it.
 """
 
-from nba.simulate.callers import Caller, callers
-from nba.simulate.calls import Memory
 from nba.simulate.contest import CONTENDERS, RANDOM_PASSED, contest, interval_of_share, share_of_oracle
-from nba.simulate.history import History, history
-from nba.simulate.policies import Teacher
+from nba.simulate.history import history
 from nba.simulate.population import World
-from nba.simulate.world import Result, run
+from nba.simulate.world import Result
 
 __all__ = [
     "CONTENDERS",
     "RANDOM_PASSED",
-    "Caller",
-    "History",
-    "Memory",
     "Result",
-    "Teacher",
     "World",
-    "callers",
     "contest",
     "history",
     "interval_of_share",
-    "run",
     "share_of_oracle",
 ]

@@ -15,12 +15,12 @@ COLUMNS = {
     "regret_each": "regret",
     "kept": "kept",
     "saved_each": "saved",
-    "share_of_catalog": "catalogue",
+    "share_of_catalog": "catalog",
     "violations": "violations",
 }
 LEGEND = (
     "value, regret, saved: euros a customer; of oracle: share of the oracle's lead in value over a random eligible offer; "
-    "kept: customers still there; catalogue: share of the offers that were said; violations: of the rules."
+    "kept: customers still there; catalog: share of the offers that were said; violations: of the rules."
 )
 _SHARES = ("share_of_oracle", "share_of_catalog")
 _CSS = """

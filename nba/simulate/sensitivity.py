@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from nba.config import Catalog, Config, Offer
+from nba.config import Config, Offer
 from nba.simulate.history import PLAIN
 from nba.simulate.population import World
 
@@ -30,8 +30,7 @@ def worlds(grid: Mapping[str, Sequence[float]] = GRID, plain: World = PLAIN) -> 
 def with_prices(config: Config, times: float) -> Config:
     """The same shop with all plan prices and margins changed by a factor: a dear one, a cheap one."""
     offers = tuple(_repriced(offer, times) if offer.is_plan else offer for offer in config.catalog.offers)
-    # A new catalog, not a copy: a copy would bring its cached index of the old offers along.
-    return config.model_copy(update={"catalog": Catalog(currency=config.catalog.currency, offers=offers)})
+    return config.model_copy(update={"catalog": config.catalog.model_copy(update={"offers": offers})})
 
 
 def _repriced(offer: Offer, times: float) -> Offer:

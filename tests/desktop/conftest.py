@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,7 @@ from nba.clock import format_at, system_now_ms
 from nba.domain import Activity
 from nba.settings import Settings
 from nba.simulate.callers import callers
+from nba.simulate.life import as_event
 from serving.app import create_app
 from serving.desk import CALLERS_FILE
 
@@ -109,9 +110,7 @@ class Service:
 
 def _wire(event: Activity, customer_id: str, number: int) -> dict[str, object]:
     """An event of a caller's story, for another customer."""
-    fields = {"event_id": f"{event.event_id}-{number}", "customer_id": customer_id, "at": format_at(event.at_ms)}
-    more = {"channel": event.channel, "type": event.type, "value": event.value, "subject": event.subject}
-    return {name: value for name, value in (fields | more).items() if value is not None}
+    return as_event(replace(event, event_id=f"{event.event_id}-{number}", customer_id=customer_id))
 
 
 @contextmanager

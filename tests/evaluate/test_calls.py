@@ -128,6 +128,6 @@ def test_nothing_is_known_after_now(tmp_path: Path) -> None:
     churn = read_churn(path, path, NOW_MS)
     assert churn is not None and churn.known_until_ms == NOW_MS
     customers, code = ["c-d", "c-e"], found.shown.call
-    left, known = leaving(found, churn, customers, code, int(30.45 * DAY_MS))
+    left, known = leaving(found.at_ms, churn, customers, code, int(30.45 * DAY_MS))
     assert known.tolist() == [0, 0] and (left * known).sum() == 0
-    assert leaving(found, churn, customers, code, 30 * DAY_MS)[1].tolist() == [1, 1]
+    assert leaving(found.at_ms, churn, customers, code, 30 * DAY_MS)[1].tolist() == [1, 1]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 import threading
 from contextlib import suppress
 
 import pytest
+from redis.exceptions import NoPermissionError
 
 from features.embedded import EmbeddedRedis, find_binary
 from features.keys import customer_keys
 from features.store import Store
+from features.store_errors import store_error
+from nba.domain import Contact, StatedIntent
 from nba.errors import StoreError
 
 
@@ -176,3 +180,30 @@ def accepts(port: int) -> bool:
     with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
+
+
+def test_the_commands_that_a_denied_user_is_told_to_ask_for_are_all_it_takes(lone, run, kit, spec):
+    """Whoever grants these and no others has a store in which nothing is denied any more, scripts and pins included."""
+    told = str(store_error(NoPermissionError("NOPERM"), "redis://r")).partition("allow the user ")[2].partition(" (")[0]
+    granted = [f"+{word.lower()}" for word in re.findall("[A-Z]+", told)]
+    run(lone._client.execute_command("ACL", "SETUSER", "narrow", "on", ">word", "~nba:*", "-@all", *granted))
+    store = run(Store.open(lone._url.replace("unix://", "unix://narrow:word@"), spec, timeout_s=5.0))
+    contact = Contact(kit.NOW_MS, "o", "shown", "call", "d", "i")
+    for call in (
+        store.ping(),
+        store.append(words_of(kit, "c")),
+        store.put_profile("c", {}, kit.NOW_MS),
+        store.append_contacts("c", [contact]),
+        store.append_intent("c", StatedIntent(kit.NOW_MS, "i", "outage")),
+        store.pin("c", "i", "tone/kind"),
+        store.set_ingest_mark("f", b"1"),
+        store.ingest_mark("f"),
+        store.set_ingest_mark("f", None),
+    ):
+        run(call)
+    log = run(store.log("c"))
+    assert run(store._replace(customer_keys("c").log, log, log))
+    found = run(store.read("c", kit.NOW_MS))
+    assert (len(found.open_issues), found.contacts, found.degraded) == (1, (contact,), ())
+    assert run(store.forget("c")) == 5
+    run(store.close())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,6 +50,17 @@ def test_only_a_long_log_is_remembered_and_only_for_its_bytes(kit, spec, settled
     for given_log in (log, log, log[EVENT_BYTES:], log[EVENT_BYTES:], log + log[:EVENT_BYTES], log):
         known.settle("c", given_log)
     assert [length - LONG_BYTES for length in settled_times] == [0, -EVENT_BYTES, -EVENT_BYTES, EVENT_BYTES, 0]
+
+
+def test_every_array_of_a_log_counts(kit, spec):
+    """Also the one that only a log has in which some events lack a value."""
+    known, log = (
+        LongLogs(spec),
+        log_of(kit, spec, 1_000) + pack(kit.event("none", kit.NOW_MS, value=None), spec.channels),
+    )
+    settled = known.settle("c", log)
+    arrays = [part for name in settled.__slots__ if isinstance(part := getattr(settled, name), np.ndarray)]
+    assert settled.valued is not None and len(known) == len(log) + sum(array.nbytes for array in arrays)
 
 
 def test_the_memory_is_bounded_and_lets_go(kit, spec, settled_times):

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from nba.comparisons import mismatch
+from nba.comparisons import mismatch, texts_beside
 from nba.rules import Rule
 
 TYPES = {
@@ -59,3 +59,10 @@ def test_nothing_is_null() -> None:
 def test_what_has_no_order_is_named(text: str) -> None:
     """Beside another condition the error of such a comparison may pass for a plain no, and the offer is never made."""
     assert "cannot be compared with" in str(mismatch(text, TYPES, ["gb_m1"]))
+
+
+def test_the_texts_that_a_name_is_compared_with() -> None:
+    """On either side, in a list, negated; not those beside another name, and no number."""
+    rule = """context.intent in ['plan', "usage"] || 'bill' == context.intent || context.intent != 'sim'
+      && profile.plan == 'l-40' && context.intent == 3"""
+    assert list(texts_beside(rule, ("context", "intent"))) == ["plan", "usage", "bill", "sim"]

@@ -160,6 +160,7 @@ def test_a_strangers_name_for_this_machine_is_refused_without_keys(nba, host):
     "host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "nba:8000", "nba.localhost", "LOCALHOST."]
 )
 def test_names_of_this_machine_are_served_without_keys(nba, host):
+    """Localhost, addresses and names without a dot are no stranger's page."""
     assert nba.http.post("/v1/recommend", json={"customer_id": "c-1"}, headers={"host": host}).status_code == 200
 
 

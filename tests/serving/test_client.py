@@ -9,11 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NotRequired, get_origin, get_type_hints
 
 import httpx
 import pytest
 
-from serving.client import AsyncClient, Client, DeadlineError, ServiceError
+from serving.client import (
+    Answer,
+    AsyncClient,
+    Client,
+    DeadlineError,
+    Line,
+    Own,
+    Reason,
+    ServiceError,
+    Suggestion,
+    Withheld,
+)
 
 SENTENCE = {"salutation": "Mr.", "family_name": "Client", "plan": "l-40", "tenure_months": 20}
 
@@ -62,11 +74,17 @@ def either(url: str, use: Callable[[Client | AsyncClient], object], blocking: bo
     return asyncio.run(awaited())
 
 
+def optional(typed: type) -> set[str]:
+    """The fields that a typed dictionary may leave out."""
+    hints = get_type_hints(typed, include_extras=True)
+    return {name for name, hint in hints.items() if get_origin(hint) is NotRequired}
+
+
 both = pytest.mark.parametrize("blocking", [True, False], ids=["sync", "async"])
 
 
 @both
-def test_a_call_from_profile_to_outcome(nba, blocking):
+def test_a_call_from_profile_to_outcome(nba, make_event, blocking):
     """Every verb of the client, against the real service."""
     either(nba.url, lambda c: c.put_customer("k-1", SENTENCE), blocking)
     answer = either(
@@ -76,9 +94,31 @@ def test_a_call_from_profile_to_outcome(nba, blocking):
     assert best["say"].startswith("Mr. Client, ")
     done = either(nba.url, lambda c: c.outcome(answer["decision_id"], best["offer_id"], "spoken"), blocking)
     assert done["outcome_id"]
+    assert "outcome_id" in either(
+        nba.url, lambda c: c.delayed_outcome("k-1", "survey", answer["at"], value=9.0), blocking
+    )
+    assert either(nba.url, lambda c: c.activity([make_event("k-1", "data_used", value=1)]), blocking)["accepted"] == 1
     assert either(nba.url, lambda c: c.decision(answer["decision_id"]), blocking)["customer_id"] == "k-1"
     assert either(nba.url, lambda c: c.customer("k-1"), blocking)["profile"]["family_name"] == "Client"
     assert either(nba.url, lambda c: c.erase_customer("k-1"), blocking)["removed"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        (Answer, "RecommendOut"),
+        (Suggestion, "SuggestionOut"),
+        (Reason, "Because"),
+        (Own, "Own"),
+        (Line, "ThreadOut"),
+        (Withheld, "WithheldOut"),
+    ],
+)
+def test_the_types_know_what_the_document_promises(nba, typed, name):
+    """A type checker lets a caller read every field of an answer, and asks about those that may be missing."""
+    promised = nba.http.get("/openapi.json").json()["components"]["schemas"][name]
+    assert typed.__annotations__.keys() == promised["properties"].keys()
+    assert set(promised["required"]) == typed.__annotations__.keys() - optional(typed)
 
 
 @both

@@ -41,6 +41,7 @@ def test_a_decision_is_freed_when_its_answer_has_left_also_where_rules_cannot_be
 
 
 def test_a_refused_question_is_freed_as_well(nba):
+    """A 422 leaves no cycle that only the collector could undo."""
     customer = nba.customer()
     with kept_for_the_collector() as held:
         assert nba.http.post("/v1/recommend", json={"customer_id": customer, "context": {"no": 1}}).status_code == 422

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from nba.clock import system_now_ms
@@ -39,6 +42,20 @@ def test_open_issues_lock_sales_there_too(nba, make_event):
     assert view["sales_wait"].startswith("open issue: complaint since")
     assert view["customer"]["open_issues"][0]["subject"] == "bill"
     assert view["customer"]["thread"][-1]["text"] == "hat sich über bill beschwert"
+
+
+@pytest.mark.parametrize("context", ["{}", '{"intent": null}'])
+def test_what_is_not_said_is_the_default_there_too(start, config_folder, tmp_path, context):
+    """A context field that is null waits with sales for the same reason as one that is left out, and as the decision does."""
+    folder = Path(shutil.copytree(config_folder, tmp_path / "shop"))
+    features = (folder / "features.yaml").read_text(encoding="utf-8")
+    assert "default: general}" in features
+    (folder / "features.yaml").write_text(
+        features.replace("default: general}", "default: technical}"), encoding="utf-8"
+    )
+    service = start(config=str(folder))
+    view = service.http.get(f"/v1/desk/{service.customer()}", params={"context": context}).json()
+    assert view["sales_wait"] == "service intent: technical"
 
 
 def test_bars_add_up_to_the_number_they_explain(nba, make_event):

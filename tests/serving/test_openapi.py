@@ -55,6 +55,40 @@ def test_generated_requests_get_documented_answers(nba, document, operations):
     assert 202 in seen["POST /v1/activity"]
 
 
+def unnamed(found: object, schema: dict, document: dict, place: str = "") -> list[str]:
+    """The fields of an answer that its schema does not name, in lists and in objects too."""
+    schema = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema)
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if isinstance(found, list):
+        return [name for one in found for name in unnamed(one, schema.get("items", {}), document, place)]
+    if not isinstance(found, dict) or "properties" not in schema:
+        return []
+    known = schema["properties"]
+    return [f"{place}/{name}" for name in found.keys() - known.keys()] + [
+        each
+        for name in found.keys() & known.keys()
+        for each in unnamed(found[name], known[name], document, f"{place}/{name}")
+    ]
+
+
+def test_no_answer_has_a_field_that_the_document_does_not_name(nba, document, make_event):
+    """A suggestion with the skill that it takes, and a customer with what could not be read, among them."""
+    customer = nba.customer()
+    nba.http.post(
+        "/v1/activity", json={"events": [make_event(customer, "support_contact", subject="line") for _ in "ab"]}
+    )
+    answers = {
+        ("/v1/recommend", "post"): nba.recommend(customer, context={"intent": "technical"}, limit=20, explain=True),
+        ("/v1/customers/{customer_id}", "get"): nba.http.get(f"/v1/customers/{customer}").json(),
+        ("/readyz", "get"): nba.http.get("/readyz").json(),
+    }
+    assert any("skill" in suggestion for suggestion in answers["/v1/recommend", "post"]["suggestions"])
+    for (path, method), answer in answers.items():
+        content = document["paths"][path][method]["responses"]["200"]["content"]
+        assert unnamed(answer, content["application/json"]["schema"], document) == []
+
+
 def test_nobody_is_let_in_by_another_method(nba, document):
     """Methods that are not documented are a 405 with the allowed ones named."""
     for path, methods in document["paths"].items():
