@@ -26,6 +26,8 @@ Numbers = NDArray[np.int64]
 FEWEST_EVENTS = 10
 KNOWS_TOO_MUCH = 0.95
 UNBALANCED = 5.0
+_TOO_FEW = "cannot be judged: too few units in an arm have a value"
+_MOST_LOG = 300.0  # a mean of almost nothing has a lift without ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def _relative(control: _Side, side: _Side) -> tuple[float | None, float | None, 
     parts = [s.variance / s.units / s.mean**2 for s in (control, side)]
     half, _ = _welch(0.0, (parts[0], parts[1]), (control.units, side.units))
     times = side.mean / control.mean
-    if math.isnan(half):
+    if not half < _MOST_LOG:
         return times - 1.0, None, None
     return times - 1.0, times / math.exp(half) - 1.0, times * math.exp(half) - 1.0
 
