@@ -229,14 +229,23 @@ def check_before(names: Sequence[str], before: Array, arm: Numbers, metric: Metr
 
 
 def _gap(x: Array, arm: Numbers) -> float:
-    """The largest difference of an arm's mean from the control's, in standard errors."""
-    sides = [x[arm == k] for k in range(int(arm.max()) + 1)]
-    errors = [side.var() / max(len(side), 1) for side in sides]
-    gaps = [
-        (side.mean() - sides[0].mean()) / math.sqrt(error + errors[0])
-        for side, error in zip(sides[1:], errors[1:], strict=True)
-        if error + errors[0] > 0
-    ]
+    """The largest difference of an arm's mean rank from the control's, in standard errors of chance, less one unit.
+
+    Ranks, and the spread of all units together: in a small arm a rare value has no spread of its own, and a huge one is all
+    of the mean. Less one unit: where hardly any differ, a single one would be many standard errors.
+    """
+    _, level, alike = np.unique(x, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(alike) - (alike - 1) / 2.0)[level]  # ties share theirs
+    if not rank.std() > 0:
+        return 0.0
+    rank = (rank - rank.mean()) / rank.std()
+    units, sums = np.bincount(arm), np.bincount(arm, weights=rank)
+    gaps = []
+    for n, total in zip(units[1:], sums[1:], strict=True):
+        if n and units[0]:
+            gap = total / n - sums[0] / units[0]
+            one = float(np.abs(rank).max()) / min(n, units[0])
+            gaps.append(math.copysign(max(abs(gap) - one, 0.0), gap) / math.sqrt(1 / n + 1 / units[0]))
     return float(max(gaps, key=abs, default=0.0))
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from nba.evaluate.ab import Metric, compare
+from nba.errors import RefusedError
+from nba.evaluate.ab import Metric, check_before, compare
 
 ARMS = ("control", "new")
 
@@ -15,3 +17,32 @@ def test_a_mean_near_nothing_has_no_lift_to_print() -> None:
     found = compare(Metric("margin", value, np.ones(200)), np.repeat([0, 1], 100), ARMS)[0]
     assert found.relative_low is None and found.relative_high is None
     assert found.low < 0 < found.high
+
+
+@pytest.mark.parametrize("share", [0.005, 0.01, 0.03])
+def test_a_rare_feature_does_not_accuse_a_small_hold_out(share: float) -> None:
+    """50 held out of 5,000 customers and a feature that few have: chance alone is never called a broken assignment."""
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        arm = (rng.random(5000) >= 0.01).astype(np.int64)
+        rare = (rng.random((5000, 1)) < share).astype(np.float64)
+        check_before(["x.rare"], rare, arm, Metric("m", (rng.random(5000) < 0.2).astype(float), np.ones(5000)))
+
+
+def test_a_few_huge_values_do_not_accuse_a_small_hold_out() -> None:
+    """Spending of which a few customers have most, 100 held out of 10,000."""
+    rng = np.random.default_rng(2)
+    for _ in range(100):
+        arm = (rng.random(10_000) >= 0.01).astype(np.int64)
+        spent = rng.lognormal(0, 2.5, (10_000, 1))
+        check_before(["x.spent"], spent, arm, Metric("m", (rng.random(10_000) < 0.2).astype(float), np.ones(10_000)))
+
+
+def test_a_small_hold_out_is_accused_where_it_differs() -> None:
+    """Half of the 100 held out have what 2 % of the others have; and a column that is the arm itself."""
+    rng = np.random.default_rng(3)
+    arm = (np.arange(10_000) >= 100).astype(np.int64)
+    goal = Metric("m", (rng.random(10_000) < 0.2).astype(float), np.ones(10_000))
+    for column in (rng.random(10_000) < np.where(arm == 0, 0.5, 0.02), arm):
+        with pytest.raises(RefusedError, match=r"x\.since differs|x\.since is to be from before"):
+            check_before(["x.since"], column.astype(float)[:, None], arm, goal)
