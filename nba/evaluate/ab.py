@@ -139,7 +139,7 @@ def _effect(
         metric.name, name, control.mean, side.mean, difference, difference - half, difference + half, p,
         difference - always, difference + always, always_p, *relative, saved, (control.units, side.units), metric.harm,
     )  # fmt: skip
-    return replace(effect, says=_advice(effect, tolerance))
+    return replace(effect, says=_harm(effect, control, side, planned, tolerance) if effect.harm else _advice(effect))
 
 
 def _welch(difference: float, parts: tuple[float, float], units: tuple[int, int]) -> tuple[float, float]:
@@ -171,18 +171,27 @@ def _every_day(difference: float, error: float, control: _Side, side: _Side, pla
     return radius(units, deviation, planned=planned), always_valid_p(units, difference, deviation, planned=planned)
 
 
-def _advice(effect: Effect, tolerance: float) -> str:
+def _advice(effect: Effect) -> str:
     """What a reader may do today, whatever day it is."""
     if math.isnan(effect.difference):
-        return "cannot be judged: too few units in an arm have a value"
-    if not effect.harm:
-        if effect.always_low > 0:
-            return "sure: more"
-        return "sure: less" if effect.always_high < 0 else "not sure yet: let it run"
-    allowed = tolerance * abs(effect.control)
-    if effect.always_low > allowed:
+        return _TOO_FEW
+    if effect.always_low > 0:
+        return "sure: more"
+    return "sure: less" if effect.always_high < 0 else "not sure yet: let it run"
+
+
+def _harm(effect: Effect, control: _Side, side: _Side, planned: float, tolerance: float) -> str:
+    """The same of a guardrail. What is allowed is as uncertain as the control that it is a share of."""
+    if math.isnan(effect.difference):
+        return _TOO_FEW
+    allowed = 1.0 + math.copysign(tolerance, control.mean)
+    limit = replace(control, mean=control.mean * allowed, variance=control.variance * allowed**2)
+    excess = side.mean - limit.mean
+    error = math.sqrt(limit.variance / control.units + side.variance / side.units)
+    half, _ = _every_day(excess, error, limit, side, planned)
+    if excess - half > 0:
         return f"STOP: {effect.metric} rose beyond what is allowed"
-    return "harm beyond what is allowed is excluded" if effect.always_high < allowed else "no harm shown, none excluded"
+    return "harm beyond what is allowed is excluded" if excess + half < 0 else "no harm shown, none excluded"
 
 
 def holm(effects: Sequence[Effect]) -> list[Effect]:

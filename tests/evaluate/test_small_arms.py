@@ -46,3 +46,19 @@ def test_a_small_hold_out_is_accused_where_it_differs() -> None:
     for column in (rng.random(10_000) < np.where(arm == 0, 0.5, 0.02), arm):
         with pytest.raises(RefusedError, match=r"x\.since differs|x\.since is to be from before"):
             check_before(["x.since"], column.astype(float)[:, None], arm, goal)
+
+
+@pytest.mark.parametrize(("held", "tolerance"), [(0.5, 1.0), (0.05, 0.5)])
+def test_what_is_allowed_of_a_guardrail_is_itself_uncertain(held: float, tolerance: float) -> None:
+    """Harm just as large as allowed, looked at on 25 days: at most one in forty stops, and in one in forty it is excluded."""
+    rng, stopped, excluded = np.random.default_rng(4), 0, 0
+    for _ in range(200):
+        arm = (rng.random(5000) >= held).astype(np.int64)
+        left = (rng.random(5000) < np.where(arm == 1, 0.1 * (1 + tolerance), 0.1)).astype(float)
+        says = {
+            compare(Metric("left", left[:n], np.ones(n), harm=True), arm[:n], ARMS, tolerance=tolerance)[0].says[:4]
+            for n in range(200, 5001, 200)
+        }
+        stopped += "STOP" in says
+        excluded += "harm" in says
+    assert stopped <= 5 and excluded <= 5
