@@ -22,6 +22,7 @@ from nba.rules import Value
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_COLUMNS = 10
+BEYOND_NOISE = 4.0  # standard errors of a correlation
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +186,16 @@ def _filled(x: Array, names: list[str]) -> tuple[Array, dict[str, int]]:
 
 
 def _telling(x: Array, goal: Metric) -> list[int]:
-    """The columns that go with the goal most, over all arms together, so that the choice knows nothing of them."""
+    """The columns that go with the goal most, over all arms together, so that the choice knows nothing of them.
+
+    Only those that go with it beyond noise: among dozens some always do by chance, and taking those away takes a part of
+    the effect with them.
+    """
     value = goal.over - goal.over.sum() / max(goal.under.sum(), 1e-12) * goal.under
-    spread = x.std(axis=0)
-    strength = np.abs((x - x.mean(axis=0)).T @ value) / np.where(spread > 0, spread, np.inf)
+    chance = np.sqrt(len(value)) * x.std(axis=0) * value.std()
+    strength = np.abs((x - x.mean(axis=0)).T @ value) / np.where(chance > 0, chance, np.inf)
     order = np.argsort(-strength, kind="stable")[:MOST_COLUMNS]
-    return [int(k) for k in order if spread[k] > 0]
+    return [int(k) for k in order if strength[k] > BEYOND_NOISE]
 
 
 def _notes(

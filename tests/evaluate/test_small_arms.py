@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nba.cli.trial import _telling
 from nba.errors import RefusedError
 from nba.evaluate.ab import Metric, check_before, compare
 
@@ -62,3 +63,21 @@ def test_what_is_allowed_of_a_guardrail_is_itself_uncertain(held: float, toleran
         stopped += "STOP" in says
         excluded += "harm" in says
     assert stopped <= 5 and excluded <= 5
+
+
+def test_columns_that_say_nothing_take_nothing_of_the_effect() -> None:
+    """70 columns of noise and 150 customers: none is taken, so the effect is not shrunk and no variance is called saved."""
+    rng, found = np.random.default_rng(5), []
+    for _ in range(60):
+        arm, x = rng.integers(0, 2, 150), rng.normal(size=(150, 70))
+        goal = Metric("m", rng.normal(size=150) + 0.6 * arm, np.ones(150))
+        found.append(compare(goal, arm, ARMS, before=x[:, _telling(x, goal)])[0])
+    assert np.mean([e.difference for e in found]) == pytest.approx(0.6, abs=0.07)
+    assert np.mean([e.saved for e in found]) < 0.02
+
+
+def test_a_column_that_tells_is_taken() -> None:
+    """Among 70 columns the one that explains a fifth of the goal."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(400, 70))
+    assert _telling(x, Metric("m", 0.5 * x[:, 33] + rng.normal(size=400), np.ones(400))) == [33]
