@@ -18,12 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.errors import RefusedError
-from nba.evaluate.sequence import ALPHA, PLANNED, always_valid_p, radius
+from nba.evaluate.sequence import ALPHA, FEWEST_EVENTS, PLANNED, always_valid_p, cautious, radius
 from nba.evaluate.tails import t_p, t_quantile
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
-FEWEST_EVENTS = 10
 KNOWS_TOO_MUCH = 0.95
 UNBALANCED = 5.0
 _TOO_FEW = "cannot be judged: too few units in an arm have a value"
@@ -131,10 +130,9 @@ def _effect(
 ) -> Effect:
     difference = side.mean - control.mean
     parts = control.variance / max(control.units, 1), side.variance / max(side.units, 1)
-    error = math.sqrt(sum(parts)) if sum(parts) >= 0 else math.nan
     half, p = _welch(difference, parts, (control.units, side.units))
     relative = _relative(control, side)
-    always, always_p = _every_day(difference, error, control, side, planned)
+    always, always_p = _every_day(difference, control, side, planned)
     effect = Effect(
         metric.name, name, control.mean, side.mean, difference, difference - half, difference + half, p,
         difference - always, difference + always, always_p, *relative, saved, (control.units, side.units), metric.harm,
@@ -162,12 +160,15 @@ def _relative(control: _Side, side: _Side) -> tuple[float | None, float | None, 
     return times - 1.0, times / math.exp(half) - 1.0, times * math.exp(half) - 1.0
 
 
-def _every_day(difference: float, error: float, control: _Side, side: _Side, planned: float) -> tuple[float, float]:
+def _every_day(difference: float, control: _Side, side: _Side, planned: float) -> tuple[float, float]:
     """Half the interval and the p-value that hold at every look; nothing is said before ten events in each arm."""
     units = control.units + side.units
-    if min(control.events, side.events) < FEWEST_EVENTS or not error > 0:
+    if min(control.events, side.events) < FEWEST_EVENTS:
         return math.inf, 1.0
-    deviation = error * math.sqrt(units)
+    one, two = cautious(control.variance, side.variance, (control.units, side.units))
+    deviation = math.sqrt(units * (one / control.units + two / side.units))
+    if not deviation > 0:
+        return math.inf, 1.0
     return radius(units, deviation, planned=planned), always_valid_p(units, difference, deviation, planned=planned)
 
 
@@ -187,8 +188,7 @@ def _harm(effect: Effect, control: _Side, side: _Side, planned: float, tolerance
     allowed = 1.0 + math.copysign(tolerance, control.mean)
     limit = replace(control, mean=control.mean * allowed, variance=control.variance * allowed**2)
     excess = side.mean - limit.mean
-    error = math.sqrt(limit.variance / control.units + side.variance / side.units)
-    half, _ = _every_day(excess, error, limit, side, planned)
+    half, _ = _every_day(excess, limit, side, planned)
     if excess - half > 0:
         return f"STOP: {effect.metric} rose beyond what is allowed"
     return "harm beyond what is allowed is excluded" if excess + half < 0 else "no harm shown, none excluded"
