@@ -330,9 +330,11 @@ def _tell_power(found: dict[str, Any]) -> None:
     looking = "looking every day" if found["plan"]["looking"] else "looking once"
     if found["customers"] is not None:
         days = f", {found['days']:,} days" if "days" in found else ""
+        known = found.get("planned_customers")
+        planned = "" if known is None else f" with `nba evaluate ab --planned-customers {known}`"
         out.print(
             f"a lift of {found['lift']:+.1%} is seen with {found['plan']['power']:.0%} by {found['customers']:,} customers "
-            f"({found['treatment']:,} treated, {found['control']:,} control){days}, {looking}"
+            f"({found['treatment']:,} treated, {found['control']:,} control){days}, {looking}{planned}"
         )
     if "given_customers" in found:
         known = f"; {found['lift']:+.1%} with {found['power']:.0%}" if "power" in found else ""
