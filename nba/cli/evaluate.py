@@ -161,17 +161,7 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
     )
     for warning in found.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False)
-    out.print(_verdict(found))
-
-
-def _verdict(found: Answer) -> str:
-    if found.gain.low > 0:
-        return "better than what was logged, beyond noise"
-    return (
-        "worse than what was logged, beyond noise"
-        if found.gain.high < 0
-        else "no difference from what was logged is shown"
-    )
+    out.print(found.verdict)
 
 
 @evaluate.command(epilog="Example: nba evaluate ab --decisions .nba/decisions --experiment kinder --config telco")
