@@ -155,6 +155,9 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
         )
     out.print(table)
     out.print(
+        "dm takes the reward model as right: its intervals know nothing of the model's own error; trust dr before it"
+    )
+    out.print(
         f"effective rows {shown.effective:,.0f} of {shown.rows:,}; mean weight {shown.mean_weight:.3f} ± "
         f"{1.96 * shown.mean_weight_error:.3f} (to be 1); largest weight {shown.heaviest:.1f}; the heaviest hundredth of the "
         f"effective rows carries {shown.tail:.0%}; {shown.unused:.0%} of rows unused"
