@@ -54,6 +54,7 @@ def earned(
         "offer": [offers[k].id for k in shown.offer],
     }
     known = {group: words for group, words in names.items() if any(word is not None for word in words)}
+    customer = np.unique(calls.words["customer_id"].astype(str), return_inverse=True)[1][shown.call]
     everything = np.ones(len(shown.call), dtype=bool)
     skipped = {} if made.all() else {"suggestions that the agent skipped": int((~made).sum())}
     kept, kept_says = _kept(calls, config, against, churn)
@@ -66,11 +67,11 @@ def earned(
         calls=len(calls),
         silent_calls=len(calls) - len(np.unique(calls.shown.call)),
         customers=len(set(calls.words["customer_id"])),
-        total=line("all", "all", shown.flags, shown.margin, shown.saving, everything),
+        total=line("all", "all", shown.flags, shown.margin, shown.saving, customer, everything),
         lines=[
             each
             for group, words in known.items()
-            for each in lines_by(group, words, shown.flags, shown.margin, shown.saving)
+            for each in lines_by(group, words, shown.flags, shown.margin, shown.saving, customer)
         ],
         reasons=reasons,
         kept=kept,
