@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from models.delayed import Churn
 from models.registry import Registry, verified
-from nba.cli.arms import POLICY, check_outcomes, experiment_arms, first_columns, told_unit, uneven_outcomes
+from nba.cli.arms import (
+    POLICY,
+    assigned_unit,
+    check_outcomes,
+    checked_ratio,
+    experiment_arms,
+    first_columns,
+    planned_shares,
+    told_unit,
+    uneven_outcomes,
+)
 from nba.cli.calls import Calls, leaving
 from nba.cli.records import batches
 from nba.config import Config
@@ -102,13 +112,14 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
     try:
         inside, names = experiment_arms(calls, against.experiment)
         check_outcomes(calls, against.experiment, told_unit(calls, config, against.experiment))
-        found = assignment(names, _codes(calls, inside)[1], against.control)
+        customers, code = _codes(calls, inside)
+        found = assignment(names, code, against.control)
+        arm = np.full(len(customers), -1)
+        arm[code] = found.arm
+        _check_assigned(config, against.experiment, {name: int((arm == k).sum()) for k, name in enumerate(found.arms)})
     except (InputError, RefusedError) as error:
         return None, f"Not measured: {error}"
-    customers, code = _codes(calls, inside)
     left, known = leaving(_only(calls, inside), churn, customers, code, against.horizon_ms)
-    arm = np.full(len(customers), -1)
-    arm[code] = found.arm
     first = inside[np.unique(code, return_index=True)[1]]  # calls stand in order of time
     margin = _own_margin(calls, config, against.experiment, first)
     value = (1.0 - left) * margin * config.policy.worth.horizon_months
@@ -123,6 +134,16 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
     total = Kept(found.arms[0], kept, gone, treated, kept.difference * treated, kept.low * treated, kept.high * treated)
     unsure = "The interval holds 0: nothing is shown." if kept.low <= 0 <= kept.high else ""
     return total, unsure
+
+
+def _check_assigned(config: Config, experiment: str, customers: dict[str, int]) -> None:
+    """Raises RefusedError: groups were assigned, so customers are no units; or the arms are not as large as planned."""
+    if assigned_unit(config, experiment) != "customer":
+        raise RefusedError(
+            f"{experiment!r} assigns agent groups, so its customers are not independent: see `nba evaluate ab`"
+        )
+    planned = planned_shares(config, experiment)
+    checked_ratio(customers, planned if planned is not None and set(planned) == set(customers) else None)
 
 
 def _codes(calls: Calls, inside: NDArray[np.int64]) -> tuple[list[str], NDArray[np.int64]]:

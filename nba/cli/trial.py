@@ -10,12 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.delayed import Churn
-from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, first_columns, unit_word
+from nba.cli.arms import (
+    assigned_unit,
+    check_outcomes,
+    checked_ratio,
+    experiment_arms,
+    first_columns,
+    planned_shares,
+    unit_word,
+)
 from nba.cli.calls import Calls, leaving
 from nba.config import Config
-from nba.errors import InputError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
-from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio, refuse_mismatch
+from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio
 from nba.experiments import HOLDOUT
 from nba.rules import Value
 
@@ -68,7 +75,7 @@ class Trial:
 
 def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Trial:
     """Compare the arms. Raises InputError and RefusedError as nba.evaluate.experiment and nba.evaluate.ab say."""
-    planned = ask.shares or _planned(config, ask.experiment)
+    planned = ask.shares or planned_shares(config, ask.experiment)
     unit_name = ask.unit or assigned_unit(config, ask.experiment)
     inside, names = experiment_arms(calls, ask.experiment)
     units, unit = np.unique([unit_word(calls, unit_name, k) for k in inside], return_inverse=True)
@@ -76,7 +83,7 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     arm = np.full(len(units), -1)
     arm[unit[found.arm >= 0]] = found.arm[found.arm >= 0]
     counts = {name: int((arm == k).sum()) for k, name in enumerate(found.arms)}
-    checked = _checked_ratio(counts, planned)
+    checked = checked_ratio(counts, planned)
     check_outcomes(calls, ask.experiment, unit_name)
     metrics = _metrics(calls, ask, churn, inside, unit, len(units))
     names_before, before, infinite = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
@@ -89,29 +96,6 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     repaired = calls.counts | infinite
     repaired |= {"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {}
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
-
-
-def _planned(config: Config, experiment: str) -> dict[str, float] | None:
-    policy = config.policy
-    if experiment == HOLDOUT:
-        held = {
-            name: share
-            for name, share in (("random", policy.holdout.random), ("nothing", policy.holdout.nothing))
-            if share
-        }
-        return held | {POLICY: 1.0 - sum(held.values())} if held else None
-    known = next((e for e in policy.experiments if e.name == experiment), None)
-    return None if known is None else {arm.name: arm.share for arm in known.arms}
-
-
-def _checked_ratio(counts: dict[str, int], planned: dict[str, float] | None) -> Ratio | None:
-    if planned is None:
-        return None
-    if set(planned) != set(counts):
-        raise InputError(f"--shares has to name exactly the arms {', '.join(counts)}")
-    found = ratio(counts, planned)
-    refuse_mismatch(found)
-    return found
 
 
 def _metrics(calls: Calls, ask: Ask, churn: Churn | None, inside: Numbers, unit: Numbers, units: int) -> list[Metric]:
