@@ -109,7 +109,10 @@ def _explained(over: Array, under: Array, before: Array | None) -> tuple[Array, 
     if before is None or not before.shape[1] or len(over) < 10 * (before.shape[1] + 1):
         return np.zeros(len(over)), 0.0
     value = (over - over.sum() / under.sum() * under) / under.mean()
-    x = before - before.mean(axis=0)
+    spread = before.std(axis=0)
+    x = (before - before.mean(axis=0)) / np.where(
+        spread > 0, spread, 1.0
+    )  # of one scale: lstsq drops what is small beside
     weights = np.linalg.lstsq(x, value, rcond=None)[0]
     explained = np.asarray(x @ weights, dtype=np.float64)
     variance = float(value.var())

@@ -95,3 +95,13 @@ def test_skewed_money_and_a_small_hold_out_are_not_sure_too_soon(share: float) -
             for n in range(300, 6001, 300)
         )
     assert fooled <= 10
+
+
+def test_a_column_of_another_scale_hides_no_other() -> None:
+    """Bytes in the order of 10^17 beside a column that tells: as much variance is saved as without them."""
+    rng = np.random.default_rng(8)
+    x, arm = rng.normal(size=1000), rng.integers(0, 2, 1000)
+    goal = Metric("m", x + rng.normal(size=1000), np.ones(1000))
+    both = np.stack([x, rng.lognormal(40, 1, 1000)], axis=1)
+    alone, beside = (compare(goal, arm, ARMS, before=columns)[0].saved for columns in (x[:, None], both))
+    assert alone > 0.4 and beside == pytest.approx(alone, abs=0.01)
