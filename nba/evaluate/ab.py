@@ -132,15 +132,24 @@ def _effect(
     metric: Metric, name: str, control: _Side, side: _Side, saved: float, planned: float, tolerance: float
 ) -> Effect:
     difference = side.mean - control.mean
-    parts = control.variance / max(control.units, 1), side.variance / max(side.units, 1)
+    once = _few_events(control, side)
+    parts = once[0].variance / max(control.units, 1), once[1].variance / max(side.units, 1)
     half, p = _welch(difference, parts, (control.units, side.units))
-    relative = _relative(control, side)
+    relative = _relative(*once)
     always, always_p = _every_day(difference, control, side, planned)
     effect = Effect(
         metric.name, name, control.mean, side.mean, difference, difference - half, difference + half, p,
         difference - always, difference + always, always_p, *relative, saved, (control.units, side.units), metric.harm,
     )  # fmt: skip
     return replace(effect, says=_harm(effect, control, side, planned, tolerance) if effect.harm else _advice(effect))
+
+
+def _few_events(control: _Side, side: _Side) -> tuple[_Side, _Side]:
+    """Both sides for the interval at the end: of hardly an event a small arm does not know its own spread (`cautious`)."""
+    if min(control.events, side.events) >= FEWEST_EVENTS:
+        return control, side
+    one, two = cautious(control.variance, side.variance, (control.units, side.units))
+    return replace(control, variance=one), replace(side, variance=two)
 
 
 def _welch(difference: float, parts: tuple[float, float], units: tuple[int, int]) -> tuple[float, float]:
