@@ -93,6 +93,8 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
         for effect in compare(metric, arm, found.arms, before=before, planned=ask.planned, tolerance=ask.tolerance)
     ]
     notes = _notes(calls, found, checked, counts, churn, unit_name, ask.experiment)
+    asked = [metric for metric in metrics if metric.name in (*ask.goals, *ask.guardrails)]
+    notes += _uneven_values(asked, arm, found.arms)
     repaired = calls.counts | infinite
     repaired |= {"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {}
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
@@ -201,6 +203,21 @@ def _notes(
     units = sum(sizes.values())
     if unit != "customer" and units < 2 * 5 * len(found.arms):
         notes.append(f"only {units} units were assigned: with so few groups a difference has to be large to be seen")
+    return notes
+
+
+def _uneven_values(metrics: Sequence[Metric], arm: Numbers, arms: Sequence[str]) -> list[str]:
+    """A note for each metric that more units of one arm than of another have no value of."""
+    notes = []
+    units = {name: int((arm == k).sum()) for k, name in enumerate(arms)}
+    for metric in metrics:
+        lacking = {name: int(((arm == k) & (metric.under == 0)).sum()) for k, name in enumerate(arms)}
+        if sum(lacking.values()) and ratio(lacking, {n: float(c) for n, c in units.items()}, 2.0).always_p < MISMATCH:
+            seen = ", ".join(f"{name} {count / max(units[name], 1):.1%}" for name, count in lacking.items())
+            notes.append(
+                f"{metric.name} is missing in one arm more than in another (units without it: {seen}): what is left out "
+                "differs, so its difference cannot be trusted: log it alike in every arm"
+            )
     return notes
 
 

@@ -99,3 +99,16 @@ def test_the_report_takes_no_groups_for_customers(tmp_path) -> None:
     made.words["experiment"][:], made.words["arm"][:] = "tone", np.where(held, "nothing", "policy")
     found = earned(made, grouped, Against("tone", "nothing", 30 * DAY_MS), churn, [], tmp_path)
     assert found.kept is None and "agent groups" in found.kept_says
+
+
+def test_a_guardrail_that_one_arm_lacks_is_named() -> None:
+    """Long calls of the new arm were not measured, so harm seems excluded: said beside it; lost alike in both, it is not."""
+    made, churn = calls()
+    rng = np.random.default_rng(5)
+    arm, seconds = rng.integers(0, 2, CUSTOMERS), rng.exponential(300.0, CUSTOMERS)
+    made.words["experiment"][:], made.words["arm"][:] = "tone", np.where(arm == 1, "new", "control")
+    ask = Ask("tone", guardrails=("handle_s",), cuped=False)
+    for lost, told in (((arm == 1) & (seconds > 500), True), (seconds > 500, False)):
+        made.numbers["handle_s"] = np.where(lost, np.nan, seconds)
+        notes = analyse(made, TELCO, ask, churn).notes
+        assert any("handle_s is missing in one arm more" in note for note in notes) is told
