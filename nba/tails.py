@@ -42,4 +42,5 @@ def wilson(yes: float, of: float) -> tuple[float, float]:
     share, z2 = yes / of, Z95 * Z95
     centre = (share + z2 / (2 * of)) / (1 + z2 / of)
     half = Z95 * (share * (1 - share) / of + z2 / (4 * of * of)) ** 0.5 / (1 + z2 / of)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    low = max(centre - half, 0.0) if yes > 0 else 0.0  # rounding would leave a trace of it
+    return low, min(centre + half, 1.0) if yes < of else 1.0

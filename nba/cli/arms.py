@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nba.cli.calls import Calls
 from nba.config import Config
 from nba.errors import InputError, RefusedError
-from nba.evaluate.experiment import refuse_uneven
+from nba.evaluate.experiment import Ratio, ratio, refuse_mismatch, refuse_uneven
 from nba.experiments import HOLDOUT
 from nba.rules import Value
 
@@ -49,6 +49,31 @@ def first_columns(calls: Calls, experiment: str, first: Numbers) -> list[Mapping
         number = place.get(head["customer_id"])
         if number is not None and head["at_ms"] < at_ms[number] and _arm_of(head, experiment) is not None:
             found[number], at_ms[number] = head["x"], head["at_ms"]
+    return found
+
+
+def planned_shares(config: Config, experiment: str) -> dict[str, float] | None:
+    """Shares of the arms as policy.yaml plans them; None: it does not know the experiment."""
+    policy = config.policy
+    if experiment == HOLDOUT:
+        held = {
+            name: share
+            for name, share in (("random", policy.holdout.random), ("nothing", policy.holdout.nothing))
+            if share
+        }
+        return held | {POLICY: 1.0 - sum(held.values())} if held else None
+    known = next((e for e in policy.experiments if e.name == experiment), None)
+    return None if known is None else {arm.name: arm.share for arm in known.arms}
+
+
+def checked_ratio(counts: dict[str, int], planned: dict[str, float] | None) -> Ratio | None:
+    """Units by arm against the planned shares; None where none are known. Raises InputError and RefusedError (mismatch)."""
+    if planned is None:
+        return None
+    if set(planned) != set(counts):
+        raise InputError(f"--shares has to name exactly the arms {', '.join(counts)}")
+    found = ratio(counts, planned)
+    refuse_mismatch(found)
     return found
 
 

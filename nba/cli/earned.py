@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from models.delayed import Churn
 from models.registry import Registry, verified
-from nba.cli.arms import POLICY, check_outcomes, experiment_arms, first_columns, told_unit, uneven_outcomes
+from nba.cli.arms import (
+    POLICY,
+    assigned_unit,
+    check_outcomes,
+    checked_ratio,
+    experiment_arms,
+    first_columns,
+    planned_shares,
+    told_unit,
+    uneven_outcomes,
+)
 from nba.cli.calls import Calls, customers_of, leaving
 from nba.cli.records import batches
 from nba.config import Config
@@ -54,6 +64,7 @@ def earned(
         "offer": [offers[k].id for k in shown.offer],
     }
     known = {group: words for group, words in names.items() if any(word is not None for word in words)}
+    customer = np.unique(calls.words["customer_id"].astype(str), return_inverse=True)[1][shown.call]
     everything = np.ones(len(shown.call), dtype=bool)
     skipped = {} if made.all() else {"suggestions that the agent skipped": int((~made).sum())}
     kept, kept_says = _kept(calls, config, against, churn)
@@ -66,11 +77,11 @@ def earned(
         calls=len(calls),
         silent_calls=len(calls) - len(np.unique(calls.shown.call)),
         customers=len(set(calls.words["customer_id"])),
-        total=line("all", "all", shown.flags, shown.margin, shown.saving, everything),
+        total=line("all", "all", shown.flags, shown.margin, shown.saving, customer, everything),
         lines=[
             each
             for group, words in known.items()
-            for each in lines_by(group, words, shown.flags, shown.margin, shown.saving)
+            for each in lines_by(group, words, shown.flags, shown.margin, shown.saving, customer)
         ],
         reasons=reasons,
         kept=kept,
@@ -103,11 +114,12 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
         check_outcomes(calls, against.experiment, told_unit(calls, config, against.experiment))
         customers, code = customers_of(calls, inside)
         found = assignment(names, code, against.control)
+        arm = np.full(len(customers), -1)
+        arm[code] = found.arm
+        _check_assigned(config, against.experiment, {name: int((arm == k).sum()) for k, name in enumerate(found.arms)})
     except (InputError, RefusedError) as error:
         return None, f"Not measured: {error}"
     left, known = leaving(calls.at_ms[inside], churn, customers, code, against.horizon_ms)
-    arm = np.full(len(customers), -1)
-    arm[code] = found.arm
     first = inside[np.unique(code, return_index=True)[1]]  # calls stand in order of time
     margin = _own_margin(calls, config, against.experiment, first)
     value = (1.0 - left) * margin * config.policy.worth.horizon_months
@@ -122,6 +134,16 @@ def _kept(calls: Calls, config: Config, against: Against, churn: Churn | None) -
     total = Kept(found.arms[0], kept, gone, treated, kept.difference * treated, kept.low * treated, kept.high * treated)
     unsure = "The interval holds 0: nothing is shown." if kept.low <= 0 <= kept.high else ""
     return total, unsure
+
+
+def _check_assigned(config: Config, experiment: str, customers: dict[str, int]) -> None:
+    """Raises RefusedError: groups were assigned, so customers are no units; or the arms are not as large as planned."""
+    if assigned_unit(config, experiment) != "customer":
+        raise RefusedError(
+            f"{experiment!r} assigns agent groups, so its customers are not independent: see `nba evaluate ab`"
+        )
+    planned = planned_shares(config, experiment)
+    checked_ratio(customers, planned if planned is not None and set(planned) == set(customers) else None)
 
 
 def _own_margin(calls: Calls, config: Config, experiment: str, first: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nba.cli.logged import Read
     from nba.cli.trial import Trial
     from nba.config import Config
+    from nba.evaluate.ab import Effect
     from nba.evaluate.ope import Answer
 
 evaluate = typer.Typer(
@@ -138,10 +139,11 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
         )
     table = Table("estimator", "value", "95 %", "95 % at every look")
     for name, e in {"logged": found.logged, **found.estimates, "dr - logged": found.gain}.items():
-        table.add_row(
-            name, f"{e.value:.4f}", f"{e.low:.4f} to {e.high:.4f}", f"{e.always_low:.4f} to {e.always_high:.4f}"
-        )
+        table.add_row(name, f"{e.value:.4f}", _ends(e.low, e.high, ".4f"), _ends(e.always_low, e.always_high, ".4f"))
     out.print(table)
+    out.print(
+        "dm takes the reward model as right: its intervals know nothing of the model's own error; trust dr before it"
+    )
     out.print(
         f"effective rows {shown.effective:,.0f} of {shown.rows:,}; mean weight {shown.mean_weight:.3f} ± "
         f"{1.96 * shown.mean_weight_error:.3f} (to be 1); largest weight {shown.heaviest:.1f}; the heaviest hundredth of the "
@@ -149,17 +151,7 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
     )
     for warning in found.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False)
-    out.print(_verdict(found))
-
-
-def _verdict(found: Answer) -> str:
-    if found.gain.low > 0:
-        return "better than what was logged, beyond noise"
-    return (
-        "worse than what was logged, beyond noise"
-        if found.gain.high < 0
-        else "no difference from what was logged is shown"
-    )
+    out.print(found.verdict)
 
 
 @evaluate.command(epilog="Example: nba evaluate ab --decisions .nba/decisions --experiment kinder --config telco")
@@ -246,6 +238,22 @@ def _shares(text: str | None) -> dict[str, float] | None:
     return found
 
 
+def _ends(low: float, high: float, form: str) -> str:
+    """Both ends of an interval; in words where there is none."""
+    return f"{low:{form}} to {high:{form}}" if math.isfinite(low) and math.isfinite(high) else "no interval yet"
+
+
+def _tell_effect(e: Effect) -> None:
+    if math.isnan(e.difference):
+        out.print(f"{e.metric} in {e.arm}: [bold]{e.says}[/bold]")
+        return
+    lift = "" if e.relative is None else f" ({e.relative:+.1%})"
+    out.print(f"{e.metric}: {e.control:.4f} -> {e.treatment:.4f} in {e.arm}{lift}: [bold]{e.says}[/bold]")
+    once, always = _ends(e.low, e.high, "+.4f"), _ends(e.always_low, e.always_high, "+.4f")
+    out.print(f"    at the end  {e.difference:+.4f}, 95 % {once}, p {e.p:.3f}, Holm {e.holm:.3f}")
+    out.print(f"    at any look 95 % {always}, p {e.always_p:.3f}, Holm {e.always_holm:.3f}")
+
+
 def _tell_ab(found: Trial) -> None:
     out.print(f"{found.experiment}, by {found.unit}: " + ", ".join(f"{name} {n:,}" for name, n in found.arms.items()))
     if found.ratio is not None:
@@ -253,14 +261,7 @@ def _tell_ab(found: Trial) -> None:
     for words, count in found.counts.items():
         out.print(f"  {count:,} {words}", markup=False)
     for e in found.effects:
-        lift = "" if e.relative is None else f" ({e.relative:+.1%})"
-        out.print(f"{e.metric}: {e.control:.4f} -> {e.treatment:.4f} in {e.arm}{lift}: [bold]{e.says}[/bold]")
-        out.print(
-            f"    at the end  {e.difference:+.4f}, 95 % {e.low:+.4f} to {e.high:+.4f}, p {e.p:.3f}, Holm {e.holm:.3f}"
-        )
-        out.print(
-            f"    at any look 95 % {e.always_low:+.4f} to {e.always_high:+.4f}, p {e.always_p:.3f}, Holm {e.always_holm:.3f}"
-        )
+        _tell_effect(e)
     if found.columns:
         saved = found.effects[0].saved
         out.print(
@@ -318,9 +319,11 @@ def _tell_power(found: dict[str, Any]) -> None:
     looking = "looking every day" if found["plan"]["looking"] else "looking once"
     if found["customers"] is not None:
         days = f", {found['days']:,} days" if "days" in found else ""
+        known = found.get("planned_customers")
+        planned = "" if known is None else f" with `nba evaluate ab --planned-customers {known}`"
         out.print(
             f"a lift of {found['lift']:+.1%} is seen with {found['plan']['power']:.0%} by {found['customers']:,} customers "
-            f"({found['treatment']:,} treated, {found['control']:,} control){days}, {looking}"
+            f"({found['treatment']:,} treated, {found['control']:,} control){days}, {looking}{planned}"
         )
     if "given_customers" in found:
         known = f"; {found['lift']:+.1%} with {found['power']:.0%}" if "power" in found else ""

@@ -10,19 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.delayed import Churn
-from nba.cli.arms import POLICY, assigned_unit, check_outcomes, experiment_arms, first_columns, unit_word
+from nba.cli.arms import (
+    assigned_unit,
+    check_outcomes,
+    checked_ratio,
+    experiment_arms,
+    first_columns,
+    planned_shares,
+    unit_word,
+)
 from nba.cli.calls import Calls, customers_of, leaving
 from nba.cli.target import number_or_nan
 from nba.config import Config
-from nba.errors import InputError
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
-from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio, refuse_mismatch
+from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio
 from nba.experiments import HOLDOUT
 from nba.rules import Value
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_COLUMNS = 10
+BEYOND_NOISE = 4.0  # standard errors of a correlation
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class Trial:
 
 def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Trial:
     """Compare the arms. Raises InputError and RefusedError as nba.evaluate.experiment and nba.evaluate.ab say."""
-    planned = ask.shares or _planned(config, ask.experiment)
+    planned = ask.shares or planned_shares(config, ask.experiment)
     unit_name = ask.unit or assigned_unit(config, ask.experiment)
     inside, names = experiment_arms(calls, ask.experiment)
     units, unit = np.unique([unit_word(calls, unit_name, k) for k in inside], return_inverse=True)
@@ -76,7 +84,7 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     arm = np.full(len(units), -1)
     arm[unit[found.arm >= 0]] = found.arm[found.arm >= 0]
     counts = {name: int((arm == k).sum()) for k, name in enumerate(found.arms)}
-    checked = _checked_ratio(counts, planned)
+    checked = checked_ratio(counts, planned)
     check_outcomes(calls, ask.experiment, unit_name)
     metrics = _metrics(calls, ask, churn, inside, unit, len(units))
     names_before, before, infinite = _before(calls, ask, inside, unit, arm, metrics[0], unit_name)
@@ -86,32 +94,11 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
         for effect in compare(metric, arm, found.arms, before=before, planned=ask.planned, tolerance=ask.tolerance)
     ]
     notes = _notes(calls, found, checked, counts, churn, unit_name, ask.experiment)
+    asked = [metric for metric in metrics if metric.name in (*ask.goals, *ask.guardrails)]
+    notes += _uneven_values(asked, arm, found.arms)
     repaired = calls.counts | infinite
     repaired |= {"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {}
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
-
-
-def _planned(config: Config, experiment: str) -> dict[str, float] | None:
-    policy = config.policy
-    if experiment == HOLDOUT:
-        held = {
-            name: share
-            for name, share in (("random", policy.holdout.random), ("nothing", policy.holdout.nothing))
-            if share
-        }
-        return held | {POLICY: 1.0 - sum(held.values())} if held else None
-    known = next((e for e in policy.experiments if e.name == experiment), None)
-    return None if known is None else {arm.name: arm.share for arm in known.arms}
-
-
-def _checked_ratio(counts: dict[str, int], planned: dict[str, float] | None) -> Ratio | None:
-    if planned is None:
-        return None
-    if set(planned) != set(counts):
-        raise InputError(f"--shares has to name exactly the arms {', '.join(counts)}")
-    found = ratio(counts, planned)
-    refuse_mismatch(found)
-    return found
 
 
 def _metrics(calls: Calls, ask: Ask, churn: Churn | None, inside: Numbers, unit: Numbers, units: int) -> list[Metric]:
@@ -185,12 +172,16 @@ def _filled(x: Array, names: list[str]) -> tuple[Array, dict[str, int]]:
 
 
 def _telling(x: Array, goal: Metric) -> list[int]:
-    """The columns that go with the goal most, over all arms together, so that the choice knows nothing of them."""
+    """The columns that go with the goal most, over all arms together, so that the choice knows nothing of them.
+
+    Only those that go with it beyond noise: among dozens some always do by chance, and taking those away takes a part of
+    the effect with them.
+    """
     value = goal.over - goal.over.sum() / max(goal.under.sum(), 1e-12) * goal.under
-    spread = x.std(axis=0)
-    strength = np.abs((x - x.mean(axis=0)).T @ value) / np.where(spread > 0, spread, np.inf)
+    chance = np.sqrt(len(value)) * x.std(axis=0) * value.std()
+    strength = np.abs((x - x.mean(axis=0)).T @ value) / np.where(chance > 0, chance, np.inf)
     order = np.argsort(-strength, kind="stable")[:MOST_COLUMNS]
-    return [int(k) for k in order if spread[k] > 0]
+    return [int(k) for k in order if strength[k] > BEYOND_NOISE]
 
 
 def _notes(
@@ -212,6 +203,21 @@ def _notes(
     units = sum(sizes.values())
     if unit != "customer" and units < 2 * 5 * len(found.arms):
         notes.append(f"only {units} units were assigned: with so few groups a difference has to be large to be seen")
+    return notes
+
+
+def _uneven_values(metrics: Sequence[Metric], arm: Numbers, arms: Sequence[str]) -> list[str]:
+    """A note for each metric that more units of one arm than of another have no value of."""
+    notes = []
+    units = {name: int((arm == k).sum()) for k, name in enumerate(arms)}
+    for metric in metrics:
+        lacking = {name: int(((arm == k) & (metric.under == 0)).sum()) for k, name in enumerate(arms)}
+        if sum(lacking.values()) and ratio(lacking, {n: float(c) for n, c in units.items()}, 2.0).always_p < MISMATCH:
+            seen = ", ".join(f"{name} {count / max(units[name], 1):.1%}" for name, count in lacking.items())
+            notes.append(
+                f"{metric.name} is missing in one arm more than in another (units without it: {seen}): what is left out "
+                "differs, so its difference cannot be trusted: log it alike in every arm"
+            )
     return notes
 
 

@@ -18,14 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.errors import RefusedError
-from nba.evaluate.sequence import ALPHA, PLANNED, always_valid_p, radius
+from nba.evaluate.sequence import ALPHA, FEWEST_EVENTS, PLANNED, always_valid_p, cautious, radius
 from nba.tails import t_p, t_quantile
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
-FEWEST_EVENTS = 10
 KNOWS_TOO_MUCH = 0.95
 UNBALANCED = 5.0
+_TOO_FEW = "cannot be judged: too few units in an arm have a value"
+_MOST_LOG = 300.0  # a mean of almost nothing has a lift without ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,10 @@ def _explained(over: Array, under: Array, before: Array | None) -> tuple[Array, 
     if before is None or not before.shape[1] or len(over) < 10 * (before.shape[1] + 1):
         return np.zeros(len(over)), 0.0
     value = (over - over.sum() / under.sum() * under) / under.mean()
-    x = before - before.mean(axis=0)
+    spread = before.std(axis=0)
+    x = (before - before.mean(axis=0)) / np.where(
+        spread > 0, spread, 1.0
+    )  # of one scale: lstsq drops what is small beside
     weights = np.linalg.lstsq(x, value, rcond=None)[0]
     explained = np.asarray(x @ weights, dtype=np.float64)
     variance = float(value.var())
@@ -128,16 +132,24 @@ def _effect(
     metric: Metric, name: str, control: _Side, side: _Side, saved: float, planned: float, tolerance: float
 ) -> Effect:
     difference = side.mean - control.mean
-    parts = control.variance / max(control.units, 1), side.variance / max(side.units, 1)
-    error = math.sqrt(sum(parts)) if sum(parts) >= 0 else math.nan
+    once = _few_events(control, side)
+    parts = once[0].variance / max(control.units, 1), once[1].variance / max(side.units, 1)
     half, p = _welch(difference, parts, (control.units, side.units))
-    relative = _relative(control, side)
-    always, always_p = _every_day(difference, error, control, side, planned)
+    relative = _relative(*once)
+    always, always_p = _every_day(difference, control, side, planned)
     effect = Effect(
         metric.name, name, control.mean, side.mean, difference, difference - half, difference + half, p,
         difference - always, difference + always, always_p, *relative, saved, (control.units, side.units), metric.harm,
     )  # fmt: skip
-    return replace(effect, says=_advice(effect, tolerance))
+    return replace(effect, says=_harm(effect, control, side, planned, tolerance) if effect.harm else _advice(effect))
+
+
+def _few_events(control: _Side, side: _Side) -> tuple[_Side, _Side]:
+    """Both sides for the interval at the end: of hardly an event a small arm does not know its own spread (`cautious`)."""
+    if min(control.events, side.events) >= FEWEST_EVENTS:
+        return control, side
+    one, two = cautious(control.variance, side.variance, (control.units, side.units))
+    return replace(control, variance=one), replace(side, variance=two)
 
 
 def _welch(difference: float, parts: tuple[float, float], units: tuple[int, int]) -> tuple[float, float]:
@@ -155,32 +167,43 @@ def _relative(control: _Side, side: _Side) -> tuple[float | None, float | None, 
     parts = [s.variance / s.units / s.mean**2 for s in (control, side)]
     half, _ = _welch(0.0, (parts[0], parts[1]), (control.units, side.units))
     times = side.mean / control.mean
-    if math.isnan(half):
+    if not half < _MOST_LOG:
         return times - 1.0, None, None
     return times - 1.0, times / math.exp(half) - 1.0, times * math.exp(half) - 1.0
 
 
-def _every_day(difference: float, error: float, control: _Side, side: _Side, planned: float) -> tuple[float, float]:
+def _every_day(difference: float, control: _Side, side: _Side, planned: float) -> tuple[float, float]:
     """Half the interval and the p-value that hold at every look; nothing is said before ten events in each arm."""
     units = control.units + side.units
-    if min(control.events, side.events) < FEWEST_EVENTS or not error > 0:
+    if min(control.events, side.events) < FEWEST_EVENTS:
         return math.inf, 1.0
-    deviation = error * math.sqrt(units)
+    one, two = cautious(control.variance, side.variance, (control.units, side.units))
+    deviation = math.sqrt(units * (one / control.units + two / side.units))
+    if not deviation > 0:
+        return math.inf, 1.0
     return radius(units, deviation, planned=planned), always_valid_p(units, difference, deviation, planned=planned)
 
 
-def _advice(effect: Effect, tolerance: float) -> str:
+def _advice(effect: Effect) -> str:
     """What a reader may do today, whatever day it is."""
     if math.isnan(effect.difference):
-        return "cannot be judged: too few units in an arm have a value"
-    if not effect.harm:
-        if effect.always_low > 0:
-            return "sure: more"
-        return "sure: less" if effect.always_high < 0 else "not sure yet: let it run"
-    allowed = tolerance * abs(effect.control)
-    if effect.always_low > allowed:
+        return _TOO_FEW
+    if effect.always_low > 0:
+        return "sure: more"
+    return "sure: less" if effect.always_high < 0 else "not sure yet: let it run"
+
+
+def _harm(effect: Effect, control: _Side, side: _Side, planned: float, tolerance: float) -> str:
+    """The same of a guardrail. What is allowed is as uncertain as the control that it is a share of."""
+    if math.isnan(effect.difference):
+        return _TOO_FEW
+    allowed = 1.0 + math.copysign(tolerance, control.mean)
+    limit = replace(control, mean=control.mean * allowed, variance=control.variance * allowed**2)
+    excess = side.mean - limit.mean
+    half, _ = _every_day(excess, limit, side, planned)
+    if excess - half > 0:
         return f"STOP: {effect.metric} rose beyond what is allowed"
-    return "harm beyond what is allowed is excluded" if effect.always_high < allowed else "no harm shown, none excluded"
+    return "harm beyond what is allowed is excluded" if excess + half < 0 else "no harm shown, none excluded"
 
 
 def holm(effects: Sequence[Effect]) -> list[Effect]:
@@ -227,14 +250,23 @@ def check_before(names: Sequence[str], before: Array, arm: Numbers, metric: Metr
 
 
 def _gap(x: Array, arm: Numbers) -> float:
-    """The largest difference of an arm's mean from the control's, in standard errors."""
-    sides = [x[arm == k] for k in range(int(arm.max()) + 1)]
-    errors = [side.var() / max(len(side), 1) for side in sides]
-    gaps = [
-        (side.mean() - sides[0].mean()) / math.sqrt(error + errors[0])
-        for side, error in zip(sides[1:], errors[1:], strict=True)
-        if error + errors[0] > 0
-    ]
+    """The largest difference of an arm's mean rank from the control's, in standard errors of chance, less one unit.
+
+    Ranks, and the spread of all units together: in a small arm a rare value has no spread of its own, and a huge one is all
+    of the mean. Less one unit: where hardly any differ, a single one would be many standard errors.
+    """
+    _, level, alike = np.unique(x, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(alike) - (alike - 1) / 2.0)[level]  # ties share theirs
+    if not rank.std() > 0:
+        return 0.0
+    rank = (rank - rank.mean()) / rank.std()
+    units, sums = np.bincount(arm), np.bincount(arm, weights=rank)
+    gaps = []
+    for n, total in zip(units[1:], sums[1:], strict=True):
+        if n and units[0]:
+            gap = total / n - sums[0] / units[0]
+            one = float(np.abs(rank).max()) / min(n, units[0])
+            gaps.append(math.copysign(max(abs(gap) - one, 0.0), gap) / math.sqrt(1 / n + 1 / units[0]))
     return float(max(gaps, key=abs, default=0.0))
 
 

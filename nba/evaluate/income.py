@@ -1,8 +1,9 @@
 """What the service calls earned and kept: suggestions made, accepted and declined, money, by any grouping.
 
 Money is a month's, as the journal says it of each accepted suggestion; `times` the horizon of policy.yaml where a page
-says so. Shares carry Wilson's 95 % interval (Wilson, JASA 1927). What would have happened anyway is not in these sums:
-only the comparison with a hold-out takes it away (`Kept`).
+says so. Shares carry Wilson's 95 % interval (Wilson, JASA 1927), of no more suggestions than those to the same customers,
+who mostly say the same again, are worth together. What would have happened anyway is not in these sums: only the
+comparison with a hold-out takes it away (`Kept`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from nba.evaluate.ab import Effect
 from nba.tails import wilson
 
 Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,19 @@ class Income:
 
 
 def line(
-    group: str, name: str, flags: Mapping[str, Array], margin: Array, saving: Array, hit: NDArray[np.bool_]
+    group: str,
+    name: str,
+    flags: Mapping[str, Array],
+    margin: Array,
+    saving: Array,
+    customer: Numbers,
+    hit: NDArray[np.bool_],
 ) -> Line:
-    """The figures of the suggestions (m,) that `hit` (m,) picks."""
+    """The figures of the suggestions (m,) that `hit` (m,) picks; `customer` (m,): to whom each was made."""
     accepted, offers = flags["accepted"][hit], int(hit.sum())
     yes = int(accepted.sum())
-    low, high = wilson(yes, offers)
+    worth = worth_of(accepted, customer[hit])
+    low, high = wilson(yes * worth, offers * worth)
     return Line(
         group, name, offers, yes, int(flags["declined"][hit].sum()), yes / offers if offers else 0.0, low, high,
         round(float(accepted @ margin[hit]), 2), round(float(accepted @ saving[hit]), 2),
@@ -89,9 +98,31 @@ def line(
 
 
 def lines_by(
-    group: str, names: Sequence[str | None], flags: Mapping[str, Array], margin: Array, saving: Array
+    group: str,
+    names: Sequence[str | None],
+    flags: Mapping[str, Array],
+    margin: Array,
+    saving: Array,
+    customer: Numbers,
 ) -> list[Line]:
     """One line a name (m,), most suggestions first; what has no name is "unknown"."""
     words = np.array([str(name) if name is not None else "unknown" for name in names])
-    found = [line(group, str(name), flags, margin, saving, words == name) for name in np.unique(words)]
+    found = [line(group, str(name), flags, margin, saving, customer, words == name) for name in np.unique(words)]
     return sorted(found, key=lambda each: (-each.offers, each.name))
+
+
+def worth_of(yes: Array, customer: Numbers) -> float:
+    """What part of n independent suggestions the n that were made are worth, at most 1: 1 / Kish's design effect.
+
+    `yes` (n,) 0 or 1. The variance of a share by customers against that by suggestions: Kish, "Survey Sampling" (1965).
+    """
+    _, group = np.unique(customer, return_inverse=True)
+    groups, n = int(group.max(initial=-1)) + 1, len(yes)
+    share = float(yes.mean()) if n else 0.0
+    if groups == 1:
+        return 1.0 / n
+    if not 0.0 < share < 1.0:
+        return 1.0
+    pull = np.bincount(group, weights=yes - share)
+    effect = float(pull @ pull) * groups / (groups - 1) * (n - 1) / n / (n * share * (1.0 - share))
+    return 1.0 / max(effect, 1.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,18 +53,32 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`logged`: what the log itself earned a call; `gain`: by how much the doubly robust value is above that, row by row."""
+    """`logged`: what the log itself earned a call; `gain`: by how much the doubly robust value is above that, row by row.
+
+    `events`: effective rows that speak for the target and earned something else than most of them do.
+    """
 
     estimates: dict[str, Estimate]
     logged: Estimate
     gain: Estimate
     overlap: Overlap
     threshold: float
+    events: float
     warnings: tuple[str, ...]
 
+    @property
+    def verdict(self) -> str:
+        """Better, worse or neither, in words. Of a handful of events the spread is as unknown as the share itself."""
+        if self.events < FEWEST_APART:
+            return "too little came of what this policy would have said: neither better nor worse than the log is shown"
+        if self.gain.low > 0:
+            return "better than what was logged, beyond noise"
+        worse = "worse than what was logged, beyond noise"
+        return worse if self.gain.high < 0 else "no difference from what was logged is shown"
+
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data; infinite ends become null when written."""
+        return asdict(self) | {"verdict": self.verdict}
 
 
 def answer(
@@ -100,8 +115,23 @@ def answer(
         said.append(
             f"{beyond:,} weights above {threshold:.0f}, the root of the rows: switch-dr leaves those to the reward model"
         )
-    logged, gain = found_of.pop("logged"), found_of.pop("gain")
-    return Answer(found_of, logged, gain, found, threshold, tuple(said))
+    logged, events = found_of.pop("logged"), events_of(weight, asked.reward)
+    if events < FEWEST_APART:
+        said.append(
+            f"only {events:.0f} effective rows that speak for this policy earned something else than most, fewer than "
+            f"{FEWEST_APART}: the 95 % intervals are too narrow, and none holds at every look: log more calls"
+        )
+        found_of = {name: replace(e, always_low=-math.inf, always_high=math.inf) for name, e in found_of.items()}
+    gain = found_of.pop("gain")
+    return Answer(found_of, logged, gain, found, threshold, events, tuple(said))
+
+
+def events_of(weight: Array, reward: Array) -> float:
+    """Kish's effective number of the rows (n,) with weight whose reward is not the most frequent one among them."""
+    values, level = np.unique(reward, return_inverse=True)
+    usual = np.argmax(np.bincount(level, weights=weight, minlength=len(values)))
+    apart = np.where(level == usual, 0.0, weight)
+    return float(apart.sum()) ** 2 / max(float((apart**2).sum()), 1e-300)
 
 
 def model_warnings(q: Foretold) -> list[str]:

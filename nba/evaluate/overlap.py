@@ -183,8 +183,8 @@ def warnings_of(found: Overlap, clip: float | None, clipped_rows: int, lost: flo
     missing = 1.0 - found.mean_weight
     if clip is not None:
         said.append(
-            f"weights above {clip:g} were clipped ({clipped_rows:,} rows, {lost:.1%} of all weight): ips and dr lean towards "
-            "too little; with rewards of 0 and more ips is a lower bound"
+            f"weights above {clip:g} were clipped ({clipped_rows:,} rows, {lost:.1%} of all weight): ips and snips lean towards "
+            "too little, dr and switch-dr towards the reward model; with rewards of 0 and more ips is a lower bound"
         )
     elif missing > WARN_MASS and missing > SURE * found.mean_weight_error:
         said.append(

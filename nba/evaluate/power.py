@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nba.errors import InputError
-from nba.evaluate.sequence import ALPHA, FIRST_LOOK, looking_quantile
+from nba.evaluate.sequence import ALPHA, FEWEST_EVENTS, FIRST_LOOK, cautious, looking_quantile
 from nba.tails import normal_quantile
 
 MOST_UNITS = 10**12
@@ -71,8 +71,21 @@ class Plan:
         """Of the difference of both means times the units in all, after CUPED and grouping."""
         share = min(max(self.mean * (1 + lift), 0.0), 1.0)
         treated = share * (1 - share) if self.binary else self.deviation**2
-        each = treated / self.share + self.deviation**2 / (1 - self.share)
+        control = self.deviation**2
+        if self.looking:
+            control, treated = cautious(control, treated, (1 - self.share, self.share))
+        each = treated / self.share + control / (1 - self.share)
         return each * (1 - self.saved) * (1 + (self.group - 1) * self.icc)
+
+    def events(self, lift: float) -> float:
+        """Of the arm that has fewer: what `ab` counts before it says anything, a unit of both arms; infinite of a mean."""
+        if not self.binary:
+            return math.inf
+        arms = ((self.mean, 1 - self.share), (min(max(self.mean * (1 + lift), 0.0), 1.0), self.share))
+        whole = (
+            min(1 - (1 - p) ** self.group, 1 - p**self.group) * share for p, share in arms
+        )  # of a group of customers
+        return float(min(whole) / self.group)
 
 
 def units_for(plan: Plan, lift: float) -> int:
@@ -91,7 +104,30 @@ def units_for(plan: Plan, lift: float) -> int:
         raise InputError(
             f"--lift {lift:g}: more than {MOST_UNITS:,} customers would be needed: name a change that would matter"
         )
-    return max(math.ceil(needed / difference), FIRST_LOOK if plan.looking else 2)
+    return max(math.ceil(needed / difference), _first_told(plan, lift) if plan.looking else 2)
+
+
+def _first_told(plan: Plan, lift: float) -> int:
+    """So many units that `ab` says something at all, with the power asked for: of groups as many as of customers.
+
+    The root of a Poisson count is about normal with standard deviation 1/2: Anscombe, Biometrika 1948. Raises InputError.
+    """
+    wanted = max(math.sqrt(FEWEST_EVENTS) + normal_quantile(plan.power) / 2, 0.0) ** 2
+    events = plan.events(lift)
+    if not wanted < events * MOST_UNITS:
+        raise InputError(
+            f"--lift {lift:g} leaves an arm without a single event: nothing is said of it before ten: look once (--once)"
+        )
+    return math.ceil(max(FIRST_LOOK * plan.group, wanted / events))
+
+
+def _told(plan: Plan, lift: float, units: int) -> float:
+    """P(`ab` says anything of so many units)."""
+    if not plan.looking:
+        return 1.0
+    if units < FIRST_LOOK * plan.group:
+        return 0.0
+    return 0.5 * math.erfc(-math.sqrt(2) * (math.sqrt(units * plan.events(lift)) - math.sqrt(FEWEST_EVENTS)))
 
 
 def lift_for(plan: Plan, units: int) -> float | None:
@@ -103,17 +139,15 @@ def lift_for(plan: Plan, units: int) -> float | None:
     lift = 0.0
     for _ in range(_STEPS):  # the lift moves the variance of a share, and that the lift
         lift = abs(plan.reach / plan.mean) * math.sqrt(plan.variance(lift) / units)
-    too_few = plan.looking and units < FIRST_LOOK
+    too_few = _told(plan, 0.0, units) < plan.power
     return None if too_few or (plan.binary and plan.mean * (1 + lift) > 1) else lift
 
 
 def power_of(plan: Plan, lift: float, units: int) -> float:
     """P(a lift of that size is seen with so many units)."""
-    if plan.looking and units < FIRST_LOOK:
-        return 0.0
     error = math.sqrt(plan.variance(lift) / units)
     z = abs(lift * plan.mean) / error - (plan.reach - normal_quantile(plan.power))
-    return 0.5 * math.erfc(-z / math.sqrt(2))
+    return min(0.5 * math.erfc(-z / math.sqrt(2)), _told(plan, lift, units))
 
 
 def as_json(plan: Plan, lift: float | None, units: int | None, a_day: float | None) -> dict[str, Any]:
@@ -123,6 +157,7 @@ def as_json(plan: Plan, lift: float | None, units: int | None, a_day: float | No
     if needed is not None:
         treated = round(needed * plan.share)
         found |= {"treatment": treated, "control": needed - treated}
+        found |= {"planned_customers": math.ceil(needed / plan.group)} if plan.looking else {}
         found |= {"days": math.ceil(needed / a_day)} if a_day else {}
     if units is not None:
         found |= {"given_customers": units, "detectable_lift": lift_for(plan, units)}

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 ALPHA = 0.05
 PLANNED = 5_000
 FIRST_LOOK = 100
+FEWEST_EVENTS = 10  # in each arm
 
 
 def mixture_spread(planned: float, alpha: float = ALPHA) -> float:
@@ -54,6 +55,18 @@ def always_valid_p(units: float, mean: float, deviation: float, *, planned: floa
 def looking_quantile(alpha: float = ALPHA) -> float:
     """What takes the place of 1.96 at the planned number of units, for the price of being allowed to look: 3.03."""
     return radius(1e6, 1.0, planned=1e6, alpha=alpha) * 1e3
+
+
+def cautious(one: float, other: float, units: tuple[float, float]) -> tuple[float, float]:
+    """The variances of two arms with so many units, where the smaller arm may not be far more alike than the larger.
+
+    Of skewed values a small arm often lacks the large ones: its mean and its own variance are then too small together, and
+    the larger arm looks surely better. By as much as it is smaller it takes the larger arm's variance where that is more.
+    """
+    lack = 1.0 - min(units) / max(*units, 1e-12)
+    if units[0] < units[1]:
+        return one + lack * max(other - one, 0.0), other
+    return one, other + lack * max(one - other, 0.0)
 
 
 def bounded(values: Array, low: float, high: float, alpha: float = ALPHA) -> tuple[Array, Array]:

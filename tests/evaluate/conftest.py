@@ -123,6 +123,12 @@ class Journal:
         assert (left.value.code or 0) == status, said.getvalue()
         return json.loads(said.getvalue())
 
+    def says(self, *arguments: object) -> str:
+        """The same without --json: the lines on stdout as one."""
+        with redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit):
+            verbs()(["evaluate", *map(str, arguments), "--config", "telco", "--state-dir", str(self.state)])
+        return " ".join(said.getvalue().split())
+
 
 @cache
 def verbs() -> typer.Typer:

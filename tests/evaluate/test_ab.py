@@ -253,7 +253,7 @@ def test_what_nobody_could_see_is_not_promised() -> None:
     assert lift_for(once, 40) is None and lift_for(once, 400) == pytest.approx(0.07, abs=0.01)
     daily = Plan(0.2, 0.4, binary=True)
     assert lift_for(daily, 99) is None and power_of(daily, 4.0, 99) == 0.0
-    assert units_for(daily, 4.0) == 100 and units_for(Plan(0.2, 0.4, looking=False, binary=True), 4.0) < 100
+    assert units_for(Plan(1.0, 0.1), 4.0) == 100 and units_for(Plan(1.0, 0.1, looking=False), 4.0) < 100
 
 
 def test_what_costs_customers_is_counted() -> None:

@@ -247,3 +247,16 @@ def test_calls_younger_than_the_window_are_left_out(journal: Any) -> None:
     whole = journal.nba(*where, 0)
     assert "left out: younger than the window" not in whole["counts"]
     assert sum(effect(first, "accepted")["units"]) == sum(effect(whole, "accepted")["units"]) == 700
+
+
+def test_where_there_is_no_interval_none_is_printed(journal: Any, tmp_path: Path) -> None:
+    """A guardrail that never varies and one that nobody measured: said in words, with no nan and no inf."""
+    path = rows(journal, tmp_path, handle_s=lambda old: [300.0] * len(old), hold_s=lambda old: [None] * len(old))
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("hold_s")
+    pq.write_table(table.set_column(place, "hold_s", table["hold_s"].cast(pa.float64())), path)
+    more = ("--guardrail", "handle_s", "--guardrail", "hold_s")
+    said = journal.says("ab", "--decisions", path, "--experiment", "tone", *more)
+    assert "handle_s: 300.0000 -> 300.0000 in kinder (+0.0%)" in said and "no interval yet" in said
+    assert "hold_s in kinder: cannot be judged" in said
+    assert "nan" not in said.split() and "+nan" not in said and "inf " not in said

@@ -219,3 +219,9 @@ def test_records_that_are_no_parquet_are_named(journal: Any, tmp_path: Path) -> 
     (tmp_path / "records" / "part-0.parquet").unlink()
     pq.write_table(pa.table({"other": [1]}), tmp_path / "outcomes" / "part-0.parquet")
     assert "'outcome_id' is missing" in journal.nba("report", *where, "--out", tmp_path / "r", status=2)["problems"][0]
+
+
+def test_the_table_says_what_the_interval_of_dm_leaves_out(journal: Any) -> None:
+    """The reward model's own error is in no interval of dm, and whoever reads the table is told."""
+    said = journal.says("ope", "--decisions", journal.state / "history.parquet", "--model", "champion")
+    assert "know nothing of the model's own error" in said

@@ -179,3 +179,11 @@ def test_dear_offers_that_are_seldom_taken_are_no_reversed_label(asked: Question
     assert answer(changed(reward=money, accepted=asked.reward)).estimates["ips"].value > 0
     with pytest.raises(RefusedError, match="exchanged"):
         answer(changed(reward=money, accepted=1.0 - asked.reward))
+
+
+def test_the_warning_of_clipped_weights_is_true(world: Callable[..., Question]) -> None:
+    """A reward model that finds everything too good: clipped, dr lies above the truth, towards the model."""
+    asked = world(20_000, 3)
+    found = answer(asked, clip=2.0, learn=lambda x, y: lambda rows: np.full(len(rows), 0.9))
+    assert found.estimates["dr"].low > 0.2733 > found.estimates["ips"].high
+    assert "dr and switch-dr towards the reward model" in found.warnings[0]

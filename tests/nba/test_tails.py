@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nba.tails import Z95, chi2_p, normal_p, normal_quantile, t_p, t_quantile, wilson
@@ -33,6 +33,7 @@ def test_the_normal() -> None:
 
 
 @given(st.integers(0, 500), st.integers(1, 500))
+@example(0, 3)
 def test_the_interval_of_a_share_is_wilsons(yes: int, more: int) -> None:
     """Its ends are where the share is 1.96 standard errors of theirs away; nothing asked tells nothing."""
     of = yes + more
