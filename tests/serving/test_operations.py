@@ -328,6 +328,18 @@ def test_a_folder_with_names_of_ours_changes_nothing(serve, tmp_path: Path, monk
     assert list(tmp_path.glob("state/records/day=*/*.parquet")), served.said()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_service_that_cannot_start_ends_with_a_failure(tmp_path, workers):
+    """Whoever starts it again after a failure (systemd) is told that it is one, however many workers there were to be."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "workers").write_text("a file where a folder has to be")
+    command = [NBA, "serve", "--workers", str(workers), "--port", str(free_port()), "--state-dir", tmp_path / "state"]
+    away = ["--redis-url", f"redis://127.0.0.1:{free_port()}"]
+    done = subprocess.run([*command, *away], check=False, capture_output=True, text=True, timeout=180)
+    assert done.returncode != 0
+    assert "did not start" in done.stderr
+
+
 # Each answers with several statuses, and so adds series until the counts need more room.
 PATHS = [
     *("/readyz", "/docs", "/insights", "/desktop", "/desktop/widget.js", "/openapi.json", "/metrics", "/v1/tokens"),
