@@ -41,9 +41,10 @@ class Metrics:
         )
         self._requests, self._route_status = requests, dict[tuple[str, int], Counter]()
         self.stage = {name: seconds.labels(name) for name in STAGES}
-        self.request_seconds = Histogram(
-            "nba_request_seconds", "Time of an HTTP request", buckets=_SECONDS, registry=of
+        self._request_seconds = Histogram(
+            "nba_request_seconds", "Time of an HTTP request by route", ["route"], buckets=_SECONDS, registry=of
         )
+        self._took: dict[str, Histogram] = {}
         self._decisions = Counter("nba_decisions", "Decisions by source", ["source"], registry=of)
         self._rungs = Counter(
             "nba_degraded", "Decisions that had to do without something, by what", ["what"], registry=of
@@ -81,12 +82,16 @@ class Metrics:
         self._children: dict[tuple[str, ...], Counter] = {}
         self._served: tuple[str, str] | None = None
 
-    def request(self, route: str, status: int) -> None:
-        """Count one HTTP request. `route`: the template of the path, never the path."""
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count one HTTP request and what it took. `route`: the template of the path, never the path."""
         child = self._route_status.get((route, status))
         if child is None:
             child = self._route_status[route, status] = self._requests.labels(route, str(status))
         child.inc()
+        took = self._took.get(route)
+        if took is None:
+            took = self._took[route] = self._request_seconds.labels(route)
+        took.observe(seconds)
 
     def decision(
         self, source: str, degraded: Iterable[str], offers: Iterable[tuple[str, int]], stages: Iterable[str]

@@ -45,3 +45,14 @@ def test_a_label_never_comes_from_a_caller(nba):
 def test_what_the_issue_of_an_operator_is_has_a_metric(name):
     """Rungs, offers, funnel, freshness, latency by stage, versions, what waits, who listens."""
     assert f"# TYPE {name} ".encode() in Metrics().exposition().replace(b"_total ", b" ")
+
+
+def test_the_time_of_a_stream_is_not_that_of_a_question(start, eventually):
+    """A stream lasts as long as a call does: among the questions it would be the slowest of all, and NbaSlow never end."""
+    nba = start()
+    with nba.http.stream("GET", "/v1/interactions/i-1/stream", params={"customer_id": "c-1"}) as answer:
+        assert next(answer.iter_lines()) == ": listening"
+    nba.recommend("c-1")
+    took = 'nba_request_seconds_count{route="%s"} 1.0'
+    eventually(lambda: took % "/v1/interactions/{interaction_id:path}/stream" in nba.http.get("/metrics").text)
+    assert took % "/v1/recommend" in nba.http.get("/metrics").text
