@@ -95,6 +95,17 @@ def test_every_label_that_is_asked_for_is_there(exposition):
             assert wanted <= set(re.findall(r'(\w+)="', " ".join(series))), expression
 
 
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here")
+def test_every_alert_comes_when_it_should_and_only_then():
+    """promtool has series in which all is well, streams open for minutes among them, and for each alert some that fire it."""
+    names = [rule["alert"] for rule in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]]
+    fired = (ROOT / "tests" / "alerts_test.yml").read_text(encoding="utf-8")
+    assert all(f"- name: {name}\n" in fired for name in names)
+    command = ["promtool", "test", "rules", ROOT / "tests" / "alerts_test.yml"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_dashboard_shows_what_an_operator_asks_for():
     """Unique panels that lie beside each other, on the datasource that is provisioned."""
     board = json.loads((DEPLOY / "grafana" / "nba.dashboard.json").read_text(encoding="utf-8"))
