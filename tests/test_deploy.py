@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -38,11 +40,16 @@ def expressions() -> list[str]:
 @pytest.fixture(scope="module")
 def exposition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What /metrics of `nba serve` says after a decision, its outcome, an event and a reload."""
+    with promised().serving(tmp_path_factory.mktemp("state")) as client:
+        yield exercised(client)
+
+
+def promised() -> Any:
+    """tests/test_promise.py, which starts `nba serve`."""
     spec = importlib.util.spec_from_file_location("nba_promise", ROOT / "tests" / "test_promise.py")
     promise = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(promise)
-    with promise.serving(tmp_path_factory.mktemp("state")) as client:
-        yield exercised(client)
+    return promise
 
 
 def exercised(client: httpx.Client) -> str:
@@ -172,6 +179,22 @@ def test_the_dockerfile_copies_what_is_there_and_installs_what_was_tested():
     from serving.server import DRAIN_S
 
     assert min(stated) > DRAIN_S
+
+
+def test_the_health_check_asks_the_container_itself(tmp_path):
+    """0 where the service answers and not where none does, also in a container that was given a proxy for its way out."""
+    check = json.loads(re.search(r"HEALTHCHECK[^\[]*CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[1])[2]
+    environment = {**os.environ, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    environment = {name: value for name, value in environment.items() if name.lower() != "no_proxy"}
+
+    def status(port: int) -> int:
+        command = [sys.executable, "-c", check.replace(":8000/", f":{port}/")]
+        return subprocess.run(command, check=False, capture_output=True, env=environment).returncode
+
+    with promised().serving(tmp_path) as client:
+        port = client.base_url.port
+        assert status(port) == 0
+    assert status(port) == 1
 
 
 def unit(name: str) -> str:
