@@ -197,6 +197,14 @@ def test_the_health_check_asks_the_container_itself(tmp_path):
     assert status(port) == 1
 
 
+def test_the_nightly_lines_are_what_cron_reads():
+    """cron takes what follows a value for a part of it, a remark too, and % for the end of a line."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    lines = re.search(r"## Every night.*?```\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    assert all("#" not in line for line in lines if not line.startswith("#"))
+    assert all("%" not in line for line in lines)
+
+
 def unit(name: str) -> str:
     return re.search(rf"^{name}=(.*)$", (DEPLOY / "nba.service").read_text(), re.MULTILINE)[1]
 
