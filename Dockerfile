@@ -24,7 +24,8 @@ WORKDIR /var/lib/nba
 VOLUME /var/lib/nba
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# Past any proxy: an engine may set one in every container, for the way out.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+  CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8000/healthz', timeout=2)"]
 ENTRYPOINT ["nba"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

@@ -6,11 +6,11 @@ The only file that imports onnxruntime; it imports neither lightgbm nor pandas.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from models.registry import verified
@@ -20,6 +20,10 @@ from nba.config import Catalog
 from nba.domain import Column, Scores
 from nba.errors import ModelError
 from nba.rules import Value
+
+# Its builds report each use of a model to their maker and keep a device id in the home folder, unless told so before the import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 _ENOUGH_ROWS = 50
 _INPUT = "columns"

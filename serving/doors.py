@@ -126,8 +126,7 @@ class Doors:
                 status = await self._through(scope, receive, send, seen)
                 route = getattr(scope.get("route"), "path", route)
         finally:
-            self._metrics.request(route, status)
-            self._metrics.request_seconds.observe(time.perf_counter() - started)
+            self._metrics.request(route, status, time.perf_counter() - started)
 
     async def _fast(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> int:
         body = await whole_body(receive, self._max_body)

@@ -25,6 +25,9 @@ _SERVING = "nba_serving_version"
 _SHARED = "PROMETHEUS_MULTIPROC_DIR"
 STAGES = ("read", "score", "decide", "journal", "whole")
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.06, 0.1, 0.25, 0.5, 1, 5)
+# What can be counted under a label. Each begins at 0: for Prometheus a series that is born with its first count has not risen.
+_DAMAGED = ("activity", "profile", "contacts", "thread")
+_RUNGS = ("features", *_DAMAGED, "activity_pending", "experiment", "model", "model_slow", "scores")
 _AGES = (1, 10, 60, 600, 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
 
 
@@ -41,9 +44,10 @@ class Metrics:
         )
         self._requests, self._route_status = requests, dict[tuple[str, int], Counter]()
         self.stage = {name: seconds.labels(name) for name in STAGES}
-        self.request_seconds = Histogram(
-            "nba_request_seconds", "Time of an HTTP request", buckets=_SECONDS, registry=of
+        self._request_seconds = Histogram(
+            "nba_request_seconds", "Time of an HTTP request by route", ["route"], buckets=_SECONDS, registry=of
         )
+        self._took: dict[str, Histogram] = {}
         self._decisions = Counter("nba_decisions", "Decisions by source", ["source"], registry=of)
         self._rungs = Counter(
             "nba_degraded", "Decisions that had to do without something, by what", ["what"], registry=of
@@ -80,13 +84,30 @@ class Metrics:
         ).labels(installed("nba-engine")).set(1)
         self._children: dict[tuple[str, ...], Counter] = {}
         self._served: tuple[str, str] | None = None
+        self._begin()
 
-    def request(self, route: str, status: int) -> None:
-        """Count one HTTP request. `route`: the template of the path, never the path."""
+    def _begin(self) -> None:
+        for counter, values in (
+            (self._decisions, ("model", "fallback")),
+            (self._rungs, _RUNGS),
+            (self._damaged, _DAMAGED),
+            (self._events, ("accepted", "rejected")),
+            (self.rolls, ("done", "failed")),
+            (self.reloads, ("done", "refused")),
+        ):
+            for value in values:
+                counter.labels(value)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count one HTTP request and what it took. `route`: the template of the path, never the path."""
         child = self._route_status.get((route, status))
         if child is None:
             child = self._route_status[route, status] = self._requests.labels(route, str(status))
         child.inc()
+        took = self._took.get(route)
+        if took is None:
+            took = self._took[route] = self._request_seconds.labels(route)
+        took.observe(seconds)
 
     def decision(
         self, source: str, degraded: Iterable[str], offers: Iterable[tuple[str, int]], stages: Iterable[str]

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 import httptools
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
@@ -294,7 +295,10 @@ def serve(app: Any, listening: Callable[[int], None], workers: int = 1, **given:
         return
     listener = config.bind_socket()
     listening(listener.getsockname()[1])
-    DrainingWorkers(config, sockets=[listener]).run()
+    supervisor = DrainingWorkers(config, sockets=[listener])
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        sys.exit(1)
 
 
 def _run(server: uvicorn.Server) -> None:

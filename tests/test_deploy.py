@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -38,11 +40,16 @@ def expressions() -> list[str]:
 @pytest.fixture(scope="module")
 def exposition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What /metrics of `nba serve` says after a decision, its outcome, an event and a reload."""
+    with promised().serving(tmp_path_factory.mktemp("state")) as client:
+        yield exercised(client)
+
+
+def promised() -> Any:
+    """tests/test_promise.py, which starts `nba serve`."""
     spec = importlib.util.spec_from_file_location("nba_promise", ROOT / "tests" / "test_promise.py")
     promise = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(promise)
-    with promise.serving(tmp_path_factory.mktemp("state")) as client:
-        yield exercised(client)
+    return promise
 
 
 def exercised(client: httpx.Client) -> str:
@@ -93,6 +100,17 @@ def test_every_label_that_is_asked_for_is_there(exposition):
             wanted = {part.strip() for m in _GROUPING.finditer(expression) for part in m[1].split(",")}
             wanted |= set(_SELECTED.findall(expression))
             assert wanted <= set(re.findall(r'(\w+)="', " ".join(series))), expression
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here")
+def test_every_alert_comes_when_it_should_and_only_then():
+    """promtool has series in which all is well, streams open for minutes among them, and for each alert some that fire it."""
+    names = [rule["alert"] for rule in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]]
+    fired = (ROOT / "tests" / "alerts_test.yml").read_text(encoding="utf-8")
+    assert all(f"- name: {name}\n" in fired for name in names)
+    command = ["promtool", "test", "rules", ROOT / "tests" / "alerts_test.yml"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_dashboard_shows_what_an_operator_asks_for():
@@ -161,6 +179,30 @@ def test_the_dockerfile_copies_what_is_there_and_installs_what_was_tested():
     from serving.server import DRAIN_S
 
     assert min(stated) > DRAIN_S
+
+
+def test_the_health_check_asks_the_container_itself(tmp_path):
+    """0 where the service answers and not where none does, also in a container that was given a proxy for its way out."""
+    check = json.loads(re.search(r"HEALTHCHECK[^\[]*CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)[1])[2]
+    environment = {**os.environ, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    environment = {name: value for name, value in environment.items() if name.lower() != "no_proxy"}
+
+    def status(port: int) -> int:
+        command = [sys.executable, "-c", check.replace(":8000/", f":{port}/")]
+        return subprocess.run(command, check=False, capture_output=True, env=environment).returncode
+
+    with promised().serving(tmp_path) as client:
+        port = client.base_url.port
+        assert status(port) == 0
+    assert status(port) == 1
+
+
+def test_the_nightly_lines_are_what_cron_reads():
+    """cron takes what follows a value for a part of it, a remark too, and % for the end of a line."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    lines = re.search(r"## Every night.*?```\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    assert all("#" not in line for line in lines if not line.startswith("#"))
+    assert all("%" not in line for line in lines)
 
 
 def unit(name: str) -> str:

@@ -79,10 +79,15 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, as_json: boo
         return
     with ExitStack() as stack:
         # The workers' counts meet in files, so that /metrics is about all of them.
-        counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="nba-metrics-"))
+        counts = stack.enter_context(tempfile.TemporaryDirectory(prefix="nba-metrics-", dir=_memory()))
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
         os.environ.update(_environment(_with_redis(settings, stack)))
         _ended_well(lambda: server.serve("nba.cli.serve:worker", workers=workers, **shared))
+
+
+def _memory() -> str | None:
+    """A folder on no disk, where there is one: the counts are mapped, so a disk that is full would end every worker (SIGBUS)."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
 
 
 def _tell(config: str, url: str, workers: int, as_json: bool) -> None:

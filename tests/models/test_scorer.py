@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,7 @@ COLUMNS = (
     SchemaColumn("offer.gb", "number"),
     SchemaColumn("pair.saving_month", "number"),
 )
+_REPORTS = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
 TREE = Tree((Split(0, 5.0, None, "nan", True, ~0, ~1),), (-1.0, 1.0))
 
 
@@ -137,3 +139,14 @@ def test_the_scorer_gives_each_offers_own_base_rate(config: Config, tmp_path: Pa
     base = scorer.score({}, candidates(config.catalog)).base
     assert base is not None and base[0] == 0.31 and np.isnan(base[1])
     assert scorer_module._base_rates(b"not json") == {}
+
+
+def test_nothing_about_the_use_of_a_model_is_kept_or_told(tmp_path: Path) -> None:
+    """ONNX Runtime's own reports are off: no device id and no store of reports to send in the home or the cache folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = "import sys, models.scorer; from pathlib import Path; models.scorer._session(Path(sys.argv[1]).read_bytes())"
+    model = kept(tmp_path / "registry") / "model.onnx"
+    environment = {name: value for name, value in os.environ.items() if name not in _REPORTS} | {"HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", code, model], check=True, capture_output=True, env=environment)
+    assert (done.stderr, list(home.rglob("*"))) == (b"", [])

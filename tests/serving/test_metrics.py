@@ -45,3 +45,25 @@ def test_a_label_never_comes_from_a_caller(nba):
 def test_what_the_issue_of_an_operator_is_has_a_metric(name):
     """Rungs, offers, funnel, freshness, latency by stage, versions, what waits, who listens."""
     assert f"# TYPE {name} ".encode() in Metrics().exposition().replace(b"_total ", b" ")
+
+
+def test_what_an_alert_counts_begins_at_zero(start):
+    """A series that is born with its first count has never risen for Prometheus: `increase` gives 0, and no alert comes."""
+    text = start().http.get("/metrics").text
+    for part in ("activity", "profile", "contacts", "thread"):
+        assert f'nba_damaged_values_total{{part="{part}"}} 0.0' in text
+    for what in ("features", "model", "model_slow"):
+        assert f'nba_degraded_total{{what="{what}"}} 0.0' in text
+    assert 'nba_rolls_total{result="failed"} 0.0' in text
+    assert 'nba_reloads_total{result="refused"} 0.0' in text
+
+
+def test_the_time_of_a_stream_is_not_that_of_a_question(start, eventually):
+    """A stream lasts as long as a call does: among the questions it would be the slowest of all, and NbaSlow never end."""
+    nba = start()
+    with nba.http.stream("GET", "/v1/interactions/i-1/stream", params={"customer_id": "c-1"}) as answer:
+        assert next(answer.iter_lines()) == ": listening"
+    nba.recommend("c-1")
+    took = 'nba_request_seconds_count{route="%s"} 1.0'
+    eventually(lambda: took % "/v1/interactions/{interaction_id:path}/stream" in nba.http.get("/metrics").text)
+    assert took % "/v1/recommend" in nba.http.get("/metrics").text

@@ -326,3 +326,61 @@ def test_a_folder_with_names_of_ours_changes_nothing(serve, tmp_path: Path, monk
         assert connection.getresponse().status == 200
     assert served.ended() == 0
     assert list(tmp_path.glob("state/records/day=*/*.parquet")), served.said()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_service_that_cannot_start_ends_with_a_failure(tmp_path, workers):
+    """Whoever starts it again after a failure (systemd) is told that it is one, however many workers there were to be."""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "workers").write_text("a file where a folder has to be")
+    command = [NBA, "serve", "--workers", str(workers), "--port", str(free_port()), "--state-dir", tmp_path / "state"]
+    away = ["--redis-url", f"redis://127.0.0.1:{free_port()}"]
+    done = subprocess.run([*command, *away], check=False, capture_output=True, text=True, timeout=180)
+    assert done.returncode != 0
+    assert "did not start" in done.stderr
+
+
+# Each answers with several statuses, and so adds series until the counts need more room.
+PATHS = [
+    *("/readyz", "/docs", "/insights", "/desktop", "/desktop/widget.js", "/openapi.json", "/metrics", "/v1/tokens"),
+    *("/v1/activity", "/v1/outcomes", "/v1/decisions/a", "/v1/customers/a", "/v1/recommend", "/v1/admin/reload"),
+]
+_ROOM = "mount -t tmpfs -o size=8m,mode=1777 tmpfs /mnt && export TMPDIR=/mnt NBA_STATE_DIR=/mnt/state && exec "
+
+
+def mounts_of_its_own() -> bool:
+    """Whether a process here may have a disk that nobody else sees."""
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + "true"]
+    return (
+        shutil.which("unshare") is not None
+        and subprocess.run(command, check=False, capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not mounts_of_its_own(), reason="no mount namespaces here")
+def test_a_full_disk_ends_no_worker(tmp_path, eventually):
+    """Without room for state and temporary files the workers live on, refuse, count that, and answer once there is room."""
+    port, errors = free_port(), tmp_path / "stderr"
+    serving = f"{NBA} serve --workers 2 --port {port} --redis-url redis://127.0.0.1:{free_port()}"
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + serving]
+    with errors.open("w") as said, subprocess.Popen(command, stderr=said) as process:
+        try:
+            eventually(lambda: answers(port, process), 180)
+            served = Served(port, process, errors)
+            assert asked(served) == 200
+            rest = Path(f"/proc/{process.pid}/root/mnt/rest")
+            with suppress(OSError), rest.open("wb", buffering=0) as file:
+                while file.write(bytes(1 << 12)):
+                    pass
+            for path in PATHS:
+                for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
+                    with closing(served.connection()) as connection:
+                        connection.request(method, path, b"{}", JSON)
+                        connection.getresponse().read()
+            assert asked(served) == 503
+            assert metric(served, "nba_journal_refusals_total ") != ["nba_journal_refusals_total 0.0"]
+            rest.unlink()
+            eventually(lambda: asked(served) == 200)
+            assert served.ended() == 0
+        finally:
+            process.kill()
