@@ -34,6 +34,10 @@ _LOG = logging.getLogger(__name__)
 _KEEPERS: dict[Path, subprocess.Popen[bytes]] = {}
 
 
+def _url(path: Path) -> str:
+    return f"unix://{quote(str(path))}"
+
+
 class EmbeddedRedis:
     """A private Redis for one state folder, started or shared by `start`, let go by `stop`."""
 
@@ -57,7 +61,12 @@ class EmbeddedRedis:
             except BaseException:
                 self._let_go()
                 raise
-        return f"unix://{quote(str(path))}"
+        return _url(path)
+
+    def is_at(self, url: str) -> bool:
+        """Whether this URL is that of the Redis here, as one process hands it to others."""
+        path = self._recorded()
+        return path is not None and url == _url(path)
 
     def stop(self) -> None:
         """Let go of it. The last engine to do so waits until Redis has written everything and is gone."""

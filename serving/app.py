@@ -240,10 +240,9 @@ def _add_customers(app: FastAPI) -> None:
         service = _service(request)
         identifier(customer_id, "/customer_id")
         settings, store = service.settings, service.recommender.engine.store
-        own = settings.redis_url is None
-        file = "being rewritten" if own else "not ours"
+        file = "being rewritten" if service.own_redis else "not ours"
         receipt = await forget(customer_id, settings.state_dir, store, service.clock(), redis_file=file)
-        if own:
+        if service.own_redis:
             await service.rewrite_file(store)
         return _json(receipt)
 

@@ -63,6 +63,7 @@ class Service:
     listeners: Listeners
     questions: Questions
     rewriting: DueRewrite
+    own_redis: bool
     retired: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
@@ -174,14 +175,15 @@ async def running(settings: Settings, metrics: Metrics, clock: Callable[[], int]
         listeners = Listeners(redis_url, timeout_s=timeout_s)
         stack.push_async_callback(listeners.news.close)
         stack.push_async_callback(_stop, asyncio.create_task(listeners.news.run()))
-        workers = Workers(settings.state_dir / "workers", clock())
+        own = await asyncio.to_thread(_is_own, redis_url, settings)
+        workers = Workers(settings.state_dir / "workers", clock(), own_redis=own)
         stack.callback(workers.close)
         service = Service(
             settings, clock, redis_url, metrics, journal, spool, recommender, outcomes, workers, listeners,
-            Questions(journal.folders.live, journal.folders), DueRewrite(settings.state_dir),
+            Questions(journal.folders.live, journal.folders), DueRewrite(settings.state_dir), own,
         )  # fmt: skip
         stack.push_async_callback(_stop_all, service.retired)
-        if settings.redis_url is None:
+        if own:
             service.finish_rewrite()
         metrics.version(engine.model, engine.config.fingerprint)
         stack.push_async_callback(_stop, asyncio.create_task(_keep_house(service)))
@@ -237,6 +239,11 @@ async def _own_redis(settings: Settings, stack: AsyncExitStack) -> str:
     stack.push_async_callback(asyncio.to_thread, embedded.stop)
     log.info("using the embedded Redis: set NBA_REDIS_URL for one of your own")
     return url
+
+
+def _is_own(redis_url: str, settings: Settings) -> bool:
+    """Whether it is the state folder's own; of several workers each is given its URL by the process that started it."""
+    return settings.redis_url is None or EmbeddedRedis(settings.state_dir).is_at(redis_url)
 
 
 async def _close_store(recommender: Recommender) -> None:

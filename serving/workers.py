@@ -20,9 +20,9 @@ from serving.segment import Segment, abandoned, segments
 class Workers:
     """This worker among the others."""
 
-    def __init__(self, folder: Path, now_ms: int) -> None:
-        """Join the others. Raises JournalError."""
-        self._folder = folder
+    def __init__(self, folder: Path, now_ms: int, *, own_redis: bool = True) -> None:
+        """Join the others. `own_redis`: the customers are in the state folder's own Redis. Raises JournalError."""
+        self._folder, self._own_redis = folder, own_redis
         self._own = Segment(folder, "w", now_ms)
         self.reload_lock = folder / "reload.lock"  # held while a reload goes round; there before the disk is full
         self.reload_lock.touch()
@@ -32,19 +32,12 @@ class Workers:
     def say(self, generation: str) -> None:
         """Tell the others which reload this worker has done; what was said last counts."""
         self.done = generation
-        self._own.append(orjson.dumps({"pid": os.getpid(), "generation": generation}))
+        said = {"pid": os.getpid(), "generation": generation, "own_redis": self._own_redis}
+        self._own.append(orjson.dumps(said))
 
     def living(self) -> list[dict[str, Any]]:
         """What every living worker said last, this one included; files of dead ones are removed."""
-        found = []
-        for path in segments(self._folder, "w"):
-            with abandoned(path) as handle:
-                if handle is not None:
-                    path.unlink()
-                    continue
-            with suppress(OSError, IndexError, orjson.JSONDecodeError):
-                found.append(orjson.loads(path.read_bytes().splitlines()[-1]))
-        return found
+        return living(self._folder)
 
     def generation(self) -> str:
         """The reload that everybody should have done; empty before the first."""
@@ -77,3 +70,16 @@ class Workers:
     def close(self) -> None:
         """Leave."""
         self._own.close(remove=True)
+
+
+def living(folder: Path) -> list[dict[str, Any]]:
+    """What every living worker of this folder said last; files of dead ones are removed."""
+    found = []
+    for path in segments(folder, "w"):
+        with abandoned(path) as handle:
+            if handle is not None:
+                path.unlink()
+                continue
+        with suppress(OSError, IndexError, orjson.JSONDecodeError):
+            found.append(orjson.loads(path.read_bytes().splitlines()[-1]))
+    return found

@@ -104,11 +104,15 @@ async def _ingest_outcomes(settings: Settings, files: list[Path], store: Store, 
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[tuple[Store, FeatureSpec]]:
-    """The store of these settings, on the engine's own Redis when none is given."""
+    """The store of these settings, on the engine's own Redis when none is given.
+
+    Raises InputError: the service of this state folder keeps its customers elsewhere.
+    """
     from features.embedded import EmbeddedRedis
     from features.spec import FeatureSpec
     from features.store import Store
 
+    _check_same_redis(settings)
     spec = FeatureSpec(load_config(find_config(settings.config)).features)
     embedded = EmbeddedRedis(settings.state_dir) if settings.redis_url is None else None
     url = embedded.start() if embedded else str(settings.redis_url)
@@ -121,6 +125,19 @@ async def connected(settings: Settings) -> AsyncIterator[tuple[Store, FeatureSpe
     finally:
         if embedded:
             embedded.stop()
+
+
+def _check_same_redis(settings: Settings) -> None:
+    """A receipt for an erasure in a Redis that nobody asks would be worth nothing, and so would a file loaded into it."""
+    from features.embedded import EmbeddedRedis
+    from serving.workers import living
+
+    own = settings.redis_url is None or EmbeddedRedis(settings.state_dir).is_at(settings.redis_url)
+    if any(worker.get("own_redis", own) != own for worker in living(settings.state_dir / "workers")):
+        cure = (
+            "give --redis-url or NBA_REDIS_URL as the service has it" if own else "leave NBA_REDIS_URL out, as it does"
+        )
+        raise InputError(f"the service of {settings.state_dir} keeps its customers in another Redis: {cure}")
 
 
 def forget(

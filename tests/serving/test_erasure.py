@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from redis import Redis
 
 from features.embedded import EmbeddedRedis
@@ -63,6 +64,39 @@ def test_nba_forget_returns_when_the_file_is_rewritten(start, tmp_path, config_f
     eventually(
         lambda: not holds(tmp_path / "redis", "Unmistakable")
     )  # Redis unlinks the old file in a thread of its own
+
+
+def test_one_of_several_workers_knows_its_own_redis(start, tmp_path, eventually):
+    """It is given the URL by the process that started both: the file is rewritten all the same."""
+    shared = EmbeddedRedis(tmp_path)
+    service = start(redis_url=shared.start())
+    name = service.customer(family_name="Unmistakable")
+    eventually(lambda: holds(tmp_path / "redis", "Unmistakable"))
+    assert service.http.delete(f"/v1/customers/{name}").json()["redis_file"] == "being rewritten"
+    eventually(lambda: not holds(tmp_path / "redis", "Unmistakable"))
+    shared.stop()
+
+
+@pytest.mark.parametrize("verb", ["forget c-1", "ingest events.jsonl"])
+@pytest.mark.parametrize("own", [True, False])
+def test_no_verb_works_on_another_redis_than_the_service(start, redis, tmp_path, config_folder, verb, own):
+    """A receipt of it would be worth nothing: it is refused, with what to give instead, and nothing is touched."""
+    start(**({} if own else {"redis_url": redis.url}))
+    (tmp_path / "events.jsonl").write_text("{}")
+    asked = [*verb.split(), "--config", str(config_folder), "--state-dir", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        "from nba.cli import main; main()",
+        *asked,
+        *(["--redis-url", redis.url] if own else []),
+    ]
+    answer = subprocess.run(command, capture_output=True, check=False, text=True, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "keeps its customers in another Redis: " in answer.stderr
+    assert ("leave NBA_REDIS_URL out" if own else "give --redis-url") in answer.stderr
+    with Redis.from_url(redis.url) as client:
+        assert client.dbsize() == 0
 
 
 def test_a_redis_of_somebody_elses_is_not_rewritten(start, redis):
