@@ -43,8 +43,8 @@ class Outcomes:
         Raises NotFoundError (no such decision), InputError (an offer it did not suggest, a bad time), RefusedError (the
         `outcome_id` belongs to another outcome) and JournalError.
         """
-        identity = f"{body.decision_id}/{body.offer_id}/{body.outcome}"
-        key = body.outcome_id or _short(identity)
+        identity = _short(f"{body.decision_id}/{body.offer_id}/{body.outcome}")
+        key = body.outcome_id or identity
         if self._is_done(key, identity):
             return {"outcome_id": key, "duplicate": True}
         decision = await self._decision(body.decision_id)
@@ -68,9 +68,9 @@ class Outcomes:
     async def record_delayed(self, body: DelayedOutcomeIn) -> dict[str, Any]:
         """Keep what became of a customer. Raises InputError, RefusedError and JournalError."""
         at_ms = self._happened(body.at)
-        identity = f"{body.customer_id}/{body.outcome}/{at_ms}"
-        identity += "" if body.value is None else f"/{body.value}"  # another mark at the same moment is another answer
-        key = body.outcome_id or _short(identity)
+        mark = "" if body.value is None else f"/{body.value}"  # another mark at the same moment is another answer
+        identity = _short(f"{body.customer_id}/{body.outcome}/{at_ms}{mark}")
+        key = body.outcome_id or identity
         if self._is_done(key, identity):
             return {"outcome_id": key, "duplicate": True}
         said = {"customer_id": body.customer_id, "outcome": body.outcome, "value": body.value, "reason": body.reason}
@@ -166,4 +166,5 @@ def _find_rolled(folders: Folders, decision_id: str) -> dict[str, Any] | None:
 
 
 def _short(identity: str) -> str:
+    """What is remembered of an outcome: nothing that would outlive the erasure of its customer."""
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
