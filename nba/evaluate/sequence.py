@@ -4,9 +4,6 @@
 Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic confidence sequences" (2021), arXiv:2103.06476,
 theorem 2.2 (Robbins' normal mixture boundary). Like every central limit statement it needs a first look that is not too
 early: `FIRST_LOOK` units.
-
-`bounded`: predictable plug-in empirical Bernstein, exact for values in a known range, however few. Source: Waudby-Smith
-and Ramdas, "Estimating means of bounded random variables by betting" (2023), arXiv:2010.09686, theorem 2.
 """
 
 from __future__ import annotations
@@ -67,21 +64,3 @@ def cautious(one: float, other: float, units: tuple[float, float]) -> tuple[floa
     if units[0] < units[1]:
         return one + lack * max(other - one, 0.0), other
     return one, other + lack * max(one - other, 0.0)
-
-
-def bounded(values: Array, low: float, high: float, alpha: float = ALPHA) -> tuple[Array, Array]:
-    """Lower and upper bounds (n,) of the mean after 1 … n values in their order in time, each in [low, high]."""
-    x = (values - low) / (high - low)
-    n = len(x)
-    steps = np.arange(1, n + 1)
-    running = (0.5 + np.cumsum(x)) / (steps + 1.0)
-    before = np.concatenate(([0.5], running[:-1]))
-    variance = (0.25 + np.cumsum((x - running) ** 2)) / (steps + 1.0)
-    variance_before = np.concatenate(([0.25], variance[:-1]))
-    bet = np.minimum(np.sqrt(2.0 * math.log(2.0 / alpha) / (variance_before * steps * np.log1p(steps))), 0.75)
-    paid = np.cumsum(bet)
-    cost = (-np.log1p(-bet) - bet) / 4.0
-    centre = np.cumsum(bet * x) / paid
-    half = (math.log(2.0 / alpha) + np.cumsum(4.0 * (x - before) ** 2 * cost)) / paid
-    scale = high - low
-    return low + scale * np.clip(centre - half, 0.0, 1.0), low + scale * np.clip(centre + half, 0.0, 1.0)

@@ -13,7 +13,7 @@ from nba.evaluate.estimators import Logged, all_values, snips, switch, switch_th
 from nba.evaluate.interval import drawn_means, estimates
 from nba.evaluate.ope import Question, answer, model_warnings
 from nba.evaluate.reward import Pairs, cross_fit, fit, time_blocks
-from nba.evaluate.sequence import bounded, radius
+from nba.evaluate.sequence import radius
 
 TRUTH = 0.27333333333333337
 DRAWS = 1_000
@@ -161,17 +161,6 @@ def test_looking_every_time_is_allowed() -> None:
     naive = (np.abs(mean - 0.1) > 1.96 * deviation / np.sqrt(steps))[:, 99:].any(axis=1).mean()
     assert missed <= 0.05
     assert naive > 0.3, "the plain interval, looked at every time, has to fail here"
-
-
-def test_the_exact_sequence_holds_from_the_first_value() -> None:
-    """Bounded values: no burn-in, at most 5 % of 400 sequences ever miss; and it closes in on the mean."""
-    rng = np.random.default_rng(4)
-    missed = 0
-    for _ in range(400):
-        low, high = bounded((rng.random(2000) < 0.2).astype(float), 0.0, 1.0)
-        missed += bool(((low > 0.2) | (high < 0.2)).any())
-    assert missed / 400 <= 0.05
-    assert high[-1] - low[-1] < 0.1
 
 
 def test_the_reward_model_never_saw_the_row_its_customer_or_its_future() -> None:

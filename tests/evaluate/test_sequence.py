@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from nba.evaluate.sequence import always_valid_p, bounded, looking_quantile, mixture_spread, radius
+from nba.evaluate.sequence import always_valid_p, looking_quantile, mixture_spread, radius
 
 
 def test_the_mixture_is_tightest_where_it_is_planned() -> None:
@@ -36,39 +34,3 @@ def test_what_does_not_vary_is_known() -> None:
     assert always_valid_p(100, 0.0, 0.0) == 1.0 and always_valid_p(100, 0.1, 0.0) == 0.0 == radius(100, 0.0)
     assert always_valid_p(5000, 0.0, 1.0) == 1.0
     assert always_valid_p(5000, -0.1, 1.0) == always_valid_p(5000, 0.1, 1.0) < 0.05
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.floats(-100, 100), st.floats(0.1, 100))
-def test_bounds_know_neither_unit_nor_side(values: list[float], low: float, span: float) -> None:
-    """In another unit they are the same bounds, seen from above they are mirrored, and they stay within what is possible."""
-    x = np.array(values)
-    lower, upper = bounded(x, 0.0, 1.0)
-    assert (lower >= 0.0).all() and (lower <= upper).all() and (upper <= 1.0).all()
-    np.testing.assert_allclose(bounded(1.0 - x, 0.0, 1.0), (1.0 - upper, 1.0 - lower), atol=1e-9)
-    scaled = bounded(low + span * x, low, low + span)
-    np.testing.assert_allclose(scaled, (low + span * lower, low + span * upper), atol=1e-7)
-
-
-def by_the_paper(values: list[float], alpha: float) -> tuple[list[float], list[float]]:
-    """Theorem 2 of Waudby-Smith and Ramdas (2023) value by value, with the bets of their section 3.3 cut at 3/4."""
-    mean, variance, seen, spread = 0.5, 0.25, 0.5, 0.25
-    staked = won = paid = 0.0
-    low, high = [], []
-    for t, x in enumerate(values, 1):
-        bet = min(math.sqrt(2 * math.log(2 / alpha) / (variance * t * math.log(t + 1))), 0.75)
-        staked, won = staked + bet, won + bet * x
-        paid += 4 * (x - mean) ** 2 * (-math.log(1 - bet) - bet) / 4
-        half = (math.log(2 / alpha) + paid) / staked
-        low.append(max(won / staked - half, 0.0))
-        high.append(min(won / staked + half, 1.0))
-        seen += x
-        mean = seen / (t + 1)
-        spread += (x - mean) ** 2
-        variance = spread / (t + 1)
-    return low, high
-
-
-@given(st.lists(st.floats(0, 1) | st.sampled_from([0.0, 1.0]), min_size=1, max_size=80), st.floats(0.01, 0.5))
-def test_the_bounds_are_those_of_the_paper(values: list[float], alpha: float) -> None:
-    """All at once as one after the other, whatever the values and the level."""
-    np.testing.assert_allclose(bounded(np.array(values), 0.0, 1.0, alpha), by_the_paper(values, alpha), atol=1e-9)
