@@ -245,3 +245,13 @@ def test_models_list_is_one_json_document(tmp_path: Path) -> None:
     """Also when there is none."""
     done = nba("models", "list", "--json", folder=tmp_path)
     assert json.loads(done.stdout) == {"champion": None, "versions": []}
+
+
+def test_a_name_in_brackets_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Arms and offers are named by configs and logs, and `[x]` in one is no markup."""
+    from nba.cli.evaluate import _verdict
+    from nba.cli.output import err, out
+
+    out.print(_verdict("accepted in [new]", "better"))
+    err.print("warning: [control] is small", style="yellow")
+    assert capsys.readouterr() == ("accepted in [new]: better\n", "warning: [control] is small\n")

@@ -63,14 +63,14 @@ def check(config: ConfigName = None, as_json: Json = False) -> None:
         if as_json:
             print_json({"ok": False, "folder": str(folder), "problems": error.problems, "warnings": []})
         for problem in error.problems:
-            err.print(problem, style="red", markup=False)
+            err.print(problem, style="red")
         raise typer.Exit(1) from error
     features, offers = sound.features, sound.catalog.offers
     if as_json:
         print_json({"ok": True, "folder": str(folder), "problems": [], "warnings": notes, "policy": sound.fingerprint})
         return
     for note in notes:
-        err.print(f"note: {note}", style="yellow", markup=False)
+        err.print(f"note: {note}", style="yellow")
     out.print(
         f"{folder.name}: sound. {len(features.activities)} activities, {len(features.features)} features, "
         f"{len(features.profile)} profile and {len(features.context)} context fields, {len(offers)} offers, "

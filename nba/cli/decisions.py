@@ -63,4 +63,4 @@ def _tell(verdict: Any) -> None:
     )
     out.print(f"{verdict.decision_id}: {'the same bytes' if verdict.same else 'NOT the same'}, {scored}")
     for path, sent, computed in verdict.differences:
-        out.print(f"  {path}: sent {sent!r}, computed {computed!r}", markup=False)
+        out.print(f"  {path}: sent {sent!r}, computed {computed!r}")

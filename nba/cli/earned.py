@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,15 +94,19 @@ def earned(
     )
 
 
-def read_reasons(decisions: Path) -> list[tuple[str, str, int]]:
-    """Reasons of declines from the outcomes beside the decisions, most frequent first: (offer, reason, times)."""
+def read_reasons(decisions: Path, ids: Collection[str]) -> list[tuple[str, str, int]]:
+    """Reasons of declines from the outcomes beside the decisions, most frequent first: (offer, reason, times).
+
+    `ids`: of the decisions that count. What was declined in a back-test or outside the window is no line of the page.
+    """
     counts: Counter[tuple[str, str]] = Counter()
-    seen: set[str] = set()
+    wanted, seen = set(ids), set[tuple[str, str]]()
     for path in sorted((decisions.resolve().parent / "outcomes").rglob("*.parquet")) if decisions.is_dir() else []:
-        for batch in batches(path, ["outcome_id", "offer_id", "outcome", "reason"], 65_536):
+        for batch in batches(path, ["outcome_id", "decision_id", "offer_id", "outcome", "reason"], 65_536):
             for row in batch.to_pylist():
-                if row["outcome"] == "declined" and row["outcome_id"] not in seen:
-                    seen.add(row["outcome_id"])
+                said = row["outcome_id"], row["decision_id"]
+                if row["outcome"] == "declined" and row["decision_id"] in wanted and said not in seen:
+                    seen.add(said)
                     counts[row["offer_id"], row["reason"] or "no reason given"] += 1
     return [(offer, reason, times) for (offer, reason), times in counts.most_common(MOST_REASONS)]
 

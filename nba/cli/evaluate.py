@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from nba.cli.output import (
     ConfigName,
@@ -128,9 +129,9 @@ def _folder(registry: Registry, version: str) -> Path:
 
 def _tell_ope(version: str, read: Read, found: Answer) -> None:
     shown = found.overlap
-    out.print(f"{version} on {shown.rows:,} logged decisions, per call: {read.reward}", markup=False)
+    out.print(f"{version} on {shown.rows:,} logged decisions, per call: {read.reward}")
     for words, count in read.counts.items():
-        out.print(f"  {count:,} {words}", markup=False)
+        out.print(f"  {count:,} {words}")
     if read.cases["rebuilt"]:
         err.print(
             f"  {read.cases['rebuilt']:,} cases were rebuilt from x.* columns and the log's earlier rows: without open issues "
@@ -150,7 +151,7 @@ def _tell_ope(version: str, read: Read, found: Answer) -> None:
         f"effective rows carries {shown.tail:.0%}; {shown.unused:.0%} of rows unused"
     )
     for warning in found.warnings:
-        err.print(f"warning: {warning}", style="yellow", markup=False)
+        err.print(f"warning: {warning}", style="yellow")
     out.print(found.verdict)
 
 
@@ -243,12 +244,16 @@ def _ends(low: float, high: float, form: str) -> str:
     return f"{low:{form}} to {high:{form}}" if math.isfinite(low) and math.isfinite(high) else "no interval yet"
 
 
+def _verdict(what: str, says: str) -> Text:
+    return Text.assemble(f"{what}: ", (says, "bold"))
+
+
 def _tell_effect(e: Effect) -> None:
     if math.isnan(e.difference):
-        out.print(f"{e.metric} in {e.arm}: [bold]{e.says}[/bold]")
+        out.print(_verdict(f"{e.metric} in {e.arm}", e.says))
         return
     lift = "" if e.relative is None else f" ({e.relative:+.1%})"
-    out.print(f"{e.metric}: {e.control:.4f} -> {e.treatment:.4f} in {e.arm}{lift}: [bold]{e.says}[/bold]")
+    out.print(_verdict(f"{e.metric}: {e.control:.4f} -> {e.treatment:.4f} in {e.arm}{lift}", e.says))
     once, always = _ends(e.low, e.high, "+.4f"), _ends(e.always_low, e.always_high, "+.4f")
     out.print(f"    at the end  {e.difference:+.4f}, 95 % {once}, p {e.p:.3f}, Holm {e.holm:.3f}")
     out.print(f"    at any look 95 % {always}, p {e.always_p:.3f}, Holm {e.always_holm:.3f}")
@@ -259,7 +264,7 @@ def _tell_ab(found: Trial) -> None:
     if found.ratio is not None:
         out.print(f"  arms as planned: p {found.ratio.p:.3f} (at every look {found.ratio.always_p:.3f})")
     for words, count in found.counts.items():
-        out.print(f"  {count:,} {words}", markup=False)
+        out.print(f"  {count:,} {words}")
     for e in found.effects:
         _tell_effect(e)
     if found.columns:
@@ -268,7 +273,7 @@ def _tell_ab(found: Trial) -> None:
             f"CUPED took {saved:.0%} of the variance of {found.effects[0].metric} away with {', '.join(found.columns)}"
         )
     for note in found.notes:
-        err.print(f"note: {note}", style="yellow", markup=False)
+        err.print(f"note: {note}", style="yellow")
 
 
 @evaluate.command(epilog="Example: nba evaluate power --rate 0.2 --lift 0.05 --a-day 800")
@@ -364,7 +369,7 @@ def report(
             tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         against = Against(experiment, control, horizon_ms)
-        churn, reasons = read_churn(decisions, delayed, now_ms), read_reasons(decisions)
+        churn, reasons = read_churn(decisions, delayed, now_ms), read_reasons(decisions, calls.ids)
         found = earned(calls, sound, against, churn, reasons, settings.state_dir / "models")
     beside = out_path.with_suffix(".csv")
     write_whole(out_path, page(found))
@@ -375,5 +380,5 @@ def report(
     total = found.total
     out.print(f"{total.offers:,} suggestions in {found.calls:,} calls, {total.accepted:,} accepted ({total.share:.1%})")
     for warning in found.warnings:
-        err.print(f"warning: {warning}", style="yellow", markup=False)
-    out.print(f"written: {out_path} and {beside}", markup=False)
+        err.print(f"warning: {warning}", style="yellow")
+    out.print(f"written: {out_path} and {beside}")

@@ -34,5 +34,5 @@ def key(
     if as_json:
         print_json({"key": made, "entry": stands})
         return
-    out.print(f"the caller's key, kept nowhere: {made}", markup=False)
-    out.print(f"for NBA_API_KEYS:               {stands}", markup=False)
+    out.print(f"the caller's key, kept nowhere: {made}")
+    out.print(f"for NBA_API_KEYS:               {stands}")

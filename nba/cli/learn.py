@@ -162,15 +162,15 @@ def print_report(report: TrainReport) -> None:
         f"judged on {counts.judging:,} from {judged} to {last}"
     )
     out.print(f"  on the judged rows: {figures_line(figures)}")
-    out.print(f"  leans on: {', '.join(list(report.accept.importance)[:5])}", markup=False)
+    out.print(f"  leans on: {', '.join(list(report.accept.importance)[:5])}")
     if moved := [shift.column for shift in report.drift if not shift.says.startswith("stable")]:
-        out.print(f"  moved since the training rows: {_listed(moved)}", markup=False)
+        out.print(f"  moved since the training rows: {_listed(moved)}")
     out.print(f"  stay head: {report.stay_says}" if report.stay else f"  {report.stay_says}")
     for gate in report.gates:
-        out.print(f"  {'passed' if gate.passed else 'STOPPED'}  {gate.name}: {gate.says}", markup=False)
+        out.print(f"  {'passed' if gate.passed else 'STOPPED'}  {gate.name}: {gate.says}")
     for note in report.notes:
-        err.print(f"  note: {note}", style="yellow", markup=False)
-    out.print(f"  report: {report.folder / 'report.html'}", markup=False)
+        err.print(f"  note: {note}", style="yellow")
+    out.print(f"  report: {report.folder / 'report.html'}")
     state = (
         "promoted; a running service takes it at POST /v1/admin/reload"
         if report.promoted
@@ -199,7 +199,7 @@ def list_models(state_dir: StateDir = None, as_json: Json = False) -> None:
     champion, problem = _champion(registry)
     versions = [{"version": v, "champion": v == champion, **_figures(registry.root / v)} for v in registry.versions()]
     if problem:
-        err.print(problem, style="yellow", markup=False)
+        err.print(problem, style="yellow")
     if as_json:
         print_json({"champion": champion, "versions": versions, **({"problem": problem} if problem else {})})
         return
@@ -273,7 +273,7 @@ def rollback(state_dir: StateDir = None, as_json: Json = False) -> None:
     registry = _registry(state_dir)
     _, passed_over = registry.rollback()
     for why in passed_over:
-        err.print(f"passed over: {why}", style="yellow", markup=False)
+        err.print(f"passed over: {why}", style="yellow")
     _tell_champion(registry, as_json, passed_over=passed_over)
 
 

@@ -61,8 +61,9 @@ WindowDays = Annotated[
     float, typer.Option(min=0, help="Days an answer is waited for: younger rows, answered or not, are left out.")
 ]
 MOST_DAYS = 36_500
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Names come from configs and logs: `[x]` in one is no markup.
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def milliseconds(days: float, option: str) -> int:
@@ -134,7 +135,7 @@ def fail(error: NbaError, *, as_json: bool) -> NoReturn:
     if as_json:
         problems = error.problems if isinstance(error, ConfigError) else [str(error)]
         print_json({"error": type(error).__name__, "problems": problems})
-    err.print(str(error), style="red", markup=False)
+    err.print(str(error), style="red")
     sys.exit(2 if isinstance(error, InputError) else 1)
 
 

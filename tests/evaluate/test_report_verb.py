@@ -51,6 +51,17 @@ def test_what_was_kept_has_its_interval(made: dict) -> None:
     assert made["drivers"] and "accepting" in made["drivers_of"]
 
 
+def test_reasons_are_of_the_calls_on_the_page(journal: Any, tmp_path: Path) -> None:
+    """Of a log with every second call reasons are told of those, not of every decline that was ever reported."""
+    table = pq.read_table(journal.state / "decisions", partitioning=None)
+    kept = [crc32(name.encode()) % 2 == 0 for name in table["decision_id"].to_pylist()]
+    (tmp_path / "decisions").mkdir()
+    pq.write_table(table.filter(pa.array(kept)), tmp_path / "decisions" / "rows.parquet")
+    shutil.copytree(journal.state / "outcomes", tmp_path / "outcomes")
+    found = journal.nba("report", "--decisions", tmp_path / "decisions", "--out", tmp_path / "r.html")
+    assert 0 < sum(times for *_, times in found["reasons"]) <= found["total"]["declined"]  # the most frequent ones
+
+
 def test_the_csv_says_the_same(made: dict) -> None:
     """Each line of the page stands in the CSV."""
     with Path(made["csv"]).open(newline="") as file:
