@@ -183,7 +183,8 @@ def growth(client: Redis, ours: Contender, quick: bool) -> tuple[list[dict[str, 
     """More events a customer, more customers; 1,000 customers have a Redis of their own.
 
     A long log that a worker has just settled is not settled again (`features.longlogs`), as in a call that refreshes; the
-    figures `…_unseen` are those of a first look. A goal stands on the former, as a call asks many times.
+    figures `…_unseen` are those of a first look. The goal is held against both: a call asks many times, and begins with the
+    latter.
     """
     cases: dict[str, tuple[Contender, dict[str, Any]]] = {}
     for events in (50, 300, 1000, 5000):
@@ -205,9 +206,12 @@ def growth(client: Redis, ours: Contender, quick: bool) -> tuple[list[dict[str, 
                 f"{many}_customers": (ours, {"customers": many, **asked}),
             }, 3 if quick else 7)  # fmt: skip
     few = figures["1000_customers"]
-    by_events = figures["5000_events"]["p50_us"] / figures["50_events"]["p50_us"]
+    by_events = {
+        f"p50_5000_events_to_50{seen}": figures[f"5000_events{seen}"]["p50_us"] / figures[f"50_events{seen}"]["p50_us"]
+        for seen in ("", "_unseen")
+    }
     by_customers = figures[f"{many}_customers"]["p50_us"] / few["p50_us"]
-    goals = [goal("p50_5000_events_to_50", round(by_events, 2), "<= 2.0")]
+    goals = [goal(name, round(ratio, 2), "<= 2.0") for name, ratio in by_events.items()]
     return [*goals, goal(f"p50_{many}_customers_to_1000", round(by_customers, 3), "<= 1.1")], {"growth": figures}
 
 
