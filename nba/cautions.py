@@ -39,6 +39,9 @@ def warnings(config: Config, documents: Mapping[str, Document]) -> list[str]:
 
 
 def _of_the_catalog(config: Config) -> Iterator[Caution]:
+    attributes = {name for offer in config.catalog.offers for name in offer.attributes}
+    for name in sorted(config.catalog.labels.keys() - attributes):
+        yield ("labels", name), f"labels.{name}: no offer has this attribute: write its name, or take the label out"
     for index, offer in enumerate(config.catalog.offers):
         for number, say in enumerate(offer.say):
             path: Path_ = ("offers", index, "say", number)

@@ -108,15 +108,6 @@ class Catalog(Strict):
     labels: dict[Name, Texts] = {}
     offers: tuple[Offer, ...] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _labels_name_attributes(self) -> Self:
-        known = {name for offer in self.offers for name in offer.attributes}
-        if unknown := next((name for name in self.labels if name not in known), None):
-            raise ValueError(
-                f"labels.{unknown}: no offer has this attribute: take the label out, or write the attribute's name"
-            )
-        return self
-
     @cached_property
     def by_id(self) -> dict[str, Offer]:
         """Offers by id."""

@@ -35,6 +35,7 @@ WEAK = [
     ("policy", "{salutation} {family_name}, judging", "judging", r"policy.yaml:3: opening.en does not begin with a name and a comma, .*: begin with `{salutation} {family_name}, `"),
     ("policy", "{salutation} {family_name}, let", "{salutation} {family_name}: let", r"policy.yaml:6: opening_for.resolve.en does not begin"),
     ("catalog", "features.data_gb_peak < 8.0 && saving_month > 0", "features.data_gb_peak < 8.0", r"catalog.yaml:\d+: flex-10: say 1 names saving_month without .*: it will stay unsaid"),
+    ("catalog", "currency: EUR", "currency: EUR\nlabels: {data_bg: {en: GB}}", r"catalog.yaml:3: labels.data_bg: no offer has this attribute: write its name"),
     ("catalog", "        de: ", "        fr: ", r"catalog.yaml:\d+: flex-10: say 1 has no text in de: add one"),
 ]  # fmt: skip
 

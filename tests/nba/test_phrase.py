@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from nba.decide import Decider
-from nba.errors import ConfigError
 from nba.load import load_config
 
 _spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
@@ -48,13 +47,6 @@ def test_fields_and_attributes_are_reasons_under_their_labels(shop, locale: str,
     )
     texts = {reason.text for reason in first(Decider(load_config(shop(features, catalog))), locale=locale).because}
     assert {f"{tenure}: 30", "GB included: 10"} <= texts
-
-
-def test_a_label_of_no_attribute_is_refused(shop) -> None:
-    """With its place, and what to do."""
-    catalog = shop_module.CATALOG.replace("currency: EUR", "currency: EUR\nlabels: {data_bg: {en: GB included}}")
-    with pytest.raises(ConfigError, match=r"catalog\.yaml.*labels\.data_bg: no offer has this attribute"):
-        load_config(shop(catalog=catalog))
 
 
 def test_a_number_without_a_format_is_no_money(shop) -> None:
