@@ -35,7 +35,7 @@ from models.challenge import accept_on
 from models.dataset import read_decisions, settle
 from models.learned import Options
 from models.matrix import Assembler
-from models.metrics import auc, log_losses
+from models.metrics import log_losses
 from models.offpolicy import FEWEST_EFFECTIVE, best_offers, explored_log, value_of
 from models.prepare import in_time
 from models.registry import Registry
@@ -44,6 +44,7 @@ from models.slices import split_in_time
 from models.summary import TrainReport
 from models.train import train
 from nba.config import Catalog, Config, FeaturesConfig, Policy
+from nba.stats import auc
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 START_MS, HOUR_MS, MINUTE_MS = 1_500_000_000_000, 3_600_000, 60_000

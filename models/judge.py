@@ -13,7 +13,6 @@ from models.metrics import (
     Array,
     Bin,
     CalibrationError,
-    auc,
     calibration_difference,
     calibration_error,
     calibration_error_with_interval,
@@ -21,7 +20,7 @@ from models.metrics import (
     paired_difference,
     reliability,
 )
-from nba.tails import wilson
+from nba.stats import auc, wilson
 
 ECE_SLACK = 0.002
 ECE_OF_A_FIRST_MODEL = 0.05

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from models.batch import Matrix
 from models.judge import Gate
-from models.metrics import Array, auc
+from models.metrics import Array
+from nba.stats import auc
 
 TOO_GOOD = 0.97
 _ENOUGH_PAIRS = 400  # twenty accepted rows beside twenty others

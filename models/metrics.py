@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nba.tails import wilson
+from nba.stats import wilson
 
 Array = NDArray[np.float64]
 BINS = 10
@@ -23,18 +23,6 @@ def log_losses(p: Array, y: Array) -> Array:
     """The log loss of each row, in nats, (n,)."""
     inside = np.clip(p, _EDGE, 1.0 - _EDGE)
     return -(y * np.log(inside) + (1.0 - y) * np.log1p(-inside))
-
-
-def auc(p: Array, y: Array) -> float | None:
-    """Area under the ROC curve by ranks, ties half; None with one class only (Mann and Whitney 1947)."""
-    positives = float(y.sum())
-    negatives = len(y) - positives
-    if positives == 0.0 or negatives == 0.0:
-        return None
-    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    rank = (last - (counts - 1) / 2.0)[inverse]
-    return float((rank @ y - positives * (positives + 1.0) / 2.0) / (positives * negatives))
 
 
 @dataclass(frozen=True, slots=True)

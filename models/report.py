@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from models.challenge import Challenge
 from models.charts import MOST_COLUMNS, gain_chart, importance_chart, reliability_chart
 from models.judge import Figures, Group
-from models.metrics import Array, auc, calibration_error, gain_curve, log_losses
+from models.metrics import Array, calibration_error, gain_curve, log_losses
 from models.summary import TrainReport
 from nba.clock import format_at
+from nba.stats import auc
 
 _CSS = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:64rem;margin:2rem auto;padding:0 1rem}

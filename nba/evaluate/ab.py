@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nba.errors import RefusedError
 from nba.evaluate.sequence import ALPHA, FEWEST_EVENTS, PLANNED, always_valid_p, cautious, radius
-from nba.tails import t_p, t_quantile
+from nba.stats import t_p, t_quantile
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

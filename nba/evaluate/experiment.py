@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.errors import DataError, RefusedError
-from nba.tails import chi2_p
+from nba.stats import chi2_p
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

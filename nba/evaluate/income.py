@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.evaluate.ab import Effect
-from nba.tails import wilson
+from nba.stats import wilson
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

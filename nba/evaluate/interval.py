@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.evaluate.sequence import PLANNED, radius
-from nba.tails import normal_p, normal_quantile
+from nba.stats import normal_p, normal_quantile
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -15,6 +15,7 @@ from nba.evaluate.interval import DRAWS, Estimate, estimates
 from nba.evaluate.overlap import Overlap, clustered, overlap, refusals, refuse, warnings_of, worst_offer
 from nba.evaluate.reward import Fit, Foretold, Pairs, cross_fit, fit
 from nba.evaluate.sequence import PLANNED
+from nba.stats import auc
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -172,11 +173,8 @@ def refuse_leak(reward: Array, q_logged: Array) -> None:
     yes = reward > np.median(reward) if reward.max() > 1 or reward.min() < 0 else reward > 0.5
     if min(int(yes.sum()), int((~yes).sum())) < 20:
         return
-    _, level, alike = np.unique(q_logged, return_inverse=True, return_counts=True)
-    order = (np.cumsum(alike) - (alike - 1) / 2.0)[level]  # ties share their rank
-    positives, negatives = float(yes.sum()), float((~yes).sum())
-    area = (float(order[yes].sum()) - positives * (positives + 1) / 2) / (positives * negatives)
-    if area > TOO_GOOD:
+    area = auc(q_logged, yes.astype(np.float64))
+    if area is not None and area > TOO_GOOD:
         raise RefusedError(
             f"the columns foretell the outcome with an AUC of {area:.3f}: one of them was written after the call; leave it "
             "out of features.yaml, or log it as it was at the moment of the decision"

@@ -15,7 +15,7 @@ from typing import Any
 
 from nba.errors import InputError
 from nba.evaluate.sequence import ALPHA, FEWEST_EVENTS, FIRST_LOOK, cautious, looking_quantile
-from nba.tails import normal_quantile
+from nba.stats import normal_quantile
 
 MOST_UNITS = 10**12
 _SMALLEST, _LARGEST, _MOST_COMPARISONS = 1e-100, 1e100, 10**6  # what can be squared and divided, and written as JSON

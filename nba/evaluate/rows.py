@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nba.errors import DataError, RefusedError
 from nba.evaluate.experiment import MISMATCH
-from nba.tails import chi2_p
+from nba.stats import chi2_p
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

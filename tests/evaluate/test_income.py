@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nba.evaluate.income import line, lines_by, worth_of
-from nba.tails import wilson
+from nba.stats import wilson
 
 
 def test_lines_count_what_came_of_the_suggestions() -> None:

@@ -14,7 +14,6 @@ from models.drift import drift
 from models.judge import against_base_rate, against_champion, groups
 from models.matrix import Assembler
 from models.metrics import (
-    auc,
     bin_places,
     calibration_error_with_interval,
     log_losses,
@@ -26,7 +25,7 @@ from models.schema import Schema, SchemaColumn
 from models.slices import Split, split_in_time
 from nba.config import Config
 from nba.errors import RefusedError
-from nba.tails import wilson
+from nba.stats import auc, wilson
 
 Make = Callable[..., pa.Table]
 

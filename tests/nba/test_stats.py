@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nba.tails import Z95, chi2_p, normal_p, normal_quantile, t_p, t_quantile, wilson
+from nba.stats import Z95, chi2_p, normal_p, normal_quantile, t_p, t_quantile, wilson
 
 
 @pytest.mark.parametrize(("freedom", "at"), [(1, 12.706205), (3, 3.182446), (8, 2.306004), (40, 2.021075)])

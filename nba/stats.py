@@ -1,11 +1,15 @@
-"""Tails of the normal, Student's t and chi-squared distributions, and the interval of a share, by SciPy's special functions.
+"""Statistics that several rooms share: tails of distributions by SciPy, the interval of a share, the area under a ROC curve.
 
 `scipy.special` and not `scipy.stats`: the same functions without the second that loading the latter takes.
 """
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import special
+
+Array = NDArray[np.float64]
 
 Z95 = float(special.ndtri(0.975))
 
@@ -44,3 +48,18 @@ def wilson(yes: float, of: float) -> tuple[float, float]:
     half = Z95 * (share * (1 - share) / of + z2 / (4 * of * of)) ** 0.5 / (1 + z2 / of)
     low = max(centre - half, 0.0) if yes > 0 else 0.0  # rounding would leave a trace of it
     return low, min(centre + half, 1.0) if yes < of else 1.0
+
+
+def auc(p: Array, y: Array) -> float | None:
+    """Area under the ROC curve of scores `p` (n,) for labels `y` (n,) 0 or 1, by ranks, ties half; None with one class only.
+
+    Source: Mann and Whitney (1947).
+    """
+    positives = float(y.sum())
+    negatives = len(y) - positives
+    if positives == 0.0 or negatives == 0.0:
+        return None
+    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    rank = (last - (counts - 1) / 2.0)[inverse]
+    return float((rank @ y - positives * (positives + 1.0) / 2.0) / (positives * negatives))
