@@ -50,6 +50,12 @@ def wilson(yes: float, of: float) -> tuple[float, float]:
     return low, min(centre + half, 1.0) if yes < of else 1.0
 
 
+def ranks(values: Array) -> Array:
+    """Ranks (n,) from 1, smallest first; equal values share the mean of theirs."""
+    _, level, alike = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(alike) - (alike - 1) / 2.0)[level], dtype=np.float64)
+
+
 def auc(p: Array, y: Array) -> float | None:
     """Area under the ROC curve of scores `p` (n,) for labels `y` (n,) 0 or 1, by ranks, ties half; None with one class only.
 
@@ -59,7 +65,4 @@ def auc(p: Array, y: Array) -> float | None:
     negatives = len(y) - positives
     if positives == 0.0 or negatives == 0.0:
         return None
-    _, inverse, counts = np.unique(p, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    rank = (last - (counts - 1) / 2.0)[inverse]
-    return float((rank @ y - positives * (positives + 1.0) / 2.0) / (positives * negatives))
+    return float((ranks(p) @ y - positives * (positives + 1.0) / 2.0) / (positives * negatives))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nba.errors import RefusedError
 from nba.evaluate.sequence import ALPHA, FEWEST_EVENTS, PLANNED, always_valid_p, cautious, radius
-from nba.stats import t_p, t_quantile
+from nba.stats import ranks, t_p, t_quantile
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -255,8 +255,7 @@ def _gap(x: Array, arm: Numbers) -> float:
     Ranks, and the spread of all units together: in a small arm a rare value has no spread of its own, and a huge one is all
     of the mean. Less one unit: where hardly any differ, a single one would be many standard errors.
     """
-    _, level, alike = np.unique(x, return_inverse=True, return_counts=True)
-    rank = (np.cumsum(alike) - (alike - 1) / 2.0)[level]  # ties share theirs
+    rank = ranks(x)
     if not rank.std() > 0:
         return 0.0
     rank = (rank - rank.mean()) / rank.std()
