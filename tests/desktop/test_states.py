@@ -27,6 +27,19 @@ class Line:
         page.route(paths, lambda route: route.abort() if self.cut else route.continue_())
 
 
+def cut_off(page_of):
+    """A page in a call whose service has just gone, as its alert says; and the line to mend."""
+    page = page_of(loud=True)
+    line = Line(page, "**/v1/**")
+    page.wait_for_selector("#callers button")
+    page.keyboard.press("1")
+    expect(say(page)).to_be_visible()
+    line.cut = True
+    page.keyboard.press("r")
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+    return page, line
+
+
 def test_a_slow_service_is_said_to_be_slow(page_of, cast):
     """First the shape of the answer, then words; the answer itself takes their place."""
     page = page_of()
@@ -41,14 +54,7 @@ def test_a_slow_service_is_said_to_be_slow(page_of, cast):
 
 def test_a_dead_service_keeps_what_there_was_and_comes_back(page_of, cast):
     """The last answer stays, with its age and an alert; when the service is back, the page is by itself."""
-    page = page_of(loud=True)
-    line = Line(page, "**/v1/**")
-    page.wait_for_selector("#callers button")
-    page.keyboard.press("1")
-    expect(say(page)).to_be_visible()
-    line.cut = True
-    page.keyboard.press("r")
-    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+    page, line = cut_off(page_of)
     expect(page.get_by_role("alert")).to_contain_text("What you see is from")
     expect(say(page)).to_be_visible()
     page.keyboard.press("s")
@@ -59,14 +65,7 @@ def test_a_dead_service_keeps_what_there_was_and_comes_back(page_of, cast):
 
 def test_a_service_that_stays_dead_is_said_once(page_of, cast):
     """A screen reader reads out what is drawn into an alert, so a retry that fails again draws nothing there."""
-    page = page_of(loud=True)
-    line = Line(page, "**/v1/**")
-    page.wait_for_selector("#callers button")
-    page.keyboard.press("1")
-    expect(say(page)).to_be_visible()
-    line.cut = True
-    page.keyboard.press("r")
-    expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
+    page, _ = cut_off(page_of)
     page.get_by_role("alert").get_by_text("The service does not answer.").evaluate("said => { window.first = said; }")
     for _ in range(2):  # when the second retry fails the first has been drawn
         page.wait_for_event("requestfailed", lambda request: request.url.endswith("/v1/recommend"))

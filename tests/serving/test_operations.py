@@ -368,7 +368,7 @@ def test_a_full_disk_ends_no_worker(tmp_path, eventually):
             eventually(lambda: answers(port, process), 180)
             served = Served(port, process, errors)
             assert asked(served) == 200
-            rest = Path(f"/proc/{process.pid}/root/mnt/rest")
+            rest = Path("/proc", str(process.pid), "root", "mnt", "rest")
             with suppress(OSError), rest.open("wb", buffering=0) as file:
                 while file.write(bytes(1 << 12)):
                     pass
