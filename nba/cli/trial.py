@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 MOST_COLUMNS = 10
 BEYOND_NOISE = 4.0  # standard errors of a correlation
+BEYOND_PLAN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def analyse(calls: Calls, config: Config, ask: Ask, churn: Churn | None) -> Tria
     ]
     notes = _notes(calls, found, checked, counts, churn, unit_name, ask.experiment)
     asked = [metric for metric in metrics if metric.name in (*ask.goals, *ask.guardrails)]
-    notes += _uneven_values(asked, arm, found.arms)
+    notes += _uneven_values(asked, arm, found.arms) + _beyond_plan(ask.planned, sum(counts.values()))
     repaired = calls.counts | infinite
     repaired |= {"units in two arms, left out": found.in_two_arms} if found.in_two_arms else {}
     return Trial(ask.experiment, unit_name, counts, checked, holm(effects), names_before, notes, repaired)
@@ -219,6 +220,13 @@ def _uneven_values(metrics: Sequence[Metric], arm: Numbers, arms: Sequence[str])
                 "differs, so its difference cannot be trusted: log it alike in every arm"
             )
     return notes
+
+
+def _beyond_plan(planned: float, units: int) -> list[str]:
+    if units <= BEYOND_PLAN * planned:
+        return []
+    said = f"the intervals at every look are narrowest at the {planned:,.0f} planned units, and there are {units:,}"
+    return [f"{said}: give the next one --planned-customers before it starts; `nba evaluate power` tells the number"]
 
 
 def _unplanned(sizes: dict[str, int], experiment: str) -> str:

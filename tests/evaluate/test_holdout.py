@@ -112,3 +112,11 @@ def test_a_guardrail_that_one_arm_lacks_is_named() -> None:
         made.numbers["handle_s"] = np.where(lost, np.nan, seconds)
         notes = analyse(made, TELCO, ask, churn).notes
         assert any("handle_s is missing in one arm more" in note for note in notes) is told
+
+
+@pytest.mark.parametrize(("planned", "told"), [(CUSTOMERS, False), (CUSTOMERS / 8, False), (CUSTOMERS / 20, True)])
+def test_far_more_customers_than_planned_are_said(planned: float, told: bool) -> None:
+    """Planned for few, an interval for every look is wide where there are many: what would be seen may not be."""
+    made, churn = calls()
+    notes = analyse(made, CONFIG, Ask("holdout", cuped=False, planned=planned), churn).notes
+    assert any("--planned-customers before it starts" in note for note in notes) is told
