@@ -19,7 +19,7 @@ from nba.clock import DAY_MS, HOUR_MS, YEAR_2000_MS
 from nba.config import Catalog
 from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import DataError
-from nba.evaluate.rows import first_reasons
+from nba.stats import first_reasons
 
 REQUIRED = ("decision_id", "at", "customer_id", "offer_id", "propensity")
 OPTIONAL = ("rank", "outcome", "outcome_at", "reward", "backtest")

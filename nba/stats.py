@@ -1,9 +1,12 @@
-"""Statistics that several rooms share: tails of distributions by SciPy, the interval of a share, the area under a ROC curve.
+"""Statistics that several rooms share: tails of distributions by SciPy, the interval of a share, the area under a ROC curve,
+and what rows were left out for.
 
 `scipy.special` and not `scipy.stats`: the same functions without the second that loading the latter takes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,3 +69,15 @@ def auc(p: Array, y: Array) -> float | None:
     if positives == 0.0 or negatives == 0.0:
         return None
     return float((ranks(p) @ y - positives * (positives + 1.0) / 2.0) / (positives * negatives))
+
+
+def first_reasons(reasons: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:
+    """How many rows (n,) each reason leaves out, without any that a reason before it does: the counts add up to the rows."""
+    counts: dict[str, int] = {}
+    gone: NDArray[np.bool_] | None = None
+    for why, hit in reasons.items():
+        fresh = hit if gone is None else hit & ~gone
+        gone = hit if gone is None else gone | hit
+        if fresh.any():
+            counts[why] = int(fresh.sum())
+    return counts

@@ -23,9 +23,10 @@ from nba.cli.records import read_records
 from nba.cli.target import number_or_nan, x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
-from nba.evaluate.rows import check_settled, first_reasons, out_of_order
+from nba.evaluate.rows import check_settled, out_of_order
 from nba.rules import Value
 from nba.settings import Settings
+from nba.stats import first_reasons
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

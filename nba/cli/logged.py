@@ -29,12 +29,12 @@ from nba.evaluate.rows import (
     check_finite,
     check_first_ranks,
     check_settled,
-    first_reasons,
     out_of_order,
     uneven,
 )
 from nba.rules import Value
 from nba.settings import Settings
+from nba.stats import first_reasons
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]

@@ -6,5 +6,5 @@
     experiment -> who was in which arm, and whether to trust it      ab       -> difference, lift, CUPED, guardrails
     power      -> how many customers before the start                income   -> what the service calls earned and kept
 
-Numpy only; rows come in as arrays and callables, so no room is imported. Every formula names its source.
+NumPy and nba/stats only; rows come in as arrays and callables, so no room is imported. Every formula names its source.
 """

@@ -5,7 +5,7 @@ Named and refused, or repaired with a count; the counts stand in every answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,18 +58,6 @@ def check_settled(open_rows: int, old_rows: int, *, open_means_no: bool) -> dict
             "`spoken` for each (POST /v1/outcomes), or say that silence means no (--open-means-no)"
         )
     return {"without any outcome, left out": open_rows}
-
-
-def first_reasons(reasons: Mapping[str, NDArray[np.bool_]]) -> dict[str, int]:
-    """How many rows (n,) each reason leaves out, without any that a reason before it does: the counts add up to the rows."""
-    counts: dict[str, int] = {}
-    gone: NDArray[np.bool_] | None = None
-    for why, hit in reasons.items():
-        fresh = hit if gone is None else hit & ~gone
-        gone = hit if gone is None else gone | hit
-        if fresh.any():
-            counts[why] = int(fresh.sum())
-    return counts
 
 
 def uneven(kind: str, names: Sequence[str], place: Numbers, missing: NDArray[np.bool_]) -> list[str]:

@@ -27,13 +27,19 @@ class Line:
         page.route(paths, lambda route: route.abort() if self.cut else route.continue_())
 
 
-def cut_off(page_of):
-    """A page in a call whose service has just gone, as its alert says; and the line to mend."""
-    page = page_of(loud=True)
-    line = Line(page, "**/v1/**")
+def in_call(page_of, paths: str, **more):
+    """A page in a call, and the line to these paths of the service."""
+    page = page_of(loud=True, **more)
+    line = Line(page, paths)
     page.wait_for_selector("#callers button")
     page.keyboard.press("1")
     expect(say(page)).to_be_visible()
+    return page, line
+
+
+def cut_off(page_of):
+    """A page in a call whose service has just gone, as its alert says; and the line to mend."""
+    page, line = in_call(page_of, "**/v1/**")
     line.cut = True
     page.keyboard.press("r")
     expect(page.get_by_role("alert")).to_contain_text("The service does not answer.")
@@ -74,11 +80,7 @@ def test_a_service_that_stays_dead_is_said_once(page_of, cast):
 
 def test_an_outcome_that_was_not_saved_can_be_sent_again(page_of, cast, service):
     """Nothing pretends to be saved; trying again saves it once."""
-    page = page_of(loud=True)
-    line = Line(page, "**/v1/outcomes")
-    page.wait_for_selector("#callers button")
-    page.keyboard.press("1")
-    expect(say(page)).to_be_visible()
+    page, line = in_call(page_of, "**/v1/outcomes")
     line.cut = True
     page.keyboard.press("s")
     expect(page.locator(".trouble")).to_contain_text("Not saved")
@@ -91,11 +93,7 @@ def test_an_outcome_that_was_not_saved_can_be_sent_again(page_of, cast, service)
 
 def test_an_outcome_that_was_not_saved_outlives_its_call(page_of, cast, service):
     """It says so in words, is sent when the service answers again, and as part of the decision that it was said about."""
-    page = page_of(loud=True, locale="de-DE")
-    line = Line(page, "**/v1/outcomes")
-    page.wait_for_selector("#callers button")
-    page.keyboard.press("1")
-    expect(say(page)).to_be_visible()
+    page, line = in_call(page_of, "**/v1/outcomes", locale="de-DE")
     decision = page.evaluate("document.querySelector('#panel').answer.decision_id")
     line.cut = True
     page.keyboard.press("a")
