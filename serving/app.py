@@ -83,7 +83,7 @@ def create_app(settings: Settings, *, clock: Callable[[], int] = system_now_ms) 
     _add_refusals(app, metrics)
     _add_calls(app)
     _add_customers(app)
-    _add_operations(app, metrics)
+    _add_operations(app, metrics, keyed=bool(keys))
     add_desk(app, settings, clock)
     add_docs(app)
     traces.add_to(app)
@@ -247,7 +247,10 @@ def _add_customers(app: FastAPI) -> None:
         return _json(receipt)
 
 
-def _add_operations(app: FastAPI, metrics: Metrics) -> None:
+def _add_operations(app: FastAPI, metrics: Metrics, *, keyed: bool) -> None:
+    """`keyed`: strangers may ask /readyz, which then names no address and no folder."""
+    told: set[str] = set()
+
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -259,8 +262,14 @@ def _add_operations(app: FastAPI, metrics: Metrics) -> None:
     async def readyz(request: Request) -> Response:
         """Each dependency by name. Without a model or Redis the service still answers, with what it has, and says so."""
         found = await _service(request).dependencies()
-        ready = all(state == "ok" or name == "model" for name, state in found.items())
-        return _json({"ready": ready, "dependencies": found}, 200 if ready else 503)
+        wrong = {name: state for name, state in found.items() if state != "ok" and name != "model"}
+        if wrong.keys() != told:
+            log.warning("not ready" if wrong else "ready again", extra={"dependencies": wrong})
+            told.clear()
+            told.update(wrong)
+        if keyed:
+            found |= dict.fromkeys(wrong, "not ok: the service's log says why")
+        return _json({"ready": not wrong, "dependencies": found}, 503 if wrong else 200)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics_text() -> Response:

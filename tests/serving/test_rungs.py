@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from pydantic import SecretStr
 from redis import Redis
 
 from features.keys import customer_keys
@@ -314,3 +315,15 @@ def test_a_corrupt_model_is_no_model(start, tmp_path, config_folder, damage):
     assert counted(service, "model") == 1
     ready = service.http.get("/readyz")
     assert (ready.status_code, "base rates" in ready.json()["dependencies"]["model"]) == (200, True)
+
+
+def test_with_keys_strangers_are_not_told_where_redis_is_and_the_log_is(start, redis, caplog):
+    """`/readyz` is open to everybody: it names what is not well, and the operator finds the reason in the log, once."""
+    service = start(redis_url=redis.url, api_keys=SecretStr("boss"))
+    redis.stop()
+    for _ in range(3):
+        ready = service.http.get("/readyz")
+        assert (ready.status_code, str(redis.port) in ready.text) == (503, False)
+        assert ready.json()["dependencies"]["redis"] == "not ok: the service's log says why"
+    told = [record.dependencies["redis"] for record in caplog.records if record.getMessage() == "not ready"]
+    assert [str(redis.port) in said for said in told] == [True]
