@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from html import escape
 
 from models.challenge import Challenge
 from models.charts import MOST_COLUMNS, gain_chart, importance_chart, reliability_chart
@@ -11,18 +11,8 @@ from models.judge import Figures, Group
 from models.metrics import Array, calibration_error, gain_curve, log_losses
 from models.summary import TrainReport
 from nba.clock import format_at
+from nba.sheet import captioned, sheet, table
 from nba.stats import auc
-
-_CSS = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:64rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #d6dde4}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}
-th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid #eef1f4}
-th:first-child,td:first-child,td.text,th.text{text-align:left}
-.yes{color:#12703c;font-weight:600}.no{color:#b3261e;font-weight:600}.soft{color:#5c6975}
-.charts{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0}figcaption{color:#5c6975;font-size:.9rem;max-width:28rem}
-svg{max-width:100%;height:auto}.wide{overflow-x:auto}
-"""
 
 
 def page(report: TrainReport, found: Challenge) -> str:
@@ -40,10 +30,7 @@ def page(report: TrainReport, found: Challenge) -> str:
         _drift(report),
         _facts(report),
     ]
-    title = f"Model {report.version}"
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_e(title)}</title>'
-    body = "\n".join(parts)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{_CSS}</style></head><body>\n{body}\n</body></html>\n'
+    return sheet(f"Model {report.version}", parts)
 
 
 def _heading(report: TrainReport) -> str:
@@ -52,10 +39,10 @@ def _heading(report: TrainReport) -> str:
     cls = "yes" if not report.stopped_by else "no"
     trained, calibrated, judged, last = (format_at(ms)[:16].replace("T", " ") for ms in (*c.starts_ms, c.last_ms))
     left = "; left out: " + ", ".join(f"{n:,} {reason}" for reason, n in c.left_out.items()) if c.left_out else ""
-    notes = "".join(f"<li>{_e(note)}</li>" for note in report.notes)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return (
-        f'<h1>Model {_e(report.version)}</h1><p class="{cls}">{_e(verdict)}</p>'
-        f"<p>{c.used:,} of {c.read:,} rows{_e(left)}. Trained on {c.training:,} from {trained}, calibrated on "
+        f'<h1>Model {escape(report.version)}</h1><p class="{cls}">{escape(verdict)}</p>'
+        f"<p>{c.used:,} of {c.read:,} rows{escape(left)}. Trained on {c.training:,} from {trained}, calibrated on "
         f"{c.calibration:,} from {calibrated}, judged on {c.judging:,} from {judged} to {last} (UTC): always later.</p>"
         f"<ul class=soft>{notes}</ul>"
     )
@@ -63,8 +50,8 @@ def _heading(report: TrainReport) -> str:
 
 def _gates(report: TrainReport) -> str:
     word = {True: '<span class="yes">passed</span>', False: '<span class="no">stopped</span>'}
-    rows = [(gate.name, word[gate.passed], _e(gate.says)) for gate in report.gates]
-    return "<h2>Gates</h2>" + _table(("gate", "", "what was found"), rows, text=(1, 2))
+    rows = [(gate.name, word[gate.passed], escape(gate.says)) for gate in report.gates]
+    return "<h2>Gates</h2>" + table(("gate", "", "what was found"), rows, text=(1, 2))
 
 
 def _head(title: str, f: Figures, gain: tuple[Array, Array] | None) -> str:
@@ -74,18 +61,18 @@ def _head(title: str, f: Figures, gain: tuple[Array, Array] | None) -> str:
         ("calibration error", f"{f.calibration.value:.4f} ({f.calibration.low:.4f} to {f.calibration.high:.4f})", "–"),
         ("share of yes", f"{f.rate:.4f}", f"{f.base_rate:.4f} before"),
     ]
-    charts = _figure(reliability_chart(f.curve), f"Honesty: of the calls where the model said 30 %, about 30 % should say yes. "
+    charts = captioned(reliability_chart(f.curve), f"Honesty: of the calls where the model said 30 %, about 30 % should say yes. "
                      f"Noise alone makes an error of up to {f.calibration.noise:.4f} on {f.rows:,} rows.")  # fmt: skip
     if gain is not None:
-        charts += _figure(
+        charts += captioned(
             gain_chart(*gain), "Order: how many acceptances are reached when the most likely are asked first."
         )
-    table = _table(("", "model", "base rate"), rows)
-    return f'<h2>{title}</h2>{table}<div class="charts">{charts}</div>'
+    figures = table(("", "model", "base rate"), rows)
+    return f'<h2>{title}</h2>{figures}<div class="charts">{charts}</div>'
 
 
 def _stay(report: TrainReport) -> str:
-    says = f'<p class="soft">{_e(report.stay_says)}</p>'
+    says = f'<p class="soft">{escape(report.stay_says)}</p>'
     return f"<h2>Staying</h2>{says}" if report.stay is None else _head("Staying", report.stay.figures, None) + says
 
 
@@ -105,61 +92,45 @@ def _against_champion(report: TrainReport, found: Challenge) -> str:
     changes += [f"columns gone: {', '.join(sorted(then - now))}"] if then - now else []
     moved = abs(new - old).mean()
     text = "; ".join([*changes, f"probabilities moved by {moved:.4f} on average"])
-    return f"<h2>Against the champion {_e(champion.scorer.version)}</h2>{_table(('', 'this', 'champion'), rows)}<p>{_e(text)}</p>"
+    figures = table(("", "this", "champion"), rows)
+    return f"<h2>Against the champion {escape(champion.scorer.version)}</h2>{figures}<p>{escape(text)}</p>"
 
 
 def _importance(report: TrainReport) -> str:
     every = report.accept.importance
     caption = f"The {min(MOST_COLUMNS, len(every))} columns with the largest gain, of {len(every)}."
-    return "<h2>What matters</h2>" + _figure(importance_chart(every), caption)
+    return "<h2>What matters</h2>" + captioned(importance_chart(every), caption)
 
 
 def _drivers(report: TrainReport) -> str:
     verb = "staying" if report.stay is not None else "accepting"
-    items = "".join(f"<li>{_e(driver.says)}</li>" for driver in report.drivers)
+    items = "".join(f"<li>{escape(driver.says)}</li>" for driver in report.drivers)
     note = "What the model leans on, from a sample of the rows; a likeness, not a promise of what a change would do."
     return f'<h2>What drives {verb}</h2><p class="soft">{note}</p><ol>{items}</ol>'
 
 
 def _groups(title: str, groups: Sequence[Group]) -> str:
     rows = [
-        (_e(g.name), f"{g.rows:,}", f"{g.accepted:.3f} ({g.low:.3f} to {g.high:.3f})", f"{g.predicted:.3f}",
+        (escape(g.name), f"{g.rows:,}", f"{g.accepted:.3f} ({g.low:.3f} to {g.high:.3f})", f"{g.predicted:.3f}",
          f"{g.log_loss:.4f}", f"{g.base_log_loss:.4f}", _number(g.auc))
         for g in groups
     ]  # fmt: skip
     heads = ("", "rows", "accepted (95 %)", "predicted", "log loss", "its base rate's", "AUC")
-    return f"<h2>{title}</h2>{_table(heads, rows)}"
+    return f"<h2>{title}</h2>{table(heads, rows)}"
 
 
 def _drift(report: TrainReport) -> str:
-    rows = [(_e(shift.column), f"{shift.psi:.3f}", shift.says) for shift in report.drift[:30]]
+    rows = [(escape(shift.column), f"{shift.psi:.3f}", shift.says) for shift in report.drift[:30]]
     note = "From the training to the judged rows, population stability index; the 30 furthest moved."
-    return f'<h2>What moved</h2><p class="soft">{note}</p>{_table(("column", "PSI", ""), rows, text=(2,))}'
+    return f'<h2>What moved</h2><p class="soft">{note}</p>{table(("column", "PSI", ""), rows, text=(2,))}'
 
 
 def _facts(report: TrainReport) -> str:
-    rows = [(_e(name), _e(str(value))) for name, value in report.facts.items()]
+    rows = [(escape(name), escape(str(value))) for name, value in report.facts.items()]
     a = report.accept
     rows += [("trees", f"{a.trees}"), ("slope, intercept", f"{a.slope:.4f}, {a.intercept:.4f}")]
-    return "<h2>Made of</h2>" + _table(("", ""), rows, text=(1,))
-
-
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{_e(caption)}</figcaption></figure>"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = ()) -> str:
-    def cell(tag: str, place: int, content: str) -> str:
-        return f"<{tag} class=text>{content}</{tag}>" if place in text else f"<{tag}>{content}</{tag}>"
-
-    first = "".join(cell("th", i, head) for i, head in enumerate(heads))
-    body = "".join("<tr>" + "".join(cell("td", i, value) for i, value in enumerate(row)) + "</tr>" for row in rows)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
+    return "<h2>Made of</h2>" + table(("", ""), rows, text=(1,))
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
-
-
-def _e(text: str) -> str:
-    return html.escape(text)

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
+from html import escape
 
 from nba.clock import day_of
 from nba.evaluate.income import Income, Kept, Line
 from nba.plots import figure, svg
+from nba.sheet import captioned, sheet, table
 
 GROUPS = {"kind": "By kind", "channel": "By channel", "agent_group": "By agent group", "offer": "By offer"}
 _DRAWN = 15  # lines of a chart
-_CSS = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:64rem;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #d6dde4}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.6rem 0}
-th,td{padding:.25rem .8rem .25rem 0;text-align:right;border-bottom:1px solid #eef1f4}
-th:first-child,td:first-child,td.text,th.text{text-align:left}.soft{color:#5c6975}
-.big{display:flex;flex-wrap:wrap;gap:2rem;margin:1rem 0}.big div{min-width:9rem}.big b{display:block;font-size:1.6rem}
-.wide{overflow-x:auto}
-.warn{border-left:.3rem solid #a33;padding-left:.8rem}
-svg{max-width:100%;height:auto}figure{margin:0}figcaption{color:#5c6975;font-size:.9rem}
-"""
 
 
 def page(found: Income) -> str:
@@ -40,9 +30,7 @@ def page(found: Income) -> str:
         _drivers(found),
         _notes(found),
     ]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Service calls</title>'
-    body = "\n".join(part for part in parts if part)
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{_CSS}</style></head><body>\n{body}\n</body></html>\n'
+    return sheet("Service calls", parts)
 
 
 def as_csv(found: Income) -> str:
@@ -57,7 +45,7 @@ def as_csv(found: Income) -> str:
 
 
 def _warnings(found: Income) -> str:
-    return "".join(f'<p class="warn" role="alert">Warning: {_e(words)}</p>' for words in found.warnings)
+    return "".join(f'<p class="warn" role="alert">Warning: {escape(words)}</p>' for words in found.warnings)
 
 
 def _totals(found: Income) -> str:
@@ -75,14 +63,14 @@ def _totals(found: Income) -> str:
             f"a month saved for customers; {_money(found, t.saving_month * found.months)} {_over(found)}",
         ),
     ]
-    boxes = "".join(f"<div><b>{_e(big)}</b>{_e(small)}</div>" for big, small in figures)
+    boxes = "".join(f"<div><b>{escape(big)}</b>{escape(small)}</div>" for big, small in figures)
     soft = "As the journal says it of accepted suggestions; part of it would have come anyway: see the hold-out below."
     return f'<div class="big">{boxes}</div><p class="soft">{soft}</p>'
 
 
 def _kept(found: Income) -> str:
     if found.kept is None:
-        return f"<h2>Kept against the hold-out</h2><p>{_e(found.kept_says)}</p>"
+        return f"<h2>Kept against the hold-out</h2><p>{escape(found.kept_says)}</p>"
     k = found.kept
     rows = [
         ("value kept by customer", *_sides(k, money=True, found=found)),
@@ -94,7 +82,7 @@ def _kept(found: Income) -> str:
     )
     heads = ("by customer", k.control, k.effect.arm, "difference (95 %)")
     soft = "Value: margin a month of the plan at the first call, times the months, of those who had not left at the horizon."
-    return f'<h2>Kept against the hold-out</h2><p>{_e(says)}</p>{_table(heads, rows)}<p class="soft">{soft}</p>'
+    return f'<h2>Kept against the hold-out</h2><p>{escape(says)}</p>{table(heads, rows)}<p class="soft">{soft}</p>'
 
 
 def _sides(k: Kept, *, money: bool, found: Income) -> tuple[str, str, str]:
@@ -111,32 +99,32 @@ def _group(found: Income, group: str, title: str) -> str:
     if not lines:
         return ""
     rows = [
-        (_e(x.name), f"{x.offers:,}", f"{x.accepted:,}", f"{x.share:.1%} ({x.low:.1%} to {x.high:.1%})", f"{x.declined:,}",
+        (escape(x.name), f"{x.offers:,}", f"{x.accepted:,}", f"{x.share:.1%} ({x.low:.1%} to {x.high:.1%})", f"{x.declined:,}",
          _money(found, x.margin_month), _money(found, x.saving_month))
         for x in lines
     ]  # fmt: skip
     heads = ("", "made", "accepted", "share (95 %)", "declined", "margin a month", "saved a month")
-    chart = f"<figure>{_shares(lines[:_DRAWN])}<figcaption>{_caption(len(lines))}</figcaption></figure>"
-    return f"<h2>{title}</h2>{_table(heads, rows)}{chart if len(lines) > 1 else ''}"
+    chart = captioned(_shares(lines[:_DRAWN]), _caption(len(lines)))
+    return f"<h2>{title}</h2>{table(heads, rows)}{chart if len(lines) > 1 else ''}"
 
 
 def _reasons(found: Income) -> str:
     if not found.reasons:
         return "<h2>What was declined and why</h2><p>No reasons were reported with the declines.</p>"
-    rows = [(_e(what), _e(why), f"{count:,}") for what, why, count in found.reasons]
-    return f"<h2>What was declined and why</h2>{_table(('offer', 'reason', 'times'), rows, text=(1,))}"
+    rows = [(escape(what), escape(why), f"{count:,}") for what, why, count in found.reasons]
+    return f"<h2>What was declined and why</h2>{table(('offer', 'reason', 'times'), rows, text=(1,))}"
 
 
 def _drivers(found: Income) -> str:
     if not found.drivers:
-        return f"<h2>What drives customers</h2><p>{_e(found.drivers_of)}</p>"
-    items = "".join(f"<li>{_e(says)}</li>" for says in found.drivers)
+        return f"<h2>What drives customers</h2><p>{escape(found.drivers_of)}</p>"
+    items = "".join(f"<li>{escape(says)}</li>" for says in found.drivers)
     note = f"{found.drivers_of} What the model leans on; not a promise of what a change would do."
-    return f'<h2>What drives customers</h2><p class="soft">{_e(note)}</p><ol>{items}</ol>'
+    return f'<h2>What drives customers</h2><p class="soft">{escape(note)}</p><ol>{items}</ol>'
 
 
 def _notes(found: Income) -> str:
-    items = "".join(f"<li>{count:,} {_e(words)}</li>" for words, count in found.notes.items())
+    items = "".join(f"<li>{count:,} {escape(words)}</li>" for words, count in found.notes.items())
     return f"<h2>Rows left out or repaired</h2><ul class=soft>{items}</ul>" if items else ""
 
 
@@ -155,22 +143,9 @@ def _shares(lines: Sequence[Line]) -> str:
     return svg(drawn, "share accepted: " + ", ".join(f"{x.name} {x.share:.1%}" for x in lines))
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], text: Sequence[int] = ()) -> str:
-    def cell(tag: str, place: int, content: str) -> str:
-        return f"<{tag} class=text>{content}</{tag}>" if place in text else f"<{tag}>{content}</{tag}>"
-
-    first = "".join(cell("th", i, _e(head)) for i, head in enumerate(heads))
-    body = "".join("<tr>" + "".join(cell("td", i, value) for i, value in enumerate(row)) + "</tr>" for row in rows)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
 def _money(found: Income, value: float) -> str:
     return f"{value:,.2f} {found.currency}"
 
 
 def _over(found: Income) -> str:
     return f"over {found.months:g} months"
-
-
-def _e(text: str) -> str:
-    return html.escape(text)

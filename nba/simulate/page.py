@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from nba.plots import figure, svg
+from nba.sheet import sheet, table
 
 COLUMNS = {
     "policy": "policy",
@@ -23,12 +24,6 @@ LEGEND = (
     "kept: customers still there; catalog: share of the offers that were said; violations: of the rules."
 )
 _SHARES = ("share_of_oracle", "share_of_catalog")
-_CSS = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1c2733;background:#fff;max-width:64rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .8rem .25rem 0;text-align:right}
-th,td{border-bottom:1px solid #eef1f4}th:first-child,td:first-child{text-align:left}svg{max-width:100%;height:auto}
-.wide{overflow-x:auto}
-"""
 _INKS = {
     "engine": "#1f5fa8", "random": "#c3cad1", "random-passed": "#9aa4ae", "margin": "#d1731c", "acceptance": "#3a8a4d",
     "oracle": "#8a6d3b", "vw": "#9a4fa0", "told": "#b03a48",
@@ -38,21 +33,16 @@ _OTHER_INK = "#2f8f98"
 
 def page(rows: Sequence[Mapping[str, Any]], rounds: Mapping[str, Sequence[float]], grid: Grid, says: str) -> str:
     """The page as HTML text. `rows`: one a policy with the keys of COLUMNS; `rounds` and `grid`: see the charts."""
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in COLUMNS.values())
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell(key, row[key]))}</td>" for key in COLUMNS) + "</tr>" for row in rows
-    )
+    cells = [[escape(cell(key, row[key])) for key in COLUMNS] for row in rows]
     parts = [
         "<h1>Simulated customers, policy by policy</h1>",
-        f"<p>{html.escape(says)}</p>",
-        f'<div class="wide" tabindex="0"><table><tr>{head}</tr>{body}</table></div>',
-        f"<p>{html.escape(LEGEND)}</p>",
+        f"<p>{escape(says)}</p>",
+        table(list(COLUMNS.values()), cells),
+        f"<p>{escape(LEGEND)}</p>",
         "<h2>Choice against the truth, round by round</h2>" + rounds_chart(rounds) if rounds else "",
         "<h2>Other worlds</h2>" + grid_chart(grid) if grid else "",
     ]
-    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Simulation</title>'
-    text = "\n".join(part for part in parts if part)
-    return f'<!doctype html>\n<html lang="en"><head>{meta}<style>{_CSS}</style></head><body>\n{text}\n</body></html>\n'
+    return sheet("Simulation", parts)
 
 
 Grid = Sequence[Mapping[str, Any]]
