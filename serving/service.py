@@ -255,6 +255,7 @@ async def _follow(service: Service) -> None:
     refused = ""
     while True:
         await asyncio.sleep(_FOLLOW_S)
+        service.workers.say_again()
         name = service.workers.generation()
         if name in (service.workers.done, refused):
             continue
