@@ -65,7 +65,7 @@ def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
 
     folders = Folders(state_dir)
     live = (path for kind in "do" for path in segments(folders.live, kind))
-    removed = {"live": sum(_overwrite(path, rest) for path in live)}
+    removed = {"live": sum(_overwrite(path, rest) for path in live) + _forget_quarantined(customer_id, folders)}
     refused: list[JournalError] = []
     for name in TABLES:
         for half in folders.halves(name):
@@ -74,6 +74,16 @@ def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
     if refused:
         raise refused[0]
     return removed
+
+
+def _forget_quarantined(customer_id: str, folders: Folders) -> int:
+    """Whatever names the customer goes: of a line that cannot be read nobody can say whose it is."""
+    named = orjson.dumps(customer_id).decode()
+
+    def rest(kept: dict[str, Any]) -> bytes | None:
+        return b"" if named in kept["line"] else None
+
+    return sum(_overwrite(path, rest) for kind in "do" for path in segments(folders.quarantine, kind))
 
 
 def _overwrite(path: Path, rest: Callable[[dict[str, Any]], bytes | None]) -> int:

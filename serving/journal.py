@@ -7,6 +7,7 @@ Under the state folder:
     decisions/day=2026-11-23/part-d….parquet     one row a shown candidate: what `nba train` and `nba evaluate` read
     records/day=2026-11-23/part-d….parquet       one row a decision: the whole record, for replay and for questions
     outcomes/day=…, outcomes_delayed/day=…       what was reported, as it was reported
+    quarantine/d….jsonl, o….jsonl      lines of segments that no row could be made of, each with the reason
 
 A decision's id says where its record stands (day, segment, byte offset), so nothing has to be indexed. `roll.py` turns
 closed segments into Parquet.
@@ -52,6 +53,11 @@ class Folders:
     def live(self) -> Path:
         """Segments that are being written or wait to be rolled."""
         return self.state / "live"
+
+    @property
+    def quarantine(self) -> Path:
+        """Lines that no row could be made of."""
+        return self.state / "quarantine"
 
     @property
     def spool(self) -> Path:
