@@ -57,6 +57,8 @@ class Registry:
             return _history(json.loads((self.root / _POINTER).read_bytes()))
         except FileNotFoundError:
             return []
+        except IsADirectoryError as error:
+            raise ModelError(self._in_the_way()) from error
         except (ValueError, OSError) as error:
             raise ModelError(
                 f"{self.root / _POINTER} cannot be read ({error}): `nba models promote VERSION`"
@@ -154,9 +156,12 @@ class Registry:
             _sync_folder(self.root)
         except OSError as error:
             staging.unlink(missing_ok=True)
-            raise UnavailableError(
-                f"{self.root} could not be written ({error}): make room, then promote again"
-            ) from error
+            told = f"{self.root} could not be written ({error}): make room, then promote again"
+            raise UnavailableError(self._in_the_way() if isinstance(error, IsADirectoryError) else told) from error
+
+    def _in_the_way(self) -> str:
+        """No promotion replaces a folder by a file."""
+        return f"{self.root / _POINTER} is a folder where a file has to be: take it away, then promote a version"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
