@@ -18,7 +18,7 @@ import pyarrow as pa
 from nba.clock import day_of
 from nba.domain import STRENGTH
 from nba.errors import JournalError, NotFoundError
-from nba.folders import make_private
+from nba.folders import make_private, sync_folder
 from serving.journal import Folders, place_of
 from serving.parts import (
     DECISION_FIELDS,
@@ -28,7 +28,7 @@ from serving.parts import (
     record_row,
     table,
 )
-from serving.segment import SUFFIX, parse_line, sync_folder
+from serving.segment import SUFFIX, parse_line
 
 _DECISIONS = pa.schema(DECISION_FIELDS)  # what a column of `x.` does not take is missing there
 # What a line that is none of ours may raise where a row is made of it.

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from nba.errors import JournalError
-from nba.folders import make_private
+from nba.folders import make_private, sync_folder
 
 SUFFIX = ".jsonl"
 DELIVERY_LOCK = (
@@ -166,15 +166,6 @@ class DurableLog:
             await asyncio.to_thread(old.sync)
             self._synced = covered
         return old
-
-
-def sync_folder(folder: Path) -> None:
-    """Make creations, renames and removals in a folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def segments(folder: Path, kind: str) -> list[Path]:
