@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from nba.errors import ModelError, NotFoundError, RefusedError, UnavailableError
-from nba.folders import make_private
+from nba.folders import make_private, sync_folder, write_forced, write_whole
 
 MANIFEST = "manifest.json"
 _VERSION = re.compile(r"^\d{8}T\d{6}-[0-9a-f]{6}$")
@@ -57,6 +57,8 @@ class Registry:
             return _history(json.loads((self.root / _POINTER).read_bytes()))
         except FileNotFoundError:
             return []
+        except IsADirectoryError as error:
+            raise ModelError(self._in_the_way()) from error
         except (ValueError, OSError) as error:
             raise ModelError(
                 f"{self.root / _POINTER} cannot be read ({error}): `nba models promote VERSION`"
@@ -80,7 +82,7 @@ class Registry:
             try:
                 _write_all(staging, {**files, MANIFEST: _manifest(files)})
                 staging.rename(target)
-                _sync_folder(self.root)
+                sync_folder(self.root)
             except OSError as error:
                 raise UnavailableError(
                     f"{target} could not be written ({error}): make room, then train again"
@@ -147,16 +149,15 @@ class Registry:
             return []
 
     def _point(self, history: list[str]) -> None:
-        staging = self.root / f".{_POINTER}.{os.getpid()}"
         try:
-            _write_file(staging, json.dumps({"history": history}, indent=1).encode())
-            staging.replace(self.root / _POINTER)
-            _sync_folder(self.root)
+            write_whole(self.root / _POINTER, json.dumps({"history": history}, indent=1).encode())
         except OSError as error:
-            staging.unlink(missing_ok=True)
-            raise UnavailableError(
-                f"{self.root} could not be written ({error}): make room, then promote again"
-            ) from error
+            told = f"{self.root} could not be written ({error}): make room, then promote again"
+            raise UnavailableError(self._in_the_way() if isinstance(error, IsADirectoryError) else told) from error
+
+    def _in_the_way(self) -> str:
+        """No promotion replaces a folder by a file."""
+        return f"{self.root / _POINTER} is a folder where a file has to be: take it away, then promote a version"
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -228,20 +229,5 @@ def _manifest(files: Mapping[str, bytes]) -> bytes:
 def _write_all(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir()
     for name, content in files.items():
-        _write_file(folder / name, content)
-    _sync_folder(folder)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        write_forced(folder / name, content)
+    sync_folder(folder)

@@ -76,8 +76,11 @@ class Aside:
 
 
 def customers_of(entry: dict[str, Any]) -> set[str]:
-    """Who stands in an entry of the spool."""
-    return {event["customer_id"] for event in entry["events"]} if "events" in entry else {entry["customer_id"]}
+    """Who stands in an entry of the spool; nobody in one that is none of ours."""
+    try:
+        return {event["customer_id"] for event in entry["events"]} if "events" in entry else {entry["customer_id"]}
+    except (LookupError, TypeError):
+        return set()
 
 
 async def send(entry: dict[str, Any], store: Store) -> list[dict[str, Any]]:
@@ -108,6 +111,6 @@ async def _send(entry: dict[str, Any], store: Store) -> None:
             await store.append_intent(entry["customer_id"], StatedIntent(**entry["intent"]))
         else:
             await store.append_contacts(entry["customer_id"], [Contact(**contact) for contact in entry["contacts"]])
-    except (InputError, TypeError) as error:
-        # A type that the config no longer knows: nobody will ever take it, and it must not block what follows.
+    except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
+        # A type that the config no longer knows, or a foreign line: nobody will ever take it, and it must not block what follows.
         log.error("a spooled entry cannot be delivered and is dropped", extra={"error": str(error)})

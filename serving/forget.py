@@ -18,6 +18,7 @@ import orjson
 from features.store import Store
 from nba.clock import format_at
 from nba.errors import JournalError
+from serving.aside import customers_of
 from serving.journal import TABLES, Folders
 from serving.segment import alone, read_lines, segments
 from serving.spool import KINDS
@@ -45,10 +46,11 @@ def forget_spooled(customer_id: str, state_dir: Path) -> int:
     """Erase what waits for Redis; how many entries were touched. Other customers' events of the same batch stay."""
 
     def rest(entry: dict[str, Any]) -> bytes | None:
+        if customer_id not in customers_of(entry):
+            return None
         if "events" not in entry:
-            return b"" if entry["customer_id"] == customer_id else None
-        others = [event for event in entry["events"] if event["customer_id"] != customer_id]
-        return None if len(others) == len(entry["events"]) else orjson.dumps({"events": others})
+            return b""
+        return orjson.dumps({"events": [event for event in entry["events"] if event["customer_id"] != customer_id]})
 
     folder = Folders(state_dir).spool
     return sum(_overwrite(path, rest) for kind in KINDS for path in segments(folder, kind))
@@ -65,7 +67,7 @@ def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
 
     folders = Folders(state_dir)
     live = (path for kind in "do" for path in segments(folders.live, kind))
-    removed = {"live": sum(_overwrite(path, rest) for path in live)}
+    removed = {"live": sum(_overwrite(path, rest) for path in live) + _forget_quarantined(customer_id, folders)}
     refused: list[JournalError] = []
     for name in TABLES:
         for half in folders.halves(name):
@@ -74,6 +76,16 @@ def forget_logged(customer_id: str, state_dir: Path) -> dict[str, int]:
     if refused:
         raise refused[0]
     return removed
+
+
+def _forget_quarantined(customer_id: str, folders: Folders) -> int:
+    """Whatever names the customer goes: of a line that cannot be read nobody can say whose it is."""
+    named = orjson.dumps(customer_id).decode()
+
+    def rest(kept: dict[str, Any]) -> bytes | None:
+        return b"" if named in kept["line"] else None
+
+    return sum(_overwrite(path, rest) for kind in "do" for path in segments(folders.quarantine, kind))
 
 
 def _overwrite(path: Path, rest: Callable[[dict[str, Any]], bytes | None]) -> int:

@@ -7,6 +7,7 @@ Under the state folder:
     decisions/day=2026-11-23/part-d….parquet     one row a shown candidate: what `nba train` and `nba evaluate` read
     records/day=2026-11-23/part-d….parquet       one row a decision: the whole record, for replay and for questions
     outcomes/day=…, outcomes_delayed/day=…       what was reported, as it was reported
+    quarantine/d….jsonl, o….jsonl      lines of segments that no row could be made of, each with the reason
 
 A decision's id says where its record stands (day, segment, byte offset), so nothing has to be indexed. `roll.py` turns
 closed segments into Parquet.
@@ -54,6 +55,11 @@ class Folders:
         return self.state / "live"
 
     @property
+    def quarantine(self) -> Path:
+        """Lines that no row could be made of."""
+        return self.state / "quarantine"
+
+    @property
     def spool(self) -> Path:
         """What Redis still has to get."""
         return self.state / "spool"
@@ -96,13 +102,16 @@ def place_of(identifier: str) -> Place:
 
 
 class Journal:
-    """What one process appends to the decision log. `write` is synchronous on purpose: nothing comes between id and line."""
+    """What one process appends to the decision log. `write` is synchronous on purpose: nothing comes between id and line.
+
+    A disk that is full when it is opened is as one that becomes full later: each write is refused until there is room.
+    """
 
     def __init__(self, state_dir: Path, now_ms: int, *, max_bytes: int = 64 << 20, max_age_ms: int = 600_000) -> None:
         self.folders = Folders(state_dir)
         self._max_bytes, self._max_age_ms = max_bytes, max_age_ms
-        self.decisions = Segment(self.folders.live, "d", now_ms)
-        self.outcomes = DurableLog(self.folders.live, "o", now_ms)
+        self.decisions = Segment(self.folders.live, "d", now_ms, may_wait=True)
+        self.outcomes = DurableLog(self.folders.live, "o", now_ms, may_wait=True)
         self._day = day_of(now_ms)
 
     def next_id(self, now_ms: int) -> str:
@@ -129,7 +138,8 @@ class Journal:
 
     def probe(self) -> None:
         """Raises JournalError when the disk fails, or has no room for more decisions."""
-        self.outcomes.segment.sync()
+        for segment in (self.decisions, self.outcomes.segment):
+            segment.sync()
         if shutil.disk_usage(self.folders.live).free < _ROOM_BYTES:
             raise JournalError(f"the disk under {self.folders.live} is full: free space there")
 

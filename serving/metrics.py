@@ -74,6 +74,9 @@ class Metrics:
             "nba_journal_refusals", "Requests refused because the disk did not take the log", registry=of
         )
         self.rolls = Counter("nba_rolls", "Rolls of the decision log by result", ["result"], registry=of)
+        self.quarantined = Counter(
+            "nba_quarantined_lines", "Lines of the decision log that no row could be made of, set aside", registry=of
+        )
         self.reloads = Counter("nba_reloads", "Reloads by result", ["result"], registry=of)
         self._version = Gauge(
             _SERVING, "1 for what is served: model and policy", ["model", "policy"], multiprocess_mode="livemax",

@@ -18,10 +18,9 @@ import pyarrow.parquet as pq
 
 from nba.domain import STRENGTH
 from nba.errors import JournalError
-from nba.folders import make_private
+from nba.folders import make_private, sync_folder
 from nba.past import PAST_COLUMNS, Past
 from serving.journal import Folders, place_of
-from serving.segment import sync_folder
 
 MOMENT = pa.timestamp("us", tz="UTC")
 _ARROW = {"number": pa.float64(), "category": pa.string(), "boolean": pa.bool_()}

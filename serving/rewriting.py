@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 from pathlib import Path
 
 from features.store import Store
 from nba.errors import StoreError
-from serving.segment import sync_folder
+from nba.folders import write_whole
 
 log = logging.getLogger("nba.serving")
 
@@ -35,13 +34,7 @@ class DueRewrite:
     def ask(self) -> str:
         """Note it, durably; gives a word for `carry_out`. Raises OSError."""
         word = secrets.token_hex(8)
-        hidden = self._note.with_name(f".{self._note.name}.{word}")
-        with hidden.open("w") as file:
-            file.write(word)
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.rename(self._note)
-        sync_folder(self._note.parent)
+        write_whole(self._note, word.encode())
         return word
 
     async def carry_out(self, store: Store, word: str) -> None:

@@ -1,5 +1,6 @@
 """Closed segments of the decision log become Parquet: crash-safe at every step, by one process at a time.
 
+    both:       lines that are none of ours -> quarantine/ (quarantine.py)
     outcomes:   o….jsonl -> outcomes/day=…/part-o….parquet -> settled into the decision parts that exist -> o….jsonl removed
     decisions:  d….jsonl -> records part -> decisions part, with every outcome known so far -> d….jsonl removed
 
@@ -38,10 +39,8 @@ from serving.parts import (
     write_part,
 )
 from serving.parts import RECORDS as RECORD_SCHEMA
+from serving.quarantine import MISFIT, set_aside, what_was_said, why_no_decision, why_no_outcome, why_not_here
 from serving.segment import SUFFIX, abandoned, documents, exclusive, segments
-
-# What makes two lines one outcome. An id alone does not: its process forgets it after a while, and then takes it again.
-_SAID = ("outcome_id", "decision_id", "offer_id", "customer_id", "outcome", "value")
 
 
 def roll(state_dir: Path) -> dict[str, int]:
@@ -50,20 +49,36 @@ def roll(state_dir: Path) -> dict[str, int]:
     Raises JournalError: a part is damaged, or the disk takes none. What was not rolled stays as it was.
     """
     folders = Folders(state_dir)
-    done = {"outcomes": 0, "decisions": 0}
+    done = {"outcomes": 0, "decisions": 0, "quarantined": 0}
     with exclusive(folders.roll_lock):
         _sweep(folders.live)
         for half in (half for name in TABLES for half in folders.halves(name)):
             half.unlink(missing_ok=True)
-        for path in segments(folders.live, "o"):
-            with abandoned(path) as handle:
-                if handle is not None:
-                    done["outcomes"] += _roll_outcomes(folders, path)
-        for path in segments(folders.live, "d"):
-            with abandoned(path) as handle:
-                if handle is not None:
-                    done["decisions"] += _roll_decisions(folders, path)
+        for kind, table_name, take in (("o", "outcomes", _take_outcomes), ("d", "decisions", _take_decisions)):
+            for path in segments(folders.live, kind):
+                with abandoned(path) as handle:
+                    if handle is not None:
+                        done["quarantined"] += take(folders, path)
+                        done[table_name] += 1
     return done
+
+
+def _take_outcomes(folders: Folders, path: Path) -> int:
+    """Roll one segment; how many of its lines were set aside."""
+    quarantined = set_aside(folders, path, why_no_outcome)
+    _roll_outcomes(folders, path)
+    return quarantined
+
+
+def _take_decisions(folders: Folders, path: Path) -> int:
+    """Roll one segment; how many of its lines were set aside. Each is only looked at closely where one has stopped the roll."""
+    quarantined = set_aside(folders, path, why_not_here)
+    try:
+        _roll_decisions(folders, path)
+    except MISFIT:
+        quarantined += set_aside(folders, path, why_no_decision)
+        _roll_decisions(folders, path)
+    return quarantined
 
 
 def pending_table(state_dir: Path) -> pa.Table:
@@ -72,12 +87,21 @@ def pending_table(state_dir: Path) -> pa.Table:
     with exclusive(folders.roll_lock):
         tables = []
         for path in segments(folders.live, "d"):
-            records = list(documents(path))
-            if records:
-                known = known_outcomes(folders, place_of(records[0]["decision_id"]))
-                rows = (row for record in records for row in decision_rows(record, known))
-                tables.append(table(rows, decision_schema(records)))
-        return pa.concat_tables(tables or [table([], decision_schema([]))], promote_options="default")
+            records = [record for record in documents(path) if not why_not_here(record, _name(path))]
+            try:
+                tables.append(_pending(folders, records))
+            except MISFIT:
+                tables.append(_pending(folders, [r for r in records if not why_no_decision(r, _name(path))]))
+        return pa.concat_tables(tables or [_pending(folders, [])], promote_options="default")
+
+
+def _pending(folders: Folders, records: list[dict[str, Any]]) -> pa.Table:
+    known = known_outcomes(folders, place_of(records[0]["decision_id"])) if records else {}
+    return table((row for record in records for row in decision_rows(record, known)), decision_schema(records))
+
+
+def _name(segment: Path) -> str:
+    return segment.name.removesuffix(SUFFIX)
 
 
 def known_outcomes(folders: Folders, place: Place) -> Known:
@@ -92,7 +116,7 @@ def _reported(folders: Folders, day: str) -> Iterator[dict[str, Any]]:
     for path in folders.parts("outcomes", day):
         yield from read_part(path, ["decision_id", "offer_id", "outcome"]).to_pylist()
     for path in segments(folders.live, "o"):
-        yield from (row for row in documents(path) if "decision_id" in row)
+        yield from (row for row in documents(path) if "decision_id" in row and not why_no_outcome(row))
 
 
 def _strongest(rows: Iterable[dict[str, Any]]) -> Known:
@@ -103,8 +127,8 @@ def _strongest(rows: Iterable[dict[str, Any]]) -> Known:
     return known
 
 
-def _roll_decisions(folders: Folders, path: Path) -> int:
-    name = path.name.removesuffix(SUFFIX)
+def _roll_decisions(folders: Folders, path: Path) -> None:
+    name = _name(path)
     first = next(documents(path), None)
     if first is not None:
         place = place_of(first["decision_id"])
@@ -115,7 +139,6 @@ def _roll_decisions(folders: Folders, path: Path) -> int:
         rows = (table((row for r in chunk for row in decision_rows(r, known)), schema) for chunk in _chunks(path))
         write_part(folders.part("decisions", place.day, name), rows, schema)
     path.unlink()
-    return 1
 
 
 def _chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
@@ -125,9 +148,9 @@ def _chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
         yield chunk
 
 
-def _roll_outcomes(folders: Folders, path: Path) -> int:
-    name = path.name.removesuffix(SUFFIX)
-    rows = list({tuple(map(row.get, _SAID)): row for row in documents(path)}.values())
+def _roll_outcomes(folders: Folders, path: Path) -> None:
+    name = _name(path)
+    rows = list({what_was_said(row): row for row in documents(path)}.values())
     offers = [row for row in rows if "decision_id" in row]
     for day, of_day in _by(offers, lambda row: place_of(row["decision_id"]).day):
         write_part(folders.part("outcomes", day, name), [table(map(outcome_row, of_day), OUTCOMES)], OUTCOMES)
@@ -139,7 +162,6 @@ def _roll_outcomes(folders: Folders, path: Path) -> int:
         if part.is_file():
             settle_part(part, _strongest(of_part))
     path.unlink()
-    return 1
 
 
 def _part_of(decision_id: str) -> tuple[str, str]:

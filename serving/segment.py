@@ -7,9 +7,11 @@ lock knows that the owner is gone (a kill -9 releases locks too) and that nobody
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import secrets
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from nba.errors import JournalError
-from nba.folders import make_private
+from nba.folders import make_private, sync_folder
 
 SUFFIX = ".jsonl"
 DELIVERY_LOCK = (
@@ -26,28 +28,55 @@ DELIVERY_LOCK = (
 )
 _CHUNK = 1 << 16
 _ASK_AGAIN_S = 0.01
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Segment:
     """One file that only this process appends to. A line is either wholly there or not at all."""
 
-    def __init__(self, folder: Path, kind: str, now_ms: int) -> None:
-        """Create and lock it. `kind`: one letter, the first of its name. Raises JournalError."""
+    def __init__(self, folder: Path, kind: str, now_ms: int, *, may_wait: bool = False) -> None:
+        """Create and lock it. `kind`: one letter, the first of its name. Raises JournalError.
+
+        `may_wait`: on a full disk it is created later, by the first `append` or `sync` that finds room for it.
+        """
         self.name = f"{kind}{now_ms:011x}{secrets.token_hex(5)}"
         self.path = folder / f"{self.name}{SUFFIX}"
         self.created_ms = now_ms
         self.size = 0  # also the offset of the next line
-        hidden = folder / f".{self.name}"
+        self._fd: int | None = None
+        self._opening = threading.Lock()  # one appends beside a thread that syncs
         try:
-            make_private(folder)
-            self._fd = os.open(hidden, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._open()
+        except JournalError as error:
+            if not (may_wait and _is_full(error.__cause__)):
+                raise
+
+    def _open(self) -> int:
+        with self._opening:
+            if self._fd is None:
+                folder = self.path.parent
+                try:
+                    make_private(folder)
+                    self._fd = self._created()
+                except OSError as error:
+                    raise JournalError(
+                        f"cannot write to {folder}: {error.strerror}: free space or mend its permissions"
+                    ) from error
+            return self._fd
+
+    def _created(self) -> int:
+        hidden = self.path.with_name(f".{self.name}")
+        fd = os.open(hidden, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
             hidden.rename(self.path)
-            sync_folder(folder)
-        except OSError as error:
-            raise JournalError(
-                f"cannot write to {folder}: {error.strerror}: free space or mend its permissions"
-            ) from error
+            sync_folder(self.path.parent)
+        except OSError:  # it is tried again, so nothing stays of it
+            for path in (hidden, self.path):
+                path.unlink(missing_ok=True)
+            os.close(fd)
+            raise
+        return fd
 
     def append(self, line: bytes) -> int:
         """Append one line (without its newline); gives its byte offset.
@@ -55,10 +84,10 @@ class Segment:
         When it returns the line survives a kill of this process; `sync` makes it survive a power cut.
         Raises JournalError, after which nothing of the line is left in the file.
         """
-        offset = self.size
+        offset, fd = self.size, self._open()
         data = line + b"\n"
         try:
-            written = os.write(self._fd, data)
+            written = os.write(fd, data)
         except OSError as error:
             raise self._refusal(offset, error.strerror) from error
         if written != len(data):
@@ -68,25 +97,26 @@ class Segment:
 
     def _refusal(self, offset: int, reason: str | None) -> JournalError:
         with suppress(OSError):
-            os.ftruncate(self._fd, offset)
+            os.ftruncate(self._open(), offset)
         return JournalError(f"the disk under {self.path.parent} does not take the log ({reason}): free space there")
 
     def line_at(self, offset: int) -> bytes:
         """The line that starts at `offset`, with its newline."""
         data = b""
-        while b"\n" not in data and (chunk := os.pread(self._fd, _CHUNK, offset + len(data))):
+        while b"\n" not in data and (chunk := os.pread(self._open(), _CHUNK, offset + len(data))):
             data += chunk
         return data[: data.find(b"\n") + 1]
 
     def clear(self) -> None:
         """Everything in it has been dealt with: start over with an empty file."""
-        os.ftruncate(self._fd, 0)
+        os.ftruncate(self._open(), 0)
         self.size = 0
 
     def sync(self) -> None:
         """Force what was appended to the disk. Raises JournalError."""
+        fd = self._open()
         try:
-            os.fdatasync(self._fd)
+            os.fdatasync(fd)
         except OSError as error:
             raise JournalError(
                 f"the disk under {self.path.parent} fails ({error.strerror}): replace or free it"
@@ -96,15 +126,20 @@ class Segment:
         """Give up the lock; `remove`: the file is of no more use."""
         if remove:
             self.path.unlink(missing_ok=True)
-        os.close(self._fd)
+        if self._fd is not None:
+            os.close(self._fd)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 class DurableLog:
     """A segment whose `append` returns only when the line is on the disk; concurrent appends share one sync."""
 
-    def __init__(self, folder: Path, kind: str, now_ms: int) -> None:
+    def __init__(self, folder: Path, kind: str, now_ms: int, *, may_wait: bool = False) -> None:
         self._folder, self._kind = folder, kind
-        self.segment = Segment(folder, kind, now_ms)
+        self.segment = Segment(folder, kind, now_ms, may_wait=may_wait)
         self._lock = asyncio.Lock()
         self._asked = 0
         self._synced = 0
@@ -133,15 +168,6 @@ class DurableLog:
         return old
 
 
-def sync_folder(folder: Path) -> None:
-    """Make creations, renames and removals in a folder survive a power cut."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def segments(folder: Path, kind: str) -> list[Path]:
     """Every segment of this kind, oldest first, living or left over."""
     return sorted(folder.glob(f"{kind}*{SUFFIX}"))
@@ -165,9 +191,12 @@ def abandoned(path: Path) -> Iterator[BinaryIO | None]:
 
 
 def _lock_file(path: Path) -> BinaryIO:
-    """For its owner only: who may open it may hold it."""
-    make_private(path.parent)
-    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    """For its owner only: who may open it may hold it. Raises JournalError."""
+    try:
+        make_private(path.parent)
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    except OSError as error:
+        raise JournalError(f"cannot write {path}: {error.strerror}: free space or mend its permissions") from error
 
 
 @contextmanager

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import resource
 import secrets
 import signal
 import socket
 import sys
 import termios
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -27,11 +29,12 @@ import httptools
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from serving.doors import answer_headers
 from serving.problems import MEDIA_TYPE, problem
 
+log = logging.getLogger("nba.serving")
 PATIENCE_S = 10.0
 DRAIN_S = 20
 # How long an idle connection stays open for a request that is already on its way to a service that stops.
@@ -40,6 +43,8 @@ FAREWELL_S = 0.5
 LINGER_S = 2.0
 # How long an answer waits for a client that takes nothing of it at all.
 STALLED_S = 60.0
+# A start costs seconds of a processor, which those that serve would miss.
+START_AGAIN_S = 10.0
 MOST_HEAD_BYTES = 64 << 10
 MOST_WAITING = 100
 _MOST_FILES = 1 << 16
@@ -258,7 +263,33 @@ def options() -> dict[str, Any]:
 
 
 class DrainingWorkers(Multiprocess):
-    """Several workers on one socket. It is closed before they drain, or new connections would wait in it for nobody."""
+    """Several workers on one socket. It is closed before they drain, or new connections would wait in it for nobody.
+
+    A worker that cannot start again (its config has been broken, its disk fails) ends no other: it is tried again now and
+    then. Where nobody else serves the service ends, as uvicorn has it.
+    """
+
+    _again_s = 0.0
+
+    def keep_subprocess_alive(self) -> None:
+        """Start again who has died."""
+        if self.should_exit.is_set():
+            return
+        if len(self.processes) < self.processes_num and time.monotonic() >= self._again_s:
+            self._start_one()
+        super().keep_subprocess_alive()
+        failed = [process for process in self.processes if process.exitcode == STARTUP_FAILURE]
+        others = [process for process in self.processes if process not in failed]
+        if failed and any(process.is_ready(self.config.timeout_worker_healthcheck) for process in others):
+            self.should_exit.clear()  # set for a failed start, and for nothing else in here
+            self.processes[:] = others
+            self._again_s = time.monotonic() + START_AGAIN_S
+            log.error("a worker did not start: the others serve on, and it is tried again in %g s", START_AGAIN_S)
+
+    def _start_one(self) -> None:
+        process = Process(self.config, self.sockets)
+        process.start()
+        self.processes.append(process)
 
     def terminate_all(self) -> None:
         """Stop every worker."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import orjson
+
 from features.embedded import EmbeddedRedis
 from features.store import Store
 from nba.errors import JournalError, NbaError, StoreError
@@ -255,6 +257,7 @@ async def _follow(service: Service) -> None:
     refused = ""
     while True:
         await asyncio.sleep(_FOLLOW_S)
+        service.workers.say_again()
         name = service.workers.generation()
         if name in (service.workers.done, refused):
             continue
@@ -314,20 +317,26 @@ async def _roll(settings: Settings, metrics: Metrics) -> None:
     if not segments(folder, "d") and not segments(folder, "o"):
         return
     # A thread that waits, not asyncio's own child watching: that misses ends when several loops run in one process.
-    failed = await asyncio.to_thread(_roll_process, settings.state_dir.absolute())
+    failed, said = await asyncio.to_thread(_roll_process, settings.state_dir.absolute())
     metrics.rolls.labels("failed" if failed else "done").inc()
     if failed:
         log.error("rolling the decision log failed; it is tried again", extra={"status": failed})
+    elif lines := orjson.loads(said)["quarantined"]:
+        metrics.quarantined.inc(lines)
+        log.error("lines of the decision log were no rows and are set aside: see quarantine/ in the state folder",
+                  extra={"set_aside": lines})  # fmt: skip
 
 
-def _roll_process(state_dir: Path) -> int:
+def _roll_process(state_dir: Path) -> tuple[int, bytes]:
+    """Its exit status, and what it said on stdout."""
     # -P: the folder where the service was started may hold names of ours.
     command = [sys.executable, "-P", "-m", "serving.roll", os.fspath(state_dir)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:  # noqa: S603
         with suppress(OSError):  # it has ended already
             os.setpriority(os.PRIO_PROCESS, child.pid, _LEAST_URGENT)
         try:
-            return child.wait(_ROLL_S)
+            said, _ = child.communicate(timeout=_ROLL_S)
         except subprocess.TimeoutExpired:
             child.kill()
-            return -1
+            return -1, b""
+        return child.returncode, said

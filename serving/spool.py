@@ -35,7 +35,7 @@ class Spool:
 
     def __init__(self, folder: Path, now_ms: int) -> None:
         self._folder = folder
-        self._log = DurableLog(folder, "s", now_ms)
+        self._log = DurableLog(folder, "s", now_ms, may_wait=True)
         self.aside = Aside(folder, now_ms)
         self._sent = 0
         self._waiting: Counter[str] = Counter()

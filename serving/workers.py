@@ -23,17 +23,25 @@ class Workers:
     def __init__(self, folder: Path, now_ms: int, *, own_redis: bool = True) -> None:
         """Join the others. `own_redis`: the customers are in the state folder's own Redis. Raises JournalError."""
         self._folder, self._own_redis = folder, own_redis
-        self._own = Segment(folder, "w", now_ms)
+        self._own = Segment(folder, "w", now_ms, may_wait=True)
         self.reload_lock = folder / "reload.lock"  # held while a reload goes round; there before the disk is full
-        self.reload_lock.touch()
-        self.done = ""
+        with suppress(OSError):  # unless it is full already: who reloads makes it
+            self.reload_lock.touch()
         self.say(self.generation())
 
     def say(self, generation: str) -> None:
         """Tell the others which reload this worker has done; what was said last counts."""
-        self.done = generation
-        said = {"pid": os.getpid(), "generation": generation, "own_redis": self._own_redis}
-        self._own.append(orjson.dumps(said))
+        self.done, self._told = generation, False
+        self.say_again()
+
+    def say_again(self) -> None:
+        """Tell the others what a full disk has not taken so far."""
+        if self._told:
+            return
+        said = {"pid": os.getpid(), "generation": self.done, "own_redis": self._own_redis}
+        with suppress(JournalError):  # the reload is done all the same
+            self._own.append(orjson.dumps(said))
+            self._told = True
 
     def living(self) -> list[dict[str, Any]]:
         """What every living worker said last, this one included; files of dead ones are removed."""

@@ -141,7 +141,12 @@ def decision_rows(settings: Settings, decisions: Path) -> list[Any]:
     from models.sources import parquet_files
     from serving.roll import pending_table, roll
 
-    roll(settings.state_dir)  # what nobody writes any more becomes Parquet, and outcomes settle into their rows
+    done = roll(settings.state_dir)  # what nobody writes any more becomes Parquet, and outcomes settle into their rows
+    if done["quarantined"]:
+        err.print(
+            f"{done['quarantined']} lines of the log were no rows: see {settings.state_dir / 'quarantine'}",
+            style="yellow",
+        )
     pending = pending_table(settings.state_dir)
     rows = [*([own] if own.is_dir() and parquet_files(own) else []), *([pending] if pending.num_rows else [])]
     if not rows:

@@ -134,6 +134,31 @@ def test_a_broken_pointer_is_told_and_promoting_mends_it(registry: Registry) -> 
     assert registry.champion() == NAMES[0]
 
 
+@pytest.mark.parametrize("verb", ["champion", "promote", "write"])
+def test_a_folder_in_the_place_of_the_pointer_is_told_as_what_it_is(registry: Registry, verb: str) -> None:
+    """Room or another promotion would not help: it has to be taken away. A version can be kept meanwhile."""
+    registry.write(NAMES[0], files())
+    in_the_way = registry.root / "champion.json"
+    in_the_way.mkdir()
+    told = pytest.raises(
+        (ModelError, UnavailableError), match=r"champion\.json is a folder.*take it away, then promote"
+    )
+    match verb:
+        case "champion":
+            with told:
+                registry.champion()
+        case "promote":
+            with told:
+                registry.promote(NAMES[0])
+        case "write":
+            registry.write(NAMES[1], files())
+            assert registry.versions() == NAMES[:2]
+    in_the_way.rmdir()
+    registry.promote(NAMES[0])
+    assert registry.champion() == NAMES[0]
+    assert not list(registry.root.glob(".champion*"))
+
+
 @pytest.mark.parametrize("text", ['{"history": 5}', "null", '"abc"', '{"history": "abc"}', '{"history": [1]}', "[]"])
 def test_a_pointer_of_another_shape_is_told(registry: Registry, text: str) -> None:
     """JSON that is no history is as broken as no JSON."""

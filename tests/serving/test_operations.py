@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -189,22 +190,14 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
     """Killed workers have no streams; after a reload one version is told; the killed are started again."""
     config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
     served = serve("--workers", 2, NBA_CONFIG=str(config))
-    workers: list[int] = []
-
-    def told() -> bool:
-        # a worker's file is there, empty, before its first line
-        lines = [path.read_bytes().splitlines() for path in tmp_path.glob("state/workers/w*")]
-        workers[:] = [json.loads(line[-1])["pid"] for line in lines if line]
-        return len(workers) == 2
-
-    eventually(told)
+    eventually(lambda: len(workers_of(tmp_path / "state")) == 2)
     with ExitStack() as stack:
         for number in range(6):
             streaming = stack.enter_context(closing(served.connection()))
             streaming.request("GET", f"/v1/interactions/i-{number}/stream?customer_id=c-1")
             assert streaming.getresponse().readline() == b": listening\n"
         assert metric(served, "nba_streams") == ["nba_streams 6.0"]
-        for pid in workers:
+        for pid in workers_of(tmp_path / "state"):
             os.kill(pid, signal.SIGKILL)
         eventually(
             lambda: answers(served.port, served.process) and metric(served, "nba_streams")[:1] == ["nba_streams 0.0"],
@@ -240,12 +233,12 @@ def test_old_decisions_do_not_load_pandas_into_the_service(serve):
     assert "pandas" not in loaded
 
 
-def sent(served: Served, method: str, path: str, body: dict | None = None) -> str:
-    """The answer's text; it has to be a good one."""
+def sent(served: Served, method: str, path: str, body: dict | None = None, *, status: int = 200) -> str:
+    """The answer's text; it has to be one of this status."""
     with closing(served.connection()) as connection:
         connection.request(method, path, None if body is None else json.dumps(body), JSON)
         answer = connection.getresponse()
-        assert answer.status == 200, answer.read()
+        assert answer.status == status, answer.read()
         return answer.read().decode()
 
 
@@ -345,7 +338,7 @@ PATHS = [
     *("/readyz", "/docs", "/insights", "/desktop", "/desktop/widget.js", "/openapi.json", "/metrics", "/v1/tokens"),
     *("/v1/activity", "/v1/outcomes", "/v1/decisions/a", "/v1/customers/a", "/v1/recommend", "/v1/admin/reload"),
 ]
-_ROOM = "mount -t tmpfs -o size=8m,mode=1777 tmpfs /mnt && export TMPDIR=/mnt NBA_STATE_DIR=/mnt/state && exec "
+_ROOM = "mount -t tmpfs -o size=8m,nr_inodes=400,mode=1777 tmpfs /mnt && export TMPDIR=/mnt NBA_STATE_DIR=/mnt/state && exec "
 
 
 def mounts_of_its_own() -> bool:
@@ -357,30 +350,100 @@ def mounts_of_its_own() -> bool:
     )
 
 
-@pytest.mark.skipif(not mounts_of_its_own(), reason="no mount namespaces here")
-def test_a_full_disk_ends_no_worker(tmp_path, eventually):
-    """Without room for state and temporary files the workers live on, refuse, count that, and answer once there is room."""
-    port, errors = free_port(), tmp_path / "stderr"
-    serving = f"{NBA} serve --workers 2 --port {port} --redis-url redis://127.0.0.1:{free_port()}"
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + serving]
-    with errors.open("w") as said, subprocess.Popen(command, stderr=said) as process:
-        try:
+@pytest.fixture
+def serve_on_a_disk_of_its_own(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[[], Served]]:
+    """Starts `nba serve --workers 2` on a small disk that a test may fill, without a Redis."""
+    if not mounts_of_its_own():
+        pytest.skip("no mount namespaces here")
+    with ExitStack() as stack:
+
+        def start() -> Served:
+            port, errors = free_port(), tmp_path / "stderr"
+            serving = f"{NBA} serve --workers 2 --port {port} --redis-url redis://127.0.0.1:{free_port()}"
+            command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + serving]
+            process = stack.enter_context(subprocess.Popen(command, stderr=stack.enter_context(errors.open("w"))))
+            stack.callback(process.kill)
             eventually(lambda: answers(port, process), 180)
-            served = Served(port, process, errors)
-            assert asked(served) == 200
-            rest = Path("/proc", str(process.pid), "root", "mnt", "rest")
-            with suppress(OSError), rest.open("wb", buffering=0) as file:
-                while file.write(bytes(1 << 12)):
-                    pass
-            for path in PATHS:
-                for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
-                    with closing(served.connection()) as connection:
-                        connection.request(method, path, b"{}", JSON)
-                        connection.getresponse().read()
-            assert asked(served) == 503
-            assert metric(served, "nba_journal_refusals_total ") != ["nba_journal_refusals_total 0.0"]
-            rest.unlink()
-            eventually(lambda: asked(served) == 200)
-            assert served.ended() == 0
-        finally:
-            process.kill()
+            return Served(port, process, errors)
+
+        yield start
+
+
+def disk_of(served: Served) -> Path:
+    return Path("/proc", str(served.process.pid), "root", "mnt")
+
+
+def fill(disk: Path) -> None:
+    """Not another byte goes there, and not another file."""
+    rest = disk / "rest"
+    rest.mkdir()
+    with suppress(OSError):
+        for number in count():
+            (rest / str(number)).touch()
+    with suppress(OSError), (rest / "0").open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 12)):
+            pass
+
+
+def workers_of(state_dir: Path) -> list[int]:
+    """The process ids of the workers, as each has said; a worker's file is there, empty, before its first line."""
+    lines = [path.read_bytes().splitlines() for path in state_dir.glob("workers/w*")]
+    return [json.loads(line[-1])["pid"] for line in lines if line]
+
+
+def starts(served: Served) -> int:
+    """How many workers have started so far."""
+    return served.said().count("nba.serving: serving ")
+
+
+def test_a_full_disk_ends_no_worker(serve_on_a_disk_of_its_own, eventually):
+    """Without room for state and temporary files the workers live on, refuse, count that, and answer once there is room."""
+    served = serve_on_a_disk_of_its_own()
+    assert asked(served) == 200
+    fill(disk_of(served))
+    for path in PATHS:
+        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
+            with closing(served.connection()) as connection:
+                connection.request(method, path, b"{}", JSON)
+                connection.getresponse().read()
+    assert asked(served) == 503
+    assert metric(served, "nba_journal_refusals_total ") != ["nba_journal_refusals_total 0.0"]
+    shutil.rmtree(disk_of(served) / "rest")
+    eventually(lambda: asked(served) == 200)
+    assert served.ended() == 0
+
+
+def test_workers_that_start_on_a_full_disk_refuse_until_there_is_room(serve_on_a_disk_of_its_own, eventually):
+    """Killed and replaced while nothing can be written: they are ready once something can, and say till then what is wrong."""
+    served = serve_on_a_disk_of_its_own()
+    disk = disk_of(served)
+    eventually(lambda: starts(served) == 2, 180)
+    fill(disk)
+    for pid in workers_of(disk / "state"):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: starts(served) == 4 or served.process.poll() is not None, 180)
+    assert served.process.poll() is None, served.said()
+    assert (asked(served, "/healthz"), asked(served)) == (200, 503)
+    assert "free space" in sent(served, "GET", "/readyz", status=503)
+    shutil.rmtree(disk / "rest")
+    eventually(lambda: json.loads(sent(served, "GET", "/readyz", status=503))["dependencies"]["journal"] == "ok")
+    assert asked(served) == 200
+    reloaded = json.loads(sent(served, "POST", "/v1/admin/reload", {}))
+    assert (reloaded["workers"], reloaded["not_yet"]) == (2, [])
+    assert served.ended() == 0
+
+
+def test_a_worker_that_cannot_start_again_ends_no_other(serve, tmp_path, eventually):
+    """Replaced while its config is broken: the other one goes on answering, and with the config mended there are two again."""
+    config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
+    served = serve("--workers", 2, NBA_CONFIG=str(config), NBA_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    eventually(lambda: starts(served) == 2, 180)
+    policy = (config / "policy.yaml").read_text(encoding="utf-8")
+    (config / "policy.yaml").write_text("broken: [")
+    os.kill(workers_of(tmp_path / "state")[0], signal.SIGKILL)
+    eventually(lambda: "it is tried again" in served.said() or served.process.poll() is not None, 180)
+    assert served.process.poll() is None, served.said()
+    assert asked(served) == 200
+    (config / "policy.yaml").write_text(policy, encoding="utf-8")
+    eventually(lambda: starts(served) == 3, 180)
+    assert served.ended() == 0

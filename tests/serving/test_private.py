@@ -44,7 +44,7 @@ def logged(state_dir: Path) -> None:
     outcome = {"outcome_id": "o", "decision_id": decision, "offer_id": "a", "customer_id": "c-1", "outcome": "accepted"}
     asyncio.run(journal.write_outcome({**outcome, "at_ms": NOW_MS, "received_ms": NOW_MS}))
     journal.close()
-    assert roll(state_dir) == {"outcomes": 1, "decisions": 1}
+    assert roll(state_dir) == {"outcomes": 1, "decisions": 1, "quarantined": 0}
 
 
 def open_to_others(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import orjson
 import pytest
 from redis import Redis
 
@@ -16,7 +17,7 @@ from nba.errors import JournalError
 from nba.load import find_config, load_config
 from serving.aside import RETRY_DELIVERIES
 from serving.forget import forget, forget_spooled
-from serving.segment import segments
+from serving.segment import Segment, segments
 from serving.spool import Spool
 
 NOW_MS = 1_790_000_000_000
@@ -193,3 +194,30 @@ def test_who_is_erased_does_not_come_back_with_a_delivery_in_flight(redis, tmp_p
         spool.close()
 
     asyncio.run(told())
+
+
+FOREIGN = [
+    b'{"some": "object"}', b'{"events": 5}', b'{"events": [{}]}', b'{"events": [5]}', b'{"customer_id": "x"}',
+    b'{"customer_id": ["x"]}', b'{"customer_id": "x", "contacts": [5]}', b'{"customer_id": "x", "intent": 5}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", FOREIGN)
+def test_a_foreign_line_in_a_spool_holds_nobody_up(redis, tmp_path, caplog, line):
+    """In the spool of a worker that is gone: calls are answered beside it, what stands behind it is delivered, and it is said."""
+
+    async def told() -> None:
+        left, spool = Segment(tmp_path / "spool", "s", NOW_MS), Spool(tmp_path / "spool", NOW_MS + 1)
+        left.append(line)
+        left.append(orjson.dumps({"customer_id": "good", "contacts": [CONTACT]}))
+        assert spool.holds("good")
+        left.close()
+        async with store_of(redis) as store:
+            await spool.deliver(store)
+            assert (await store.read("good", NOW_MS)).contacts == (CONTACT,)
+            assert not spool.holds("good")
+        assert forget_spooled("nobody", tmp_path) == 0
+        spool.close()
+
+    asyncio.run(told())
+    assert "cannot be delivered" in caplog.text
