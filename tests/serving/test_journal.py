@@ -478,3 +478,16 @@ def test_a_running_service_says_and_counts_what_it_sets_aside(start, eventually,
     second = start()
     eventually(lambda: "nba_quarantined_lines_total 1.0" in second.http.get("/metrics").text)
     assert "set aside" in caplog.text and "secret" not in caplog.text
+
+
+def test_a_defect_in_the_housekeeping_does_not_end_it(start, eventually, monkeypatch, caplog):
+    """Whatever a step raises: it is said and tried again, or nobody would roll and deliver any more, and nobody would know."""
+    service, tried = start(), []
+
+    def broken() -> None:
+        tried.append(1)
+        raise KeyError("a defect of ours")
+
+    monkeypatch.setattr(service.app.state.service.spool, "look_around", broken)
+    eventually(lambda: len(tried) > 1)
+    assert "housekeeping failed and is tried again" in caplog.text
