@@ -27,7 +27,7 @@ from nba.errors import NbaError
 from serving.journal import Folders
 from serving.metrics import Metrics
 from serving.record import customer_of, past_of, request_of
-from serving.segment import SUFFIX, parse_line, segments
+from serving.segment import parse_line, segment_name, segments
 
 _FRESH_S = 1.5
 _CHECKED_A_REPORT = 200
@@ -111,7 +111,7 @@ class Insights:
         self._auditor.work(_CHECKED_A_REPORT)
 
     def _read_live(self, path: Path) -> None:
-        name = path.name.removesuffix(SUFFIX)
+        name = segment_name(path)
         tally = self._tallies.setdefault(name, _Tally())
         offsets = {path.name: tally.read_to}
         for record in self._new_lines(path, offsets):

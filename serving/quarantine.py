@@ -28,7 +28,7 @@ from serving.parts import (
     record_row,
     table,
 )
-from serving.segment import SUFFIX, parse_line
+from serving.segment import parse_line, segment_name
 
 _DECISIONS = pa.schema(DECISION_FIELDS)  # what a column of `x.` does not take is missing there
 # What a line that is none of ours may raise where a row is made of it.
@@ -104,7 +104,7 @@ def why_no_decision(record: Mapping[str, Any], segment: str) -> str:
 
 def set_aside(folders: Folders, path: Path, why_not: WhyNot) -> int:
     """Set aside what does not belong into a segment that is the caller's alone; how many lines. Raises JournalError."""
-    name = path.name.removesuffix(SUFFIX)
+    name = segment_name(path)
     found = [(offset, line, why) for offset, line in _lines(path) if (why := _why_not(line, name, why_not))]
     if found:
         try:

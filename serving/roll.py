@@ -40,7 +40,7 @@ from serving.parts import (
 )
 from serving.parts import RECORDS as RECORD_SCHEMA
 from serving.quarantine import MISFIT, set_aside, what_was_said, why_no_decision, why_no_outcome, why_not_here
-from serving.segment import SUFFIX, abandoned, documents, exclusive, segments
+from serving.segment import abandoned, documents, exclusive, segment_name, segments
 
 
 def roll(state_dir: Path) -> dict[str, int]:
@@ -87,21 +87,17 @@ def pending_table(state_dir: Path) -> pa.Table:
     with exclusive(folders.roll_lock):
         tables = []
         for path in segments(folders.live, "d"):
-            records = [record for record in documents(path) if not why_not_here(record, _name(path))]
+            records = [record for record in documents(path) if not why_not_here(record, segment_name(path))]
             try:
                 tables.append(_pending(folders, records))
             except MISFIT:
-                tables.append(_pending(folders, [r for r in records if not why_no_decision(r, _name(path))]))
+                tables.append(_pending(folders, [r for r in records if not why_no_decision(r, segment_name(path))]))
         return pa.concat_tables(tables or [_pending(folders, [])], promote_options="default")
 
 
 def _pending(folders: Folders, records: list[dict[str, Any]]) -> pa.Table:
     known = known_outcomes(folders, place_of(records[0]["decision_id"])) if records else {}
     return table((row for record in records for row in decision_rows(record, known)), decision_schema(records))
-
-
-def _name(segment: Path) -> str:
-    return segment.name.removesuffix(SUFFIX)
 
 
 def known_outcomes(folders: Folders, place: Place) -> Known:
@@ -128,7 +124,7 @@ def _strongest(rows: Iterable[dict[str, Any]]) -> Known:
 
 
 def _roll_decisions(folders: Folders, path: Path) -> None:
-    name = _name(path)
+    name = segment_name(path)
     first = next(documents(path), None)
     if first is not None:
         place = place_of(first["decision_id"])
@@ -149,7 +145,7 @@ def _chunks(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def _roll_outcomes(folders: Folders, path: Path) -> None:
-    name = _name(path)
+    name = segment_name(path)
     rows = list({what_was_said(row): row for row in documents(path)}.values())
     offers = [row for row in rows if "decision_id" in row]
     for day, of_day in _by(offers, lambda row: place_of(row["decision_id"]).day):

@@ -130,6 +130,11 @@ class Segment:
             os.close(self._fd)
 
 
+def segment_name(path: Path) -> str:
+    """The name of a segment's file without its ending: it is also how ids of decisions begin."""
+    return path.name.removesuffix(SUFFIX)
+
+
 def _is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 

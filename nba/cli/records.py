@@ -14,7 +14,8 @@ from models.sources import parquet_files
 from nba.errors import DataError
 from nba.settings import Settings
 from serving.journal import Folders
-from serving.segment import documents, exclusive, segments
+from serving.quarantine import why_not_here
+from serving.segment import documents, exclusive, segment_name, segments
 
 Record = Mapping[str, Any]
 
@@ -74,4 +75,5 @@ def _live(settings: Settings) -> list[Record]:
     if not folders.live.is_dir():
         return []
     with exclusive(folders.roll_lock):
-        return [record for path in segments(folders.live, "d") for record in documents(path)]
+        found = ((segment_name(path), record) for path in segments(folders.live, "d") for record in documents(path))
+        return [record for name, record in found if not why_not_here(record, name)]

@@ -17,8 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nba.cli.records import read_records
 from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import JournalError, NotFoundError
+from nba.settings import Settings
 from serving.forget import forget_logged, forget_spooled
 from serving.journal import Folders, Journal, decision_id, find_live, place_of
 from serving.parts import find_rolled, stronger
@@ -491,3 +493,12 @@ def test_a_defect_in_the_housekeeping_does_not_end_it(start, eventually, monkeyp
     monkeypatch.setattr(service.app.state.service.spool, "look_around", broken)
     eventually(lambda: len(tried) > 1)
     assert "housekeeping failed and is tried again" in caplog.text
+
+
+def test_records_of_a_living_service_are_read_over_a_foreign_line(tmp_path):
+    """What `nba evaluate` reads beside the service does not stop at a line that the next roll will set aside."""
+    journal = Journal(tmp_path, NOW_MS)
+    write(journal)
+    journal.decisions.append(b'{"some": "thing"}')
+    assert len(list(read_records(Settings(state_dir=tmp_path), tmp_path / "decisions"))) == 1
+    journal.close()
