@@ -52,6 +52,8 @@ class Segment:
                 raise
 
     def _open(self) -> int:
+        if self._fd is not None:
+            return self._fd
         with self._opening:
             if self._fd is None:
                 folder = self.path.parent
