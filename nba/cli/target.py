@@ -192,7 +192,8 @@ def x_rows(
 
 def _cast(source: Source, column: Column, values: pa.Array) -> list[Any]:
     wanted = pa.large_string() if column.dtype == "category" else pa.float64()
-    found: list[Any] = cast_column(source, f"x.{column.name}", values, wanted).to_pylist()
+    boolean = column.dtype == "boolean"
+    found: list[Any] = cast_column(source, f"x.{column.name}", values, wanted, boolean=boolean).to_pylist()
     return found
 
 
