@@ -139,7 +139,7 @@ def _shape(name: str, content: Any) -> tuple[pa.Schema, int]:
 def _not_parquet(name: str, error: Exception) -> str:
     if Path(name).suffix in (".csv", ".gz", ".tsv", ".txt", ".json", ".jsonl"):
         how = "pandas.read_csv(…, parse_dates=['at']).to_parquet(…)"
-        return f"decisions are read from Parquet only: convert it, as {how} does"
+        return f"is read from Parquet only: convert it, as {how} does"
     return f"not a Parquet file ({error}): write it again, or leave it out"
 
 

@@ -174,9 +174,7 @@ def test_what_is_not_parquet_is_refused(config: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no decision rows"):
         read_decisions(tmp_path / "empty", config.catalog)
     (tmp_path / "log.csv").write_text("decision_id;at\n")
-    with pytest.raises(
-        DataError, match=r"log\.csv: decisions are read from Parquet only: convert it, as pandas\.read_csv"
-    ):
+    with pytest.raises(DataError, match=r"log\.csv: is read from Parquet only: convert it, as pandas\.read_csv"):
         read_decisions(tmp_path / "log.csv", config.catalog)
 
 
