@@ -27,6 +27,7 @@ from nba.errors import ActivityError
 
 _NOT_IN_IDS = r"[\x00-\x1f\x7f-\x{9f}{}]"
 MOST_DIGITS = 4000  # Python reads no more than 4,300
+_POINT = ".0"  # as data frames write whole numbers with gaps between them; .00 is money in another unit
 _CHANNEL = r"^[a-z0-9_-]{1,32}$"
 
 Parts = dict[str, tuple[list[bytes], list[bytes]]]  # by customer: pieces of the log, pieces of the thread
@@ -78,8 +79,9 @@ def as_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def _whole(value: Any) -> Any:
     if isinstance(value, str):
-        digits = value.isascii() and value.removeprefix("-").isdecimal() and len(value) < MOST_DIGITS
-        return int(value) if digits else value
+        whole = value.removesuffix(_POINT)
+        digits = whole.isascii() and whole.removeprefix("-").isdecimal() and len(whole) < MOST_DIGITS
+        return int(whole) if digits else value
     if isinstance(value, float):  # columns with gaps come as floats, the gaps as NaN
         return None if value != value else int(value) if value.is_integer() and abs(value) <= 2**53 else value
     return value
@@ -146,6 +148,7 @@ def _values(column: pa.Array | None, size: int) -> Any:
         bounded = pc.all(pc.less_equal(pc.abs(column), float(2**53)), min_count=0).as_py()
         return _cast(column, pa.int64()) if bounded else None
     if pa.types.is_string(column.type):
+        column = pc.replace_substring_regex(column, r"^(-?[0-9]+)\.0$", r"\1")
         whole = pc.all(pc.match_substring_regex(column, r"^-?[0-9]{1,18}$"), min_count=0).as_py()
         return _cast(column, pa.int64()) if whole else None
     return pa.nulls(size, pa.int64()) if pa.types.is_null(column.type) else None

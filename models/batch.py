@@ -32,7 +32,8 @@ class Batch:
         """A number or boolean column as float64, its default or NaN where missing."""
         if not self.has(column.name):
             return np.full(len(self.rows), column.encode(None))
-        array = cast_column(self.source, column.name, self.content[column.name], pa.float64())
+        boolean = column.dtype == "boolean"
+        array = cast_column(self.source, column.name, self.content[column.name], pa.float64(), boolean=boolean)
         values: NDArray[np.float64] = array.to_numpy(zero_copy_only=False)
         return values if column.default is None else np.where(np.isnan(values), column.encode(None), values)
 

@@ -260,7 +260,8 @@ def _outcomes(table: pa.Table, sources: tuple[Source, ...]) -> NDArray[np.int8]:
     if len(wrong):
         row = int(wrong[0])
         word = column[row].as_py()
-        raise DataError(f"{place(sources, row)}: column 'outcome': {word!r} is none of {', '.join(OUTCOMES)}, or empty")
+        known = f"none of {', '.join(OUTCOMES)}: write one of them, or null where it is not known"
+        raise DataError(f"{place(sources, row)}: column 'outcome': {word!r} is {known}")
     return pc.fill_null(places, -1).to_numpy().astype(np.int8)  # type: ignore[no-any-return]
 
 

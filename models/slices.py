@@ -77,9 +77,20 @@ def split_in_time(at_ms: NDArray[np.int64], split: Split) -> Slices:
     if not 0 < train < calibrate < rows:
         raise RefusedError(
             f"{rows} rows from {format_at(int(at_ms[0]))} to {format_at(int(at_ms[-1]))} cannot be split in time into "
-            "training, calibration and validation: give exact times, more days, or another --valid-from"
+            f"training, calibration and validation: give exact times, more days, or another --valid-from{_undated(at_ms)}"
         )
     return Slices(train, calibrate, rows)
+
+
+def _undated(at_ms: NDArray[np.int64]) -> str:
+    """A way out for one mailing, which has one date; not for rules that changed over time, whose order is all."""
+    moments = len(np.unique(at_ms))
+    if moments > 2:
+        return ""
+    return (
+        f"; it has only {moments} different `at`: where offers were drawn at random and nobody knows the order, give each row "
+        "a random moment of its day"
+    )
 
 
 def _boundary(at_ms: NDArray[np.int64], near: int, above: int) -> int:

@@ -18,6 +18,8 @@ from nba.errors import DataError, UnavailableError
 Rows: TypeAlias = Path | str | Any  # Any: a pyarrow Table
 BATCH_ROWS = 16_384
 _UNFINISHED = (".", "_")  # as Arrow and Spark have it
+_TRUTH = "true or false: convert it, as `column == 'Yes'` does, or declare a category in features.yaml"
+_FROM_A_COUNT = "pandas.to_datetime(…, unit='s', utc=True) does with seconds (without a unit it takes nanoseconds)"
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 
 
@@ -72,11 +74,20 @@ def open_sources(rows: Rows | Sequence[Rows], required: Sequence[str], what: str
             raise DataError(f"{name}: column {twice[0]!r} comes twice: leave one of them out")
         missing = [column for column in required if column not in schema.names]
         if missing:
-            raise DataError(f"{name}: column {missing[0]!r} is missing: {what} rows need {', '.join(required)}")
+            raise DataError(
+                f"{name}: column {missing[0]!r} {_where(missing[0], name)}: {what} rows need {', '.join(required)}"
+            )
         sources.append(Source(name, content, _plain(schema), count, first))
     if not sources or sources[-1].first + sources[-1].rows == 0:
         raise DataError(f"no {what} rows: give a Parquet file, or a folder that holds some")
     return tuple(source for source in sources if source.rows)
+
+
+def _where(column: str, file: str) -> str:
+    """What became of a column that is not in the file: writers that partition by it leave it out."""
+    if f"/{column}=" in f"/{file}":
+        return "stands in the name of the folder only: write it into the file too"
+    return "is missing"
 
 
 def _contents(item: Rows) -> Iterator[tuple[str, Any]]:
@@ -122,7 +133,14 @@ def _shape(name: str, content: Any) -> tuple[pa.Schema, int]:
         with pq.ParquetFile(content) as file:
             return file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{name}: not a Parquet file ({error}): write it again, or leave it out") from error
+        raise DataError(f"{name}: {_not_parquet(name, error)}") from error
+
+
+def _not_parquet(name: str, error: Exception) -> str:
+    if Path(name).suffix in (".csv", ".gz", ".tsv", ".txt", ".json", ".jsonl"):
+        how = "pandas.read_csv(…, parse_dates=['at']).to_parquet(…)"
+        return f"is read from Parquet only: convert it, as {how} does"
+    return f"not a Parquet file ({error}): write it again, or leave it out"
 
 
 def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -137,14 +155,18 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return schema
 
 
-def cast_column(source: Source, name: str, column: Any, wanted: pa.DataType) -> Any:
-    """A column in the wanted type, dictionaries unpacked. Raises DataError naming the column."""
+def cast_column(source: Source, name: str, column: Any, wanted: pa.DataType, *, boolean: bool = False) -> Any:
+    """A column in the wanted type, dictionaries unpacked. Raises DataError naming the column.
+
+    `boolean`: the number is a truth value, and whoever wrote words has to hear of that.
+    """
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
     textual = any(is_text(column.type) for is_text in _TEXTS)
     if textual != pa.types.is_large_string(wanted) and not _plain_code(column.type, wanted):
         raise DataError(
-            f"{source.name}: column {name!r} is {column.type}, it has to be {_in_words(wanted)}: convert it"
+            f"{source.name}: column {name!r} is {column.type}, it has to be "
+            + (_TRUTH if boolean else f"{_in_words(wanted)}: {_converted(column.type, wanted)}")
         )
     try:
         return pc.cast(column, wanted)
@@ -162,14 +184,22 @@ def _in_words(wanted: pa.DataType) -> str:
     return "text" if pa.types.is_large_string(wanted) else "a number"
 
 
+def _converted(given: pa.DataType, wanted: pa.DataType) -> str:
+    """How it becomes that; numbers with a point would become words with a point, which no call says."""
+    if not pa.types.is_large_string(wanted):
+        return "convert it, as pandas.to_numeric(…, errors='coerce') does"
+    return "make whole numbers of it, as astype('Int64') does" if pa.types.is_floating(given) else "convert it"
+
+
 def moments(source: Source, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A timestamp of any unit, with a zone or in UTC without one, as int64 milliseconds. Raises DataError."""
     if pa.types.is_null(column.type):  # no value at all fits every type, here as in cast_column
         return pc.cast(column, pa.int64())
     if not pa.types.is_timestamp(column.type):
+        counted = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
         raise DataError(
             f"{source.name}: column {name!r} is {column.type}, it has to be a timestamp in UTC: convert it, as "
-            "pandas.to_datetime(…, utc=True) does"
+            + (_FROM_A_COUNT if counted else "pandas.to_datetime(…, utc=True) does")
         )
     per_ms = {"s": 1000, "ms": 1, "us": 1000, "ns": 1_000_000}[column.type.unit]
     whole = pc.cast(column, pa.int64())

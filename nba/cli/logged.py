@@ -261,5 +261,5 @@ def _reward(
     if wanted in ("auto", "accepted"):
         return label, "acceptances of the first suggestion"
     column = 2 if wanted == "margin" else 1
-    money = gathered.pairs(np.arange(len(offer)), offer)[:, column]
+    money = gathered.logged_pairs()[:, column]
     return label * money, f"{wanted} a month of accepted first suggestions"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.dataset import Decisions
 from models.scorer import Scorer
 from models.sources import Source, cast_column
-from nba.candidates import PAIR_COLUMNS, pair_values
+from nba.candidates import pair_values
 from nba.config import Config
 from nba.decide import Case, Decider, Request
 from nba.domain import STAGES, Column, Contact, Customer, Stage
@@ -30,12 +30,13 @@ MOST_LEVELS = 20
 class Seen:
     """One decision as the target sees it, offers by their place in the catalog.
 
-    `probabilities`: of coming first, of every offer that could. `pairs`: the pair columns of these offers and of the logged
-    one; `foretold`: how likely the model finds it that the logged one is accepted.
+    `said` (k,): every offer that could come first, `probability` (k,) of that. `pairs` (k + 1, pair columns): of these offers
+    and, last, of the logged one; `foretold`: how likely the model finds it that the logged one is accepted.
     """
 
-    probabilities: dict[int, float]
-    pairs: dict[int, tuple[float, ...]]
+    said: NDArray[np.int64]
+    probability: Array
+    pairs: Array
     foretold: float
     x: Mapping[str, Value]
     silent: Stage | None = None
@@ -92,8 +93,9 @@ class Target:
         first = self._decider.first_rank(case, scores)
         probabilities = {self._places[offer]: p for offer, p in first.items() if p > 0}
         return Seen(
-            probabilities=probabilities,
-            pairs={place: pair_values(case.candidates[place]) for place in {*probabilities, logged}},
+            said=np.array(list(probabilities), dtype=np.int64),
+            probability=np.array(list(probabilities.values()), dtype=np.float64),
+            pairs=np.array([pair_values(case.candidates[place]) for place in (*probabilities, logged)]),
             foretold=float(scores.accept[logged]),
             x=case.columns,
             silent=None if first else _last_stage(case),
@@ -115,31 +117,30 @@ class Gathered:
         """P(offer first) (n, offers)."""
         found = np.zeros((len(self.seen), offers))
         for row, one in enumerate(self.seen):
-            found[row, list(one.probabilities)] = list(one.probabilities.values())
+            found[row, one.said] = one.probability
         return found
 
     def design(self, offer: NDArray[np.int64], offers: int, columns: tuple[Column, ...]) -> tuple[Array, Pairs]:
         """Columns of the logged offers (n, k), and the pairs that the target may say, for the reward model."""
         x, one_of = encoded([one.x for one in self.seen], columns), np.eye(offers)
-        places = [(row, place, p) for row, one in enumerate(self.seen) for place, p in one.probabilities.items()]
-        row = np.array([p[0] for p in places], dtype=np.int64)
-        said = np.array([p[1] for p in places], dtype=np.int64)
-        probability = np.array([p[2] for p in places], dtype=np.float64)
-        pairs = self.pairs(row, said)
+        row = np.repeat(np.arange(len(self.seen)), [len(one.said) for one in self.seen])
+        said = np.concatenate([one.said for one in self.seen])
+        probability = np.concatenate([one.probability for one in self.seen])
+        pairs = np.nan_to_num(np.concatenate([one.pairs[:-1] for one in self.seen]))
 
         def join(rows: NDArray[np.int64], place: NDArray[np.int64], pair: Array) -> Array:
             return np.concatenate([x[rows], one_of[place], pair], axis=1)
 
         every = np.arange(len(offer))
         return (
-            join(every, offer, self.pairs(every, offer)),
+            join(every, offer, self.logged_pairs()),
             Pairs(row, probability, lambda some: join(row[some], said[some], pairs[some])),
         )
 
-    def pairs(self, rows: NDArray[np.int64], place: NDArray[np.int64]) -> Array:
-        """The pair columns (k, len(PAIR_COLUMNS)) of these offers in these rows (k,), 0 where unknown."""
-        found = [self.seen[row].pairs[at] for row, at in zip(rows.tolist(), place.tolist(), strict=True)]
-        return np.nan_to_num(np.array(found, dtype=np.float64).reshape(-1, len(PAIR_COLUMNS)))
+    def logged_pairs(self) -> Array:
+        """The pair columns (n, k) of the logged offers, 0 where unknown."""
+        found: Array = np.nan_to_num(np.stack([one.pairs[-1] for one in self.seen]))
+        return found
 
 
 def encoded(rows: list[Mapping[str, Value]], columns: tuple[Column, ...]) -> Array:
@@ -192,7 +193,8 @@ def x_rows(
 
 def _cast(source: Source, column: Column, values: pa.Array) -> list[Any]:
     wanted = pa.large_string() if column.dtype == "category" else pa.float64()
-    found: list[Any] = cast_column(source, f"x.{column.name}", values, wanted).to_pylist()
+    boolean = column.dtype == "boolean"
+    found: list[Any] = cast_column(source, f"x.{column.name}", values, wanted, boolean=boolean).to_pylist()
     return found
 
 

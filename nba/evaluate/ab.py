@@ -26,6 +26,8 @@ Numbers = NDArray[np.int64]
 KNOWS_TOO_MUCH = 0.95
 UNBALANCED = 5.0
 _TOO_FEW = "cannot be judged: too few units in an arm have a value"
+_NONE_YET = "not sure yet: nothing of it in one of the arms so far"
+_NOWHERE = "nothing of it in either arm: nothing to compare"
 _MOST_LOG = 300.0  # a mean of almost nothing has a lift without ends
 
 
@@ -45,8 +47,8 @@ class Metric:
 @dataclass(frozen=True, slots=True)
 class Effect:
     """Treatment against control. `low`, `high`: 95 % once, at the end; `always_…`: at every look. `relative…`: None where
-    the metric is not positive. `saved`: share of the variance that CUPED took away. `holm`, `always_holm`: p-values
-    adjusted for all metrics and arms of the analysis; guardrails stay as they are.
+    the metric is not positive, or 0 in every unit of the control. `saved`: share of the variance that CUPED took away.
+    `holm`, `always_holm`: p-values adjusted for all metrics and arms of the analysis; guardrails stay as they are.
     """
 
     metric: str
@@ -73,12 +75,15 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One arm: mean of its (adjusted) linearised values, their variance, units, and how many had anything at all."""
+    """One arm: mean of its (adjusted) linearised values, their variance, units, how many had anything and not all, and
+    whether any had something.
+    """
 
     mean: float
     variance: float
     units: int
     events: int
+    something: bool
 
 
 def compare(
@@ -121,11 +126,12 @@ def _explained(over: Array, under: Array, before: Array | None) -> tuple[Array, 
 
 def _side(over: Array, under: Array, explained: Array) -> _Side:
     if len(over) < 2:
-        return _Side(math.nan, math.nan, len(over), 0)
+        return _Side(math.nan, math.nan, len(over), 0, something=False)
     mean = float(over.sum() / under.sum())
     linear = (over - mean * under) / under.mean() - explained
-    events = min(int(np.count_nonzero(over)), int(np.count_nonzero(over != under)))
-    return _Side(mean - float(explained.mean()), float(linear.var(ddof=1)), len(over), events)
+    some = int(np.count_nonzero(over))
+    events = min(some, int(np.count_nonzero(over != under)))
+    return _Side(mean - float(explained.mean()), float(linear.var(ddof=1)), len(over), events, some > 0)
 
 
 def _effect(
@@ -141,7 +147,9 @@ def _effect(
         metric.name, name, control.mean, side.mean, difference, difference - half, difference + half, p,
         difference - always, difference + always, always_p, *relative, saved, (control.units, side.units), metric.harm,
     )  # fmt: skip
-    return replace(effect, says=_harm(effect, control, side, planned, tolerance) if effect.harm else _advice(effect))
+    return replace(
+        effect, says=_harm(effect, control, side, planned, tolerance) if effect.harm else _advice(effect, control, side)
+    )
 
 
 def _few_events(control: _Side, side: _Side) -> tuple[_Side, _Side]:
@@ -162,7 +170,7 @@ def _welch(difference: float, parts: tuple[float, float], units: tuple[int, int]
 
 
 def _relative(control: _Side, side: _Side) -> tuple[float | None, float | None, float | None]:
-    if not (control.mean > 0 and side.mean > 0) or min(control.units, side.units) < 2:
+    if not (control.something and control.mean > 0 and side.mean > 0) or min(control.units, side.units) < 2:
         return None, None, None
     parts = [s.variance / s.units / s.mean**2 for s in (control, side)]
     half, _ = _welch(0.0, (parts[0], parts[1]), (control.units, side.units))
@@ -184,10 +192,12 @@ def _every_day(difference: float, control: _Side, side: _Side, planned: float) -
     return radius(units, deviation, planned=planned), always_valid_p(units, difference, deviation, planned=planned)
 
 
-def _advice(effect: Effect) -> str:
+def _advice(effect: Effect, control: _Side, side: _Side) -> str:
     """What a reader may do today, whatever day it is."""
     if math.isnan(effect.difference):
         return _TOO_FEW
+    if not (control.something and side.something):
+        return _NONE_YET if control.something or side.something else _NOWHERE
     if effect.always_low > 0:
         return "sure: more"
     return "sure: less" if effect.always_high < 0 else "not sure yet: let it run"

@@ -16,12 +16,16 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """n logged decisions: float64 (n,) each. `q_logged` and `q_target` come from a model that has not seen the row."""
+    """n logged decisions: float64 (n,) each. `q_logged` and `q_target` come from a model that has not seen the row.
+
+    `mass`: the target's probability of saying anything, which nothing logged tells of; None where it always speaks.
+    """
 
     weight: Array
     reward: Array
     q_logged: Array
     q_target: Array
+    mass: Array | None = None
 
 
 def ips(log: Logged) -> Array:
@@ -30,10 +34,14 @@ def ips(log: Logged) -> Array:
 
 
 def snips(log: Logged) -> Array:
-    """Self-normalised: sum(w r) / sum(w), linearised: V + w (r - V) / mean(w). Swaminathan and Joachims (NIPS 2015)."""
+    """Self-normalised: V = sum(w r) / sum(w), linearised: V + w (r - V) / mean(w). Swaminathan and Joachims (NIPS 2015).
+
+    V is what the target earns where it speaks, for the weights sum to that share of the calls: so it counts that often.
+    """
+    mass = np.ones(len(log.weight)) if log.mass is None else log.mass
     total = max(float(log.weight.sum()), 1e-12)
     value = float(log.weight @ log.reward) / total
-    return value + log.weight * (log.reward - value) * (len(log.weight) / total)
+    return value * mass + log.weight * (log.reward - value) * (float(mass.sum()) / total)
 
 
 def direct(log: Logged) -> Array:

@@ -100,12 +100,13 @@ def answer(
     full = asked.target[rows, asked.offer] / asked.propensity
     weight = full if clip is None else np.minimum(full, clip)
     worst = worst_offer(asked.offer, full, asked.target, asked.customer, asked.offers)
-    found = overlap(weight, full, asked.propensity, asked.target.sum(axis=1), asked.customer, worst)
+    mass = asked.target.sum(axis=1)
+    found = overlap(weight, full, asked.propensity, mass, asked.customer, worst)
     refuse(refusals(found, clipped=clip is not None, silent=asked.silent, lost=asked.lost))
     refuse_reversed(asked)
     q = cross_fit(asked.at_ms, asked.customer, asked.reward, asked.columns, asked.pairs, learn)
     refuse_leak(asked.reward, q.q_logged)
-    log = Logged(weight, asked.reward, q.q_logged, q.q_target)
+    log = Logged(weight, asked.reward, q.q_logged, q.q_target, mass)
     threshold = switch_threshold(len(weight))
     values = all_values(log, threshold)
     everything = {**values, "logged": asked.reward, "gain": values["dr"] - asked.reward}

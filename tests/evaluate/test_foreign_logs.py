@@ -15,10 +15,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from models.dataset import read_decisions
+from models.registry import Registry
+from models.scorer import Scorer
 from nba.cli import build
 from nba.cli.calls import read_calls
 from nba.cli.contacts import LoggedContacts
-from nba.cli.target import x_rows
+from nba.cli.target import Gathered, Target, x_rows
 from nba.clock import DAY_MS
 from nba.config import Config
 from nba.errors import DataError
@@ -200,3 +202,25 @@ def test_a_wide_log_is_held_as_numbers(folder: Path, log: Callable[..., Path]) -
     tracemalloc.stop()
     assert held / ROWS < 4000
     assert dict(calls.x[8]) == {f"k{k}": None if k == 1 else float(k) for k in range(200)}
+
+
+def test_a_case_of_eighty_offers_is_held_as_numbers(folder: Path, log: Callable[..., Path]) -> None:
+    """Each of 80 offers may come first: a case takes what their numbers take, not Python objects for each (that was 16 kB)."""
+    more = "".join(f"  - {{id: more-{k}, kind: cross_sell, title: More, margin_month: 10}}\n" for k in range(77))
+    (folder / "catalog.yaml").write_text(CATALOG + more, encoding="utf-8")
+    (folder / "policy.yaml").write_text(f"{POLICY}exploration: {{gamma: 1}}\n", encoding="utf-8")
+    path = log()
+    run(folder, "train", "--decisions", path)
+    config, registry = load_config(folder), Registry(folder / "state" / "models")
+    version = registry.path(str(registry.champion()))
+    target = Target(config, Scorer.load(version, config.catalog, config.features.columns))
+    x = {"newbie": "true", "recency": 3.0}
+    target.of_columns("warm", "c", START_MS, x, 0)
+    tracemalloc.start()
+    seen = [target.of_columns(f"d{k}", "c", START_MS, x, 0) for k in range(100)]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / len(seen) < 9000
+    found = Gathered(seen).target(80)
+    assert ((found > 0).sum(axis=1) == 79).all()  # nothing is explored for the offer of the kind inform
+    assert found.sum(axis=1) == pytest.approx(1.0)

@@ -105,6 +105,18 @@ def test_saying_nothing_earns_nothing(asked: Question, changed: Changed) -> None
     assert found.estimates["dr"].value == pytest.approx(whole.estimates["dr"].value / 2, rel=0.02)
 
 
+def test_every_estimator_values_a_call_and_not_only_the_calls_in_which_the_target_speaks(
+    asked: Question, changed: Changed
+) -> None:
+    """A target that is silent in every other call is worth about half a call, also to the estimator that divides by weights."""
+    speaks = np.arange(len(asked.reward)) % 2 == 0
+    probability = np.where(speaks[asked.pairs.row], asked.pairs.probability, 0.0)
+    pairs = type(asked.pairs)(asked.pairs.row, probability, asked.pairs.columns)
+    found = answer(changed(target=asked.target * speaks[:, None], pairs=pairs)).estimates
+    assert found["snips"].value == pytest.approx(found["ips"].value, rel=0.05)
+    assert found["snips"].error < found["ips"].error
+
+
 def test_few_rows_that_all_count_alike_are_no_heavy_tail() -> None:
     """A greedy target on a log of 80 offers at random: 125 of 10,000 rows speak for it, each as much as any other."""
     weight = np.where(np.arange(10_000) < 125, 80.0, 0.0)

@@ -7,7 +7,7 @@ import pytest
 
 from nba.cli.trial import _telling
 from nba.errors import RefusedError
-from nba.evaluate.ab import Metric, check_before, compare
+from nba.evaluate.ab import Metric, check_before, compare, holm
 
 ARMS = ("control", "new")
 
@@ -18,6 +18,22 @@ def test_a_mean_near_nothing_has_no_lift_to_print() -> None:
     found = compare(Metric("margin", value, np.ones(200)), np.repeat([0, 1], 100), ARMS)[0]
     assert found.relative_low is None and found.relative_high is None
     assert found.low < 0 < found.high
+
+
+def test_what_nobody_in_the_control_has_has_no_lift() -> None:
+    """A control that is offered nothing earns 0: what CUPED moves that by is no base for a ratio, and no day will change it."""
+    rng, arm = np.random.default_rng(6), np.repeat([0, 1], 2000)
+    x = rng.normal(size=(4000, 1))
+    earned = np.where((arm == 1) & (rng.random(4000) < 0.2 + 0.1 * np.tanh(x[:, 0])), 5.0, 0.0)
+    found = compare(Metric("margin", earned, np.ones(4000)), arm, ARMS, before=x + 0.01 * (arm == 0)[:, None])[0]
+    assert found.control != 0.0 and found.relative is None
+    assert found.says == "not sure yet: nothing of it in one of the arms so far"
+
+
+def test_what_nobody_has_is_not_waited_for() -> None:
+    """Savings of offers that save nothing: 0 in both arms, which more days do not make a difference of."""
+    found = compare(Metric("saving", np.zeros(400), np.ones(400)), np.repeat([0, 1], 200), ARMS)
+    assert holm(found)[0].says == "nothing of it in either arm: nothing to compare"
 
 
 @pytest.mark.parametrize("share", [0.005, 0.01, 0.03])

@@ -17,6 +17,7 @@ import pytest
 from features import files as files_module
 from features.keys import customer_keys
 from features.store import Store
+from nba.clock import format_at
 from nba.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("features_kit", Path(__file__).with_name("conftest.py"))
@@ -70,6 +71,17 @@ def test_every_format_gives_what_the_same_events_over_http_give(load, store, run
     report = load(write(rows, tmp_path / name, **casts))
     assert (report.rows, report.accepted, report.rejected, report.rejected_file) == (500, 500, 0, None)
     assert everybody(store, run, kit) == expected
+
+
+@pytest.mark.parametrize("also", [[], ["19.00"]])
+def test_whole_numbers_that_a_data_frame_wrote_with_a_point_are_whole_in_csv_too(load, store, run, kit, tmp_path, also):
+    """A column with gaps is written as 6035.0, in Parquet and in CSV; 19.00 is money in another unit and stays refused."""
+    amounts = ["6035.0", "-7.0", "", "41", *also]
+    rows = [f"e{i},c,{format_at(kit.NOW_MS - 60_000)},web,spent,{amount}" for i, amount in enumerate(amounts)]
+    (tmp_path / "a.csv").write_text("\n".join(["event_id,customer_id,at,channel,type,value", *rows]) + "\n")
+    report = load(tmp_path / "a.csv")
+    assert (report.accepted, report.rejected) == (4, len(also))
+    assert all("19.00" in reason for _, reason in (refused(report) if also else []))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
@@ -276,6 +288,7 @@ from features import files as files_module
 from features.ingest import ingest
 from features.spec import FeatureSpec
 from features.store import Store
+from nba.clock import format_at
 from nba.config import FeaturesConfig
 
 url, config, now_ms, after, *files = sys.argv[1:]

@@ -23,7 +23,7 @@ NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
 
 
 def small(rows: Make, **columns: object) -> pa.Table:
-    return rows(6, customer_id=["c"] * 6, **columns)
+    return rows(6, **{"customer_id": ["c"] * 6, **columns})
 
 
 def test_a_file_a_folder_and_a_day_partition_read_the_same(rows: Make, config: Config, tmp_path: Path) -> None:
@@ -121,7 +121,10 @@ def test_text_may_come_in_every_arrow_form(rows: Make, config: Config, wrap: Cal
         ({"offer_id": ["s", "s", "s", "gone", "s", "s"]}, ["row 4", "'offer_id'", "'gone'"]),
         ({"offer_id": pa.array(["s", None, "s", "s", "s", "s"])}, ["row 2", "'offer_id'", "empty"]),
         ({"outcome": ["accepted"] * 5 + ["bought"]}, ["row 6", "'outcome'", "'bought'"]),
-        ({"at": ["2026-01-01"] * 6}, ["'at'", "timestamp"]),
+        ({"outcome": ["accepted"] * 5 + [""]}, ["row 6", "'outcome'", "''", "null where it is not known"]),
+        ({"at": ["2026-01-01"] * 6}, ["'at'", "timestamp", "pandas.to_datetime(…, utc=True)"]),
+        ({"at": [1_770_000_000] * 6}, ["'at'", "int64", "pandas.to_datetime(…, unit='s', utc=True)", "nanoseconds"]),
+        ({"customer_id": [1.0] * 6}, ["'customer_id'", "double", "astype('Int64')"]),
         ({"reward": [0.0, float("inf"), 0.0, 0.0, 0.0, 0.0]}, ["row 2", "'reward'", "inf"]),
         ({"rank": [1, 1, 0, 1, 1, 1]}, ["row 3", "'rank'", "0"]),
         ({"outcome_at": pa.array([1] * 6, pa.timestamp("ms"))}, ["row 1", "'outcome_at'", "before its decision"]),
@@ -170,6 +173,19 @@ def test_what_is_not_parquet_is_refused(config: Config, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no decision rows"):
         read_decisions(tmp_path / "empty", config.catalog)
+    (tmp_path / "log.csv").write_text("decision_id;at\n")
+    with pytest.raises(DataError, match=r"log\.csv: is read from Parquet only: convert it, as pandas\.read_csv"):
+        read_decisions(tmp_path / "log.csv", config.catalog)
+
+
+def test_a_column_that_only_a_folder_names_is_told_from_one_that_is_missing(
+    rows: Make, config: Config, tmp_path: Path
+) -> None:
+    """Writers that partition by a column take it out of the files: whoever wrote it is told where it went."""
+    (tmp_path / "offer_id=s").mkdir()
+    pq.write_table(rows(5).drop_columns(["offer_id"]), tmp_path / "offer_id=s" / "a.parquet")
+    with pytest.raises(DataError, match="'offer_id' stands in the name of the folder only: write it into the file"):
+        read_decisions(tmp_path, config.catalog)
 
 
 def test_outcomes_settle_by_the_stated_rule(rows: Make, config: Config) -> None:

@@ -239,6 +239,13 @@ def test_a_campaign_in_six_waves_is_split_by_its_share() -> None:
         split_in_time(np.repeat(np.arange(2), 170), Split())
 
 
+@pytest.mark.parametrize("days", [1, 2])
+def test_an_experiment_that_is_dated_by_the_day_is_told_a_way_that_it_has(days: int) -> None:
+    """One mailing is one date: nobody has its exact times or more days, and where chance drew, any order is as good."""
+    with pytest.raises(RefusedError, match=f"only {days} different .*drawn at random.*a random moment of its day"):
+        split_in_time(np.repeat(np.arange(days), 170), Split())
+
+
 def test_reliability_bins_hold_every_row_once() -> None:
     """The bins cover the rows, and each interval holds its share."""
     p, y = world(999)

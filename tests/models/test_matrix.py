@@ -157,6 +157,14 @@ def test_a_column_of_the_wrong_type_is_named(rows: Make, config: Config) -> None
         assembler.matrix(schema, np.arange(50))
 
 
+def test_words_for_a_truth_value_are_not_asked_to_be_a_number(rows: Make, config: Config) -> None:
+    """Yes and No under a boolean: the message says what features.yaml declares, for who makes a number of it is wrong again."""
+    assembler = Assembler(read_decisions(rows(50, **{"x.vip": ["Yes"] * 50}), config.catalog), config)
+    schema, _ = choose_schema(assembler, np.arange(50))
+    with pytest.raises(DataError, match=r"'x\.vip' is string, it has to be true or false.*or declare a category"):
+        assembler.matrix(schema, np.arange(50))
+
+
 def test_dropping_columns_moves_nothing_else() -> None:
     """Packing a matrix in its own memory keeps every other value in its row."""
     matrix = np.random.default_rng(0).normal(size=(20_000, 9)).astype(np.float32)
