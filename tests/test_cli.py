@@ -134,6 +134,12 @@ BAD = {
         "--valid-from 2026-13-01: is no day: write it like 2026-11-22",
     ),
     "a log that is not known": (["serve", "--log", "xml"], 2, "NBA_LOG"),
+    "a Redis URL with a hole": (["serve", "--redis-url", "redis://[::1"], 2, "NBA_REDIS_URL"),
+    "a Redis URL with an option of no library": (
+        ["forget", "c-1", "--redis-url", "redis://h?time=1"],
+        2,
+        "NBA_REDIS_URL",
+    ),
     "a verb that is not known": (["recomend"], 2, "No such command"),
     "a budget that is no number": (["serve", "--budget-ms", "soon"], 2, "budget-ms"),
 }

@@ -99,17 +99,13 @@ def _tell(config: str, url: str, workers: int, as_json: bool) -> None:
 
 def _check_reachable(settings: Settings) -> None:
     """What would only fail once the service starts: no Redis at all, a URL that is none, a state folder that cannot be one."""
+    from features.address import check_address
     from features.embedded import find_binary
-    from features.store import SCHEMES
-    from features.store_errors import without_secret
 
-    url = settings.redis_url
-    if url is None:
+    if settings.redis_url is None:
         find_binary()
-    elif url.partition("://")[0] not in SCHEMES:
-        raise InputError(
-            f"NBA_REDIS_URL {without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://"
-        )
+    else:
+        check_address(settings.redis_url)
     try:
         make_private(settings.state_dir)
     except OSError as error:
