@@ -154,6 +154,14 @@ def test_bad_input_ends_with_its_status_and_the_way_out(case: str, tmp_path: Pat
     assert words in " ".join(done.stderr.split())
 
 
+def test_a_secret_that_could_be_guessed_starts_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to whoever set it, and not to the first page that asks for a token."""
+    monkeypatch.setenv("NBA_TOKEN_SECRET", "short")
+    done = nba("serve", "--port", "0", "--redis-url", "redis://127.0.0.1:1", "--config", "none", folder=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "at least 16 characters in NBA_TOKEN_SECRET" in " ".join(done.stderr.split())
+
+
 @pytest.mark.parametrize(
     "verb",
     [

@@ -60,9 +60,12 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, as_json: boo
     """Check what can be checked before anything listens, then serve until stopped."""
     from serving import server
     from serving.auth import check_binding
+    from serving.tokens import Tokens
 
     keys = settings.api_keys.get_secret_value() if settings.api_keys else None
     check_binding(host, keys)
+    if settings.token_secret is not None:
+        Tokens(settings.token_secret.get_secret_value().encode())
     load_config(find_config(settings.config))
     _check_reachable(settings)
     given = {name: value for name, value in tls.items() if value is not None}
