@@ -72,7 +72,8 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, as_json: boo
     _check_tls(**given)
 
     def listening(taken: int) -> None:
-        _tell(settings.config, f"http{'s' if given else ''}://{host}:{taken}", workers, as_json)
+        place = f"[{host}]" if ":" in host else host
+        _tell(settings.config, f"http{'s' if given else ''}://{place}:{taken}", workers, as_json)
 
     shared: dict[str, Any] = {"listening": listening, "host": host, "port": port, **given}
     if workers == 1:
