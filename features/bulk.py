@@ -128,7 +128,7 @@ class _Columns:
     def _moments(self, now_ms: int) -> NDArray[np.bool_]:
         at_us = pc.fill_null(self.at.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         inside = (at_us >= YEAR_2000_MS * 1000) & (at_us <= (now_ms + DAY_MS) * 1000)
-        return np.asarray(inside & (at_us % 1000 == 0))  # a finer time is rounded by parse_event, and only there
+        return np.asarray(inside)
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> Any:
