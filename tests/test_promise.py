@@ -9,13 +9,14 @@ import random
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+
+from kits.waiting import wait_until
 
 NBA = Path(sys.executable).with_name("nba")
 
@@ -40,21 +41,17 @@ def serving(state: Path) -> Iterator[httpx.Client]:
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                wait_until_ready(client, process)
+                wait_until(lambda: ready(client, process))
                 yield client
         finally:
             process.terminate()
 
 
-def wait_until_ready(client: httpx.Client, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("the service did not become ready")
+def ready(client: httpx.Client, process: subprocess.Popen) -> bool:
+    assert process.poll() is None, "the service ended"
+    with suppress(httpx.TransportError):
+        return client.get("/readyz").status_code == 200
+    return False
 
 
 def used(customer: str, gigabytes: float) -> list[dict]:

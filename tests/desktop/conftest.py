@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 
+from kits.waiting import wait_until
 from nba.clock import format_at, system_now_ms
 from nba.domain import Activity
 from nba.settings import Settings
@@ -129,15 +129,6 @@ def serving(settings: Settings, key: str | None = None) -> Iterator[Service]:
         finally:
             server.should_exit = True
             thread.join()
-
-
-def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return when it is so; fail when it does not become so."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not become so")
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

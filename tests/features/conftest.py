@@ -11,7 +11,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -29,6 +28,7 @@ from features.embedded import EmbeddedRedis, find_binary
 from features.ingest import ingest
 from features.spec import FeatureSpec
 from features.store import Store
+from kits.waiting import wait_until
 from nba.clock import format_at
 from nba.config import FeaturesConfig
 from nba.domain import Activity
@@ -96,15 +96,6 @@ def customer_id() -> str:
 def event(event_id: str, at_ms: int, kind: str = "spent", value: int | None = 1, **more: Any) -> Activity:
     """An event of customer `c`, over the web if nothing else is said."""
     return Activity(event_id, more.pop("customer_id", "c"), at_ms, more.pop("channel", "web"), kind, value, **more)
-
-
-def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return when it is so; fail when it does not become so."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not become so")
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

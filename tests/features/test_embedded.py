@@ -14,6 +14,7 @@ import pytest
 from features import embedded
 from features.embedded import EmbeddedRedis
 from features.store import Store
+from kits.waiting import wait_until
 from nba.errors import StoreError, UnavailableError
 
 ENGINE = """
@@ -93,7 +94,7 @@ def test_kill_9_of_the_last_engine_ends_its_redis_and_loses_nothing(tmp_path, ru
     assert run(store.read("c", kit.NOW_MS)).features["spent_count_30d"] == 1
     run(store.close())
     redis.stop()
-    kit.wait_until(lambda: gone(pid))
+    wait_until(lambda: gone(pid))
 
 
 def test_kill_9_of_one_engine_leaves_the_other_one_its_redis(tmp_path, run, spec, kit):
@@ -123,7 +124,7 @@ def test_whatever_is_torn_away_the_next_start_works(tmp_path, run, spec, kit, wh
         (tmp_path / "redis" / "redis.sock").unlink()
     else:
         os.kill(old if what == "redis" else int((tmp_path / "redis" / "keeper.pid").read_text()), signal.SIGKILL)
-        kit.wait_until(lambda: gone(old))
+        wait_until(lambda: gone(old))
     redis = EmbeddedRedis(tmp_path)
     store = run(Store.open(redis.start(), spec, timeout_s=5.0))
     assert run(store.read("c", kit.NOW_MS)).features["spent_count_30d"] == 1
@@ -189,7 +190,7 @@ def test_one_that_is_killed_is_started_again_with_its_data(tmp_path, run, spec, 
         except StoreError:
             return False
 
-    kit.wait_until(back)
+    wait_until(back)
     after = redis_pid(tmp_path)
     run(store.close())
     redis.stop()

@@ -16,6 +16,7 @@ from features.embedded import EmbeddedRedis, find_binary
 from features.keys import customer_keys
 from features.store import Store
 from features.store_errors import store_error
+from kits.waiting import wait_until
 from nba.domain import Contact, StatedIntent
 from nba.errors import StoreError
 
@@ -165,7 +166,7 @@ def test_what_a_redis_says_of_a_command_does_not_name_the_customer(tmp_path, run
     command = [find_binary(), "--port", str(port), "--dir", str(tmp_path), "--save", "", "--rename-command", "GET", ""]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        kit.wait_until(lambda: accepts(port))
+        wait_until(lambda: accepts(port))
         store = run(Store.open(f"redis://127.0.0.1:{port}", spec, timeout_s=5.0))
         with pytest.raises(StoreError, match="unknown command") as refused:
             run(store.log("c-unmistakable"))

@@ -8,9 +8,8 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,8 +20,10 @@ import uvicorn
 import yaml
 from pydantic import SecretStr
 from redis import Redis
+from redis.exceptions import RedisError
 
 from features.embedded import find_binary
+from kits.waiting import wait_until
 from nba.clock import format_at, system_now_ms
 from nba.load import find_config
 from nba.settings import Settings
@@ -30,15 +31,6 @@ from serving.app import create_app
 from serving.server import ImpatientProtocol
 
 _ids = count(1)
-
-
-def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return when it is so; fail when it does not become so."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not become so")
-        time.sleep(0.01)
 
 
 @dataclass
@@ -149,12 +141,6 @@ def start(tmp_path: Path, config_folder: Path) -> Iterator[Callable[..., Running
         )
 
 
-@pytest.fixture
-def eventually() -> Callable[..., None]:
-    """See `wait_until`."""
-    return wait_until
-
-
 class OwnRedis:
     """A real Redis that a test may stop, pause, restart and fill."""
 
@@ -168,18 +154,13 @@ class OwnRedis:
     def start(self) -> None:
         settings = ["--port", str(self.port), "--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
         self.process = subprocess.Popen([find_binary(), *settings], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with Redis.from_url(self.url) as client:
-                    client.ping()
-                return
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            except Exception:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        wait_until(self.answers)
+
+    def answers(self) -> bool:
+        """Whether it is up, with its data read."""
+        with suppress(RedisError), Redis.from_url(self.url) as client:
+            return bool(client.ping())
+        return False
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)

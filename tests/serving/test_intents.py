@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from features.keys import customer_keys
+from kits.waiting import wait_until
 from nba.clock import format_at, system_now_ms
 from nba.domain import SALES_KINDS
 from nba.load import load_config
@@ -96,7 +97,7 @@ def test_it_is_known_and_not_told(two, redis, make_event):
         assert not client.exists(key)
 
 
-def test_while_redis_takes_no_writes_nothing_is_sold_to_who_waits(start, redis, eventually, make_event):
+def test_while_redis_takes_no_writes_nothing_is_sold_to_who_waits(start, redis, make_event):
     """It still reads. The intent waits in the spool with all that was acknowledged, and what waits sells nothing."""
     service = start(redis_url=redis.url)
     customer = caller(service, make_event)
@@ -110,7 +111,7 @@ def test_while_redis_takes_no_writes_nothing_is_sold_to_who_waits(start, redis, 
         ask(service, customer, "call-1", context=FAULT)
         assert len(service.app.state.service.spool) == waited
         client.config_set("min-replicas-to-write", 0)
-    eventually(lambda: "activity_pending" not in service.recommend(customer)["degraded"])
+    wait_until(lambda: "activity_pending" not in service.recommend(customer)["degraded"])
     assert waiting(ask(service, customer, "call-1")) == {"service intent: technical"}
 
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kits.waiting import wait_until
 from nba.cli.records import read_records
 from nba.domain import OUTCOMES, STRENGTH
 from nba.errors import JournalError, NotFoundError
@@ -472,17 +473,17 @@ def test_forgetting_reaches_what_was_set_aside(tmp_path):
     assert (b'c-9\\"' in text, b'c-99\\"' in text) == (False, True)
 
 
-def test_a_running_service_says_and_counts_what_it_sets_aside(start, eventually, caplog):
+def test_a_running_service_says_and_counts_what_it_sets_aside(start, caplog):
     """In the metric and in the log, without a word of the line."""
     first = start()
     live = first.state_dir / "live"
     (live / f"o{'1' * 21}.jsonl").write_bytes(b'{"some": "secret"}\n')
     second = start()
-    eventually(lambda: "nba_quarantined_lines_total 1.0" in second.http.get("/metrics").text)
+    wait_until(lambda: "nba_quarantined_lines_total 1.0" in second.http.get("/metrics").text)
     assert "set aside" in caplog.text and "secret" not in caplog.text
 
 
-def test_a_defect_in_the_housekeeping_does_not_end_it(start, eventually, monkeypatch, caplog):
+def test_a_defect_in_the_housekeeping_does_not_end_it(start, monkeypatch, caplog):
     """Whatever a step raises: it is said and tried again, or nobody would roll and deliver any more, and nobody would know."""
     service, tried = start(), []
 
@@ -491,7 +492,7 @@ def test_a_defect_in_the_housekeeping_does_not_end_it(start, eventually, monkeyp
         raise KeyError("a defect of ours")
 
     monkeypatch.setattr(service.app.state.service.spool, "look_around", broken)
-    eventually(lambda: len(tried) > 1)
+    wait_until(lambda: len(tried) > 1)
     assert "housekeeping failed and is tried again" in caplog.text
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kits.waiting import wait_until
 from nba.load import find_config
 
 NBA = Path(sys.executable).with_name("nba")
@@ -62,7 +63,7 @@ def answers(port: int, process: subprocess.Popen) -> bool:
 
 
 @pytest.fixture
-def serve(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[..., Served]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Starts `nba serve` with these arguments and settings: `serve("--workers", 2, NBA_LOG="json")`."""
     with ExitStack() as stack:
 
@@ -73,7 +74,7 @@ def serve(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[
             said = stack.enter_context(errors.open("w"))
             process = stack.enter_context(subprocess.Popen(command, env={**os.environ, **given}, stderr=said))
             stack.callback(process.kill)
-            eventually(lambda: answers(port, process), 180)
+            wait_until(lambda: answers(port, process), 180)
             return Served(port, process, errors)
 
         yield start
@@ -138,14 +139,14 @@ def load(served: Served, counts: Counter, stop: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_end_under_load_loses_no_answer(serve, eventually, workers):
+def test_the_end_under_load_loses_no_answer(serve, workers):
     """SIGTERM while eight clients ask: everything taken is answered, nothing new is taken, status 0."""
     served = serve("--workers", workers)
     counts, stop = Counter(), threading.Event()
     clients = [threading.Thread(target=load, args=(served, counts, stop)) for _ in range(8)]
     for client in clients:
         client.start()
-    eventually(lambda: counts[200] > 100)
+    wait_until(lambda: counts[200] > 100)
     status = served.ended()
     stop.set()
     for client in clients:
@@ -155,7 +156,7 @@ def test_the_end_under_load_loses_no_answer(serve, eventually, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventually, workers):
+def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, workers):
     """A body that arrives after the signal is answered, a stream ends whole, a new connection is refused meanwhile."""
     served = serve("--workers", workers)
     streaming, half = served.connection(), socket.create_connection(("127.0.0.1", served.port), timeout=30)
@@ -166,7 +167,7 @@ def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventua
     half.sendall(head % len(ASK) + ASK[:10])
     served.process.send_signal(signal.SIGTERM)
     assert events.read() == b"\n"
-    eventually(lambda: not answers(served.port, served.process))
+    wait_until(lambda: not answers(served.port, served.process))
     half.sendall(ASK[10:])
     answer = http.client.HTTPResponse(half)
     answer.begin()
@@ -186,11 +187,11 @@ def metric(served: Served, name: str) -> list[str]:
     return [line for line in lines if line.startswith(name)]
 
 
-def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path, eventually):
+def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path):
     """Killed workers have no streams; after a reload one version is told; the killed are started again."""
     config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
     served = serve("--workers", 2, NBA_CONFIG=str(config))
-    eventually(lambda: len(workers_of(tmp_path / "state")) == 2)
+    wait_until(lambda: len(workers_of(tmp_path / "state")) == 2)
     with ExitStack() as stack:
         for number in range(6):
             streaming = stack.enter_context(closing(served.connection()))
@@ -199,7 +200,7 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
         assert metric(served, "nba_streams") == ["nba_streams 6.0"]
         for pid in workers_of(tmp_path / "state"):
             os.kill(pid, signal.SIGKILL)
-        eventually(
+        wait_until(
             lambda: answers(served.port, served.process) and metric(served, "nba_streams")[:1] == ["nba_streams 0.0"],
             180,
         )
@@ -242,7 +243,7 @@ def sent(served: Served, method: str, path: str, body: dict | None = None, *, st
         return answer.read().decode()
 
 
-def test_workers_end_with_their_parent(serve, eventually):
+def test_workers_end_with_their_parent(serve):
     """Who kills the service with SIGKILL leaves nobody behind that still holds its port."""
     served = serve("--workers", 2)
     served.process.kill()
@@ -253,7 +254,7 @@ def test_workers_end_with_their_parent(serve, eventually):
             return True
         return False
 
-    eventually(free, 180)
+    wait_until(free, 180)
 
 
 @pytest.fixture(scope="session")
@@ -268,11 +269,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-def test_tls_by_options(serve, certificate, eventually):
+def test_tls_by_options(serve, certificate):
     """Who trusts the certificate is answered over TLS; who speaks plainly, or trusts others, is not."""
     chain, key = certificate
     served = serve("--ssl-certfile", chain, "--ssl-keyfile", key)
-    eventually(lambda: "on https://" in served.said(), 30)  # it says so once the port is open
+    wait_until(lambda: "on https://" in served.said(), 30)  # it says so once the port is open
     address = f"https://127.0.0.1:{served.port}/v1/recommend"
     with httpx.Client(verify=ssl.create_default_context(cafile=str(chain)), timeout=30) as trusting:
         assert trusting.post(address, content=ASK, headers=JSON).json()["customer_id"] == "c-very-secret"
@@ -291,9 +292,7 @@ def test_half_a_certificate_is_refused_before_anything_listens(tmp_path, certifi
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_program_learns_where_the_service_listens(
-    workers: int, tmp_path: Path, eventually: Callable[..., None]
-) -> None:
+def test_a_program_learns_where_the_service_listens(workers: int, tmp_path: Path) -> None:
     """`nba serve --json` says in one JSON document on stdout where it can be asked, also where the port was any free one."""
     command = [str(NBA), "serve", "--port", "0", "--workers", str(workers), "--json"]
     settings = {**os.environ, "NBA_STATE_DIR": str(tmp_path)}
@@ -302,7 +301,7 @@ def test_a_program_learns_where_the_service_listens(
     ) as served:
         try:
             told = json.loads("".join(iter(served.stdout.readline, "}\n")) + "}")
-            eventually(lambda: answers(httpx.URL(told["url"]).port, served), 180)
+            wait_until(lambda: answers(httpx.URL(told["url"]).port, served), 180)
             assert httpx.get(f"{told['url']}/healthz", timeout=180).status_code == 200 and told["workers"] == workers
         finally:
             served.send_signal(signal.SIGTERM)
@@ -351,7 +350,7 @@ def mounts_of_its_own() -> bool:
 
 
 @pytest.fixture
-def serve_on_a_disk_of_its_own(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[[], Served]]:
+def serve_on_a_disk_of_its_own(tmp_path: Path) -> Iterator[Callable[[], Served]]:
     """Starts `nba serve --workers 2` on a small disk that a test may fill, without a Redis."""
     if not mounts_of_its_own():
         pytest.skip("no mount namespaces here")
@@ -363,7 +362,7 @@ def serve_on_a_disk_of_its_own(tmp_path: Path, eventually: Callable[..., None]) 
             command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + serving]
             process = stack.enter_context(subprocess.Popen(command, stderr=stack.enter_context(errors.open("w"))))
             stack.callback(process.kill)
-            eventually(lambda: answers(port, process), 180)
+            wait_until(lambda: answers(port, process), 180)
             return Served(port, process, errors)
 
         yield start
@@ -396,7 +395,7 @@ def starts(served: Served) -> int:
     return served.said().count("nba.serving: serving ")
 
 
-def test_a_full_disk_ends_no_worker(serve_on_a_disk_of_its_own, eventually):
+def test_a_full_disk_ends_no_worker(serve_on_a_disk_of_its_own):
     """Without room for state and temporary files the workers live on, refuse, count that, and answer once there is room."""
     served = serve_on_a_disk_of_its_own()
     assert asked(served) == 200
@@ -409,41 +408,41 @@ def test_a_full_disk_ends_no_worker(serve_on_a_disk_of_its_own, eventually):
     assert asked(served) == 503
     assert metric(served, "nba_journal_refusals_total ") != ["nba_journal_refusals_total 0.0"]
     shutil.rmtree(disk_of(served) / "rest")
-    eventually(lambda: asked(served) == 200)
+    wait_until(lambda: asked(served) == 200)
     assert served.ended() == 0
 
 
-def test_workers_that_start_on_a_full_disk_refuse_until_there_is_room(serve_on_a_disk_of_its_own, eventually):
+def test_workers_that_start_on_a_full_disk_refuse_until_there_is_room(serve_on_a_disk_of_its_own):
     """Killed and replaced while nothing can be written: they are ready once something can, and say till then what is wrong."""
     served = serve_on_a_disk_of_its_own()
     disk = disk_of(served)
-    eventually(lambda: starts(served) == 2, 180)
+    wait_until(lambda: starts(served) == 2, 180)
     fill(disk)
     for pid in workers_of(disk / "state"):
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: starts(served) == 4 or served.process.poll() is not None, 180)
+    wait_until(lambda: starts(served) == 4 or served.process.poll() is not None, 180)
     assert served.process.poll() is None, served.said()
     assert (asked(served, "/healthz"), asked(served)) == (200, 503)
     assert "free space" in sent(served, "GET", "/readyz", status=503)
     shutil.rmtree(disk / "rest")
-    eventually(lambda: json.loads(sent(served, "GET", "/readyz", status=503))["dependencies"]["journal"] == "ok")
+    wait_until(lambda: json.loads(sent(served, "GET", "/readyz", status=503))["dependencies"]["journal"] == "ok")
     assert asked(served) == 200
     reloaded = json.loads(sent(served, "POST", "/v1/admin/reload", {}))
     assert (reloaded["workers"], reloaded["not_yet"]) == (2, [])
     assert served.ended() == 0
 
 
-def test_a_worker_that_cannot_start_again_ends_no_other(serve, tmp_path, eventually):
+def test_a_worker_that_cannot_start_again_ends_no_other(serve, tmp_path):
     """Replaced while its config is broken: the other one goes on answering, and with the config mended there are two again."""
     config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
     served = serve("--workers", 2, NBA_CONFIG=str(config), NBA_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
-    eventually(lambda: starts(served) == 2, 180)
+    wait_until(lambda: starts(served) == 2, 180)
     policy = (config / "policy.yaml").read_text(encoding="utf-8")
     (config / "policy.yaml").write_text("broken: [")
     os.kill(workers_of(tmp_path / "state")[0], signal.SIGKILL)
-    eventually(lambda: "it is tried again" in served.said() or served.process.poll() is not None, 180)
+    wait_until(lambda: "it is tried again" in served.said() or served.process.poll() is not None, 180)
     assert served.process.poll() is None, served.said()
     assert asked(served) == 200
     (config / "policy.yaml").write_text(policy, encoding="utf-8")
-    eventually(lambda: starts(served) == 3, 180)
+    wait_until(lambda: starts(served) == 3, 180)
     assert served.ended() == 0
