@@ -71,7 +71,7 @@ def everybody(url: str, run, spec: FeatureSpec) -> dict[str, tuple[int, str]]:
     return found
 
 
-def test_megaline_killed_in_the_middle_and_resumed_is_megaline_loaded_once(store, redis_url, run, kit, verb):
+def test_megaline_killed_in_the_middle_and_resumed_is_megaline_loaded_once(store, redis_url, run, verb):
     """kill -9 at a quarter and at two thirds: the counts are exact, and no customer differs by a bit."""
     spec = FeatureSpec(load_config(find_config("megaline")).features)
     with verb() as whole:
