@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from kits.shop import Shop
 from nba.cautions import literal_numbers
 from nba.cli import build
 from nba.errors import ConfigError
 from nba.load import check_folder, find_config
 
-Shop = Callable[..., Path]
 ARM = "experiments:\n  - name: e\n    arms:\n      - {name: a, share: 0.5}\n      - name: b\n        share: 0.5\n"
 
 # ruff: noqa: E501
