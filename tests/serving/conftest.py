@@ -23,6 +23,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from features.embedded import find_binary
+from kits.ports import free_port
+from kits.served import NBA, Served, answers
 from kits.waiting import wait_until
 from nba.clock import format_at, system_now_ms
 from nba.load import find_config
@@ -178,3 +180,21 @@ def redis(tmp_path) -> Iterator[OwnRedis]:
     own = OwnRedis(tmp_path / "redis-data")
     yield own
     own.stop()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Starts `nba serve` with these arguments and settings: `serve("--workers", 2, NBA_LOG="json")`."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object, **settings: str) -> Served:
+            port, errors = free_port(), tmp_path / "stderr"
+            command = [str(NBA), "serve", "--port", str(port), *map(str, arguments)]
+            given = {"NBA_STATE_DIR": str(tmp_path / "state"), "NBA_BUDGET_MS": "1000", **settings}
+            said = stack.enter_context(errors.open("w"))
+            process = stack.enter_context(subprocess.Popen(command, env={**os.environ, **given}, stderr=said))
+            stack.callback(process.kill)
+            wait_until(lambda: answers(port, process), 180)
+            return Served(port, process, errors)
+
+        yield start

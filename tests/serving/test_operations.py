@@ -10,83 +10,18 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
 
+from kits.ports import free_port
+from kits.served import ASK, JSON, NBA, Served, answers, asked, metric, sent, starts, workers_of
 from kits.waiting import wait_until
 from nba.load import find_config
-
-NBA = Path(sys.executable).with_name("nba")
-ASK = json.dumps({"customer_id": "c-very-secret"}).encode()
-JSON = {"content-type": "application/json"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-@dataclass
-class Served:
-    """`nba serve` as a process of its own."""
-
-    port: int
-    process: subprocess.Popen
-    errors: Path
-
-    def said(self) -> str:
-        return self.errors.read_text(encoding="utf-8")
-
-    def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-
-    def ended(self) -> int:
-        """Its exit status after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=180)
-
-
-def answers(port: int, process: subprocess.Popen) -> bool:
-    assert process.poll() is None, "the service ended"
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-        return True
-    return False
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
-    """Starts `nba serve` with these arguments and settings: `serve("--workers", 2, NBA_LOG="json")`."""
-    with ExitStack() as stack:
-
-        def start(*arguments: object, **settings: str) -> Served:
-            port, errors = free_port(), tmp_path / "stderr"
-            command = [str(NBA), "serve", "--port", str(port), *map(str, arguments)]
-            given = {"NBA_STATE_DIR": str(tmp_path / "state"), "NBA_BUDGET_MS": "1000", **settings}
-            said = stack.enter_context(errors.open("w"))
-            process = stack.enter_context(subprocess.Popen(command, env={**os.environ, **given}, stderr=said))
-            stack.callback(process.kill)
-            wait_until(lambda: answers(port, process), 180)
-            return Served(port, process, errors)
-
-        yield start
-
-
-def asked(served: Served, path: str = "/v1/recommend", **headers: str) -> int:
-    connection = served.connection()
-    method, body = ("POST", ASK) if path == "/v1/recommend" else ("GET", None)
-    connection.request(method, path, body, JSON | {name.replace("_", "-"): v for name, v in headers.items()})
-    status = connection.getresponse().status
-    connection.close()
-    return status
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -178,15 +113,6 @@ def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, workers
     streaming.close()
 
 
-def metric(served: Served, name: str) -> list[str]:
-    """The series of a metric, as /metrics has them."""
-    connection = served.connection()
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
-    return [line for line in lines if line.startswith(name)]
-
-
 def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path):
     """Killed workers have no streams; after a reload one version is told; the killed are started again."""
     config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
@@ -232,15 +158,6 @@ def test_old_decisions_do_not_load_pandas_into_the_service(serve):
     loaded = Path(f"/proc/{served.process.pid}/maps").read_text(encoding="utf-8")
     assert "pyarrow" in loaded
     assert "pandas" not in loaded
-
-
-def sent(served: Served, method: str, path: str, body: dict | None = None, *, status: int = 200) -> str:
-    """The answer's text; it has to be one of this status."""
-    with closing(served.connection()) as connection:
-        connection.request(method, path, None if body is None else json.dumps(body), JSON)
-        answer = connection.getresponse()
-        assert answer.status == status, answer.read()
-        return answer.read().decode()
 
 
 def test_workers_end_with_their_parent(serve):
@@ -330,106 +247,6 @@ def test_a_service_that_cannot_start_ends_with_a_failure(tmp_path, workers):
     done = subprocess.run([*command, *away], check=False, capture_output=True, text=True, timeout=180)
     assert done.returncode != 0
     assert "did not start" in done.stderr
-
-
-# Each answers with several statuses, and so adds series until the counts need more room.
-PATHS = [
-    *("/readyz", "/docs", "/insights", "/desktop", "/desktop/widget.js", "/openapi.json", "/metrics", "/v1/tokens"),
-    *("/v1/activity", "/v1/outcomes", "/v1/decisions/a", "/v1/customers/a", "/v1/recommend", "/v1/admin/reload"),
-]
-_ROOM = "mount -t tmpfs -o size=8m,nr_inodes=400,mode=1777 tmpfs /mnt && export TMPDIR=/mnt NBA_STATE_DIR=/mnt/state && exec "
-
-
-def mounts_of_its_own() -> bool:
-    """Whether a process here may have a disk that nobody else sees."""
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + "true"]
-    return (
-        shutil.which("unshare") is not None
-        and subprocess.run(command, check=False, capture_output=True).returncode == 0
-    )
-
-
-@pytest.fixture
-def serve_on_a_disk_of_its_own(tmp_path: Path) -> Iterator[Callable[[], Served]]:
-    """Starts `nba serve --workers 2` on a small disk that a test may fill, without a Redis."""
-    if not mounts_of_its_own():
-        pytest.skip("no mount namespaces here")
-    with ExitStack() as stack:
-
-        def start() -> Served:
-            port, errors = free_port(), tmp_path / "stderr"
-            serving = f"{NBA} serve --workers 2 --port {port} --redis-url redis://127.0.0.1:{free_port()}"
-            command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + serving]
-            process = stack.enter_context(subprocess.Popen(command, stderr=stack.enter_context(errors.open("w"))))
-            stack.callback(process.kill)
-            wait_until(lambda: answers(port, process), 180)
-            return Served(port, process, errors)
-
-        yield start
-
-
-def disk_of(served: Served) -> Path:
-    return Path("/proc", str(served.process.pid), "root", "mnt")
-
-
-def fill(disk: Path) -> None:
-    """Not another byte goes there, and not another file."""
-    rest = disk / "rest"
-    rest.mkdir()
-    with suppress(OSError):
-        for number in count():
-            (rest / str(number)).touch()
-    with suppress(OSError), (rest / "0").open("wb", buffering=0) as file:
-        while file.write(bytes(1 << 12)):
-            pass
-
-
-def workers_of(state_dir: Path) -> list[int]:
-    """The process ids of the workers, as each has said; a worker's file is there, empty, before its first line."""
-    lines = [path.read_bytes().splitlines() for path in state_dir.glob("workers/w*")]
-    return [json.loads(line[-1])["pid"] for line in lines if line]
-
-
-def starts(served: Served) -> int:
-    """How many workers have started so far."""
-    return served.said().count("nba.serving: serving ")
-
-
-def test_a_full_disk_ends_no_worker(serve_on_a_disk_of_its_own):
-    """Without room for state and temporary files the workers live on, refuse, count that, and answer once there is room."""
-    served = serve_on_a_disk_of_its_own()
-    assert asked(served) == 200
-    fill(disk_of(served))
-    for path in PATHS:
-        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
-            with closing(served.connection()) as connection:
-                connection.request(method, path, b"{}", JSON)
-                connection.getresponse().read()
-    assert asked(served) == 503
-    assert metric(served, "nba_journal_refusals_total ") != ["nba_journal_refusals_total 0.0"]
-    shutil.rmtree(disk_of(served) / "rest")
-    wait_until(lambda: asked(served) == 200)
-    assert served.ended() == 0
-
-
-def test_workers_that_start_on_a_full_disk_refuse_until_there_is_room(serve_on_a_disk_of_its_own):
-    """Killed and replaced while nothing can be written: they are ready once something can, and say till then what is wrong."""
-    served = serve_on_a_disk_of_its_own()
-    disk = disk_of(served)
-    wait_until(lambda: starts(served) == 2, 180)
-    fill(disk)
-    for pid in workers_of(disk / "state"):
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: starts(served) == 4 or served.process.poll() is not None, 180)
-    assert served.process.poll() is None, served.said()
-    assert (asked(served, "/healthz"), asked(served)) == (200, 503)
-    assert "free space" in sent(served, "GET", "/readyz", status=503)
-    shutil.rmtree(disk / "rest")
-    wait_until(lambda: json.loads(sent(served, "GET", "/readyz", status=503))["dependencies"]["journal"] == "ok")
-    assert asked(served) == 200
-    reloaded = json.loads(sent(served, "POST", "/v1/admin/reload", {}))
-    assert (reloaded["workers"], reloaded["not_yet"]) == (2, [])
-    assert served.ended() == 0
 
 
 def test_a_worker_that_cannot_start_again_ends_no_other(serve, tmp_path):
