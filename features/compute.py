@@ -281,9 +281,8 @@ class _Moment:
 
     def last(self, part: slice, out: _Numbers) -> None:
         place = self.high[part]
-        if (
-            self.settled.valued is not None
-        ):  # the newest entry with a value is the first one at which the count is reached
+        # The newest entry with a value is the first one at which the count is reached.
+        if self.settled.valued is not None:
             place = self.settled.valued.searchsorted(self.settled.valued.take(place), side="left")
         out[part] = self.values[place]
 

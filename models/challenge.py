@@ -24,9 +24,8 @@ from nba.errors import ModelError, NotFoundError
 
 CHUNK_ROWS = 16_384
 PRIOR_ROWS = 20.0
-FEWEST_OF_CHAMPION = (
-    0.25  # a shop that learns from a shorter window on purpose keeps more than that from night to night
-)
+# A shop that learns from a shorter window on purpose keeps more than that from night to night.
+FEWEST_OF_CHAMPION = 0.25
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,8 @@ class Challenge:
         customers = self.ready.assembler.decisions.customer[self.rows].astype(np.int64)
         champion = self.incumbent
         found = [_parity(certificate), self._schema(), self._leak()]
-        found += (
-            [] if champion.used is None else [enough_rows(self.ready.slices.rows, champion.used, self.scorer.version)]
-        )
+        if champion.used is not None:
+            found.append(enough_rows(self.ready.slices.rows, champion.used, self.scorer.version))
         if champion.p is None:
             found += against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
         else:

@@ -99,9 +99,8 @@ def _feature_problems(config: Config, document: Document, names: _Names) -> Iter
 def _looks_back_ms(feature: Feature, window: Window) -> int:
     """How far back, at most, the oldest event lies that counts."""
     if window.span_ms is None:
-        return (
-            int(((window.months_back or 0) + 1) * 365.2425 / 12) + 2
-        ) * DAY_MS  # exact to a day for any run of months
+        days = int(((window.months_back or 0) + 1) * 365.2425 / 12) + 2  # exact to a day for any run of months
+        return days * DAY_MS
     return window.span_ms * (2 if feature.take == "trend" else 1)
 
 

@@ -43,9 +43,8 @@ def read_document(file: Path) -> Document:
         raise ConfigError([f"{file.name}: is a pipe or a device: it has to be a file of text"])
     try:
         with file.open("rb") as source:
-            raw = source.read(
-                4 * MAX_BYTES + 1
-            )  # as many characters need at most, and no more of a file that has no end
+            # As many bytes as MAX_BYTES characters need at most, and no more of a file that has no end.
+            raw = source.read(4 * MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigError(
             [f"{file.name}: not there: `nba init DIR` writes a folder that works as it stands"]

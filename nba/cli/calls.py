@@ -159,9 +159,8 @@ def _usable_rows(
     counts |= {f"left out: {why}": count for why, count in first_reasons(left_out).items()}
     if open_means_no:
         silent &= False
-    used &= ~np.isin(
-        decisions.decision, decisions.decision[silent]
-    )  # the whole: nobody knows what happened in that call
+    # The whole decision is left out: nobody knows what happened in that call.
+    used &= ~np.isin(decisions.decision, decisions.decision[silent])
     return np.flatnonzero(used), np.flatnonzero(silent)
 
 

@@ -115,9 +115,8 @@ def _explained(over: Array, under: Array, before: Array | None) -> tuple[Array, 
         return np.zeros(len(over)), 0.0
     value = (over - over.sum() / under.sum() * under) / under.mean()
     spread = before.std(axis=0)
-    x = (before - before.mean(axis=0)) / np.where(
-        spread > 0, spread, 1.0
-    )  # of one scale: lstsq drops what is small beside
+    # Of one scale: lstsq drops a column that is small beside the others.
+    x = (before - before.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     weights = np.linalg.lstsq(x, value, rcond=None)[0]
     explained = np.asarray(x @ weights, dtype=np.float64)
     variance = float(value.var())

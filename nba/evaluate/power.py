@@ -82,10 +82,8 @@ class Plan:
         if not self.binary:
             return math.inf
         arms = ((self.mean, 1 - self.share), (min(max(self.mean * (1 + lift), 0.0), 1.0), self.share))
-        whole = (
-            min(1 - (1 - p) ** self.group, 1 - p**self.group) * share for p, share in arms
-        )  # of a group of customers
-        return float(min(whole) / self.group)
+        of_a_group = (min(1 - (1 - p) ** self.group, 1 - p**self.group) * share for p, share in arms)
+        return float(min(of_a_group) / self.group)
 
 
 def units_for(plan: Plan, lift: float) -> int:

@@ -263,9 +263,8 @@ def test_an_age_is_no_day_of_the_calendar(page_of, cast, service):
     for hours in (46, 24 * 33):
         service.happens(cast["kraus"], "complaint", subject=f"{hours} h", at=format_at(now - hours * 3_600_000))
     page = page_of(locale="de-DE", loud=True)
-    page.route(
-        "**/stream?*", lambda route: route.fulfill(status=404, body="{}")
-    )  # its next word would tell the true time
+    # The stream's next word would tell the true time.
+    page.route("**/stream?*", lambda route: route.fulfill(status=404, body="{}"))
     page.clock.install()
     page.reload()
     page.wait_for_selector("#callers button")

@@ -62,9 +62,8 @@ def test_nba_forget_returns_when_the_file_is_rewritten(start, tmp_path, config_f
     command = [sys.executable, "-c", "from nba.cli import main; main()", *asked]
     answer = subprocess.run(command, capture_output=True, check=True)
     assert json.loads(answer.stdout)["redis_file"] == "rewritten"
-    wait_until(
-        lambda: not holds(tmp_path / "redis", "Unmistakable")
-    )  # Redis unlinks the old file in a thread of its own
+    # Redis unlinks the old file in a thread of its own.
+    wait_until(lambda: not holds(tmp_path / "redis", "Unmistakable"))
 
 
 def test_one_of_several_workers_knows_its_own_redis(start, tmp_path):
