@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
-import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
-from kits.waiting import wait_until
-
-NBA = Path(sys.executable).with_name("nba")
+from kits.served import NBA, serving
 
 
 def nba(*arguments: object, state: Path, status: int = 0) -> dict:
@@ -27,31 +20,6 @@ def nba(*arguments: object, state: Path, status: int = 0) -> dict:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stdout + done.stderr
     return json.loads(done.stdout)
-
-
-@contextmanager
-def serving(state: Path) -> Iterator[httpx.Client]:
-    """`nba serve` as a process of its own, and a client of it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # A call has time here: a shared build machine may stall longer than a call should.
-    environment = {**os.environ, "NBA_BUDGET_MS": "5000"}
-    command = [str(NBA), "serve", "--config", "telco", "--port", str(port), "--state-dir", str(state)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                wait_until(lambda: ready(client, process))
-                yield client
-        finally:
-            process.terminate()
-
-
-def ready(client: httpx.Client, process: subprocess.Popen) -> bool:
-    assert process.poll() is None, "the service ended"
-    with suppress(httpx.TransportError):
-        return client.get("/readyz").status_code == 200
-    return False
 
 
 def used(customer: str, gigabytes: float) -> list[dict]:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
+
+from kits.ports import free_port
+from kits.waiting import wait_until
 
 NBA = Path(sys.executable).with_name("nba")
 ASK = json.dumps({"customer_id": "c-very-secret"}).encode()
@@ -38,6 +45,7 @@ class Served:
 
 
 def answers(port: int, process: subprocess.Popen) -> bool:
+    """Whether somebody listens there; the process has to live."""
     assert process.poll() is None, "the service ended"
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
         return True
@@ -45,6 +53,7 @@ def answers(port: int, process: subprocess.Popen) -> bool:
 
 
 def asked(served: Served, path: str = "/v1/recommend", **headers: str) -> int:
+    """The status of a question to /v1/recommend, or of a GET of another path."""
     connection = served.connection()
     method, body = ("POST", ASK) if path == "/v1/recommend" else ("GET", None)
     connection.request(method, path, body, JSON | {name.replace("_", "-"): v for name, v in headers.items()})
@@ -80,3 +89,26 @@ def workers_of(state_dir: Path) -> list[int]:
 def starts(served: Served) -> int:
     """How many workers have started so far."""
     return served.said().count("nba.serving: serving ")
+
+
+@contextmanager
+def serving(state: Path) -> Iterator[httpx.Client]:
+    """`nba serve` as a process of its own, and a client of it."""
+    port = free_port()
+    # A call has time here: a shared build machine may stall longer than a call should.
+    environment = {**os.environ, "NBA_BUDGET_MS": "5000"}
+    command = [str(NBA), "serve", "--config", "telco", "--port", str(port), "--state-dir", str(state)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+                wait_until(lambda: _is_ready(client, process))
+                yield client
+        finally:
+            process.terminate()
+
+
+def _is_ready(client: httpx.Client, process: subprocess.Popen) -> bool:
+    assert process.poll() is None, "the service ended"
+    with suppress(httpx.TransportError):
+        return client.get("/readyz").status_code == 200
+    return False

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,13 +14,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError
 
 from features.embedded import find_binary
+from kits.live import in_a_thread
 from kits.ports import free_port
 from kits.served import NBA, Served, answers
 from kits.waiting import wait_until
@@ -83,20 +81,11 @@ def event(customer_id: str, kind: str, *, days: float = 0.0, **fields: object) -
 def running(settings: Settings, protocol: type = ImpatientProtocol) -> Iterator[Running]:
     """Start, and stop as an operator would."""
     app = create_app(settings)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        given: dict = {"loop": "asyncio", "lifespan": "on", "http": protocol, "timeout_graceful_shutdown": 5}
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, **given))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            wait_until(lambda: server.started or not thread.is_alive())
-            assert server.started, "the service did not start"
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-                yield Running(f"http://127.0.0.1:{port}", http, settings.state_dir, app)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with (
+        in_a_thread(app, loop="asyncio", lifespan="on", http=protocol, timeout_graceful_shutdown=5) as url,
+        httpx.Client(base_url=url, timeout=30) as http,
+    ):
+        yield Running(url, http, settings.state_dir, app)
 
 
 @pytest.fixture(scope="session")
@@ -148,8 +137,7 @@ class OwnRedis:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self.start()
 

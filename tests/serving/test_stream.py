@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 import serving
 from features.embedded import EmbeddedRedis
+from kits.served import NBA
 from kits.waiting import wait_until
 from nba.clock import system_now_ms
 from serving.questions import Questions
@@ -188,7 +189,6 @@ def test_the_last_question_is_found_wherever_and_whenever_it_was_asked(asks):
 
 
 ROOT = Path(serving.__file__).parents[1]
-NBA = Path(sys.executable).with_name("nba")
 
 
 @contextmanager
