@@ -80,7 +80,6 @@ class FeatureSpec:
         self.windows = _Windows(windows, self.streams, config)
         position = {name: index for index, name in enumerate(self.names)}
         grouped = {feature.name: index for index, feature in enumerate(windows)}
-        self.windowed = grouped.keys()
         self.place = np.array([grouped.get(name, 0) for name in self.names], np.intp)
         if any(f.take == "streak" for f in windows):
             local_days(np.zeros(1, np.int64), config.timezone)  # makes the zone's table now, not within the first call

@@ -86,7 +86,7 @@ def read_question(
     offer = decisions.offer[rows].astype(np.int64)
     lost = missing_outcomes(decisions, now_ms, options, [o.id for o in catalog.offers])
     columns, pairs = gathered.design(offer, len(catalog.offers), target.config.features.columns)
-    reward, name = _reward(decisions, rows, label, offer, gathered, options.reward)
+    reward, name = _reward(decisions, rows, label, gathered, options.reward)
     question = Question(
         customer=decisions.customer[rows].astype(np.int64),
         at_ms=decisions.at_ms[rows],
@@ -252,9 +252,7 @@ def ids_of(decisions: Decisions, wanted: set[int]) -> dict[int, str]:
     return found
 
 
-def _reward(
-    decisions: Decisions, rows: Numbers, label: Array, offer: Numbers, gathered: Gathered, wanted: str
-) -> tuple[Array, str]:
+def _reward(decisions: Decisions, rows: Numbers, label: Array, gathered: Gathered, wanted: str) -> tuple[Array, str]:
     logged = None if decisions.reward is None else decisions.reward[rows]
     if wanted == "auto" and logged is not None and not np.isnan(logged).all():
         return np.where(np.isnan(logged), label, logged), "the reward column, acceptance where it is empty"

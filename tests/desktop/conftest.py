@@ -18,13 +18,13 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from kits.activity import as_event
 from kits.live import in_a_thread
 from kits.ports import free_port
 from nba.clock import format_at, system_now_ms
 from nba.domain import Activity
 from nba.settings import Settings
 from nba.simulate.callers import callers
-from nba.simulate.life import as_event
 from serving.app import create_app
 from serving.desk import CALLERS_FILE
 

@@ -13,7 +13,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.compute import newest_ms, settle, vector
-from features.freshness import newest_events
 from features.packing import pack
 from features.spec import FeatureSpec
 from kits.activity import NOW_MS, make_config, make_event
@@ -260,19 +259,6 @@ def test_no_moment_is_too_early_or_too_late(spec, now_ms):
     values = dict(zip(spec.names, vector(settle(log, spec), now_ms, spec), strict=True))
     assert values["spent_count_none"] == (1.0 if now_ms > NOW_MS else 0.0)
     assert values["spent_count_30d"] == values["seen_count_month"] == 0.0
-
-
-def test_freshness_is_the_newest_event_in_the_window(spec):
-    """Of what it reads, for a derived feature; none where there is none."""
-    events = [
-        make_event("old", NOW_MS - 20 * DAY_MS),
-        make_event("new", NOW_MS - 10, "seen"),
-        make_event("later", NOW_MS + 9),
-    ]
-    newest = newest_events(b"".join(pack(event, spec.channels) for event in events), NOW_MS, spec)
-    assert list(newest) == list(spec.names)
-    assert (newest["spent_sum_30d"], newest["spent_sum_7d"]) == (NOW_MS - 20 * DAY_MS, None)
-    assert (newest["twice"], newest["share"]) == (NOW_MS - 10, NOW_MS - 20 * DAY_MS)
 
 
 @settings(max_examples=150, deadline=None)

@@ -78,6 +78,23 @@ def make_event(event_id: str, at_ms: int, kind: str = "spent", value: int | None
     return Activity(event_id, more.pop("customer_id", "c"), at_ms, more.pop("channel", "web"), kind, value, **more)
 
 
+def as_event(activity: Activity) -> dict[str, object]:
+    """An activity as POST /v1/activity takes it."""
+    given = {
+        "value": activity.value,
+        "subject": activity.subject,
+        "text": activity.text,
+        "interaction_id": activity.interaction_id,
+    }
+    head = {"event_id": activity.event_id, "customer_id": activity.customer_id, "at": format_at(activity.at_ms)}
+    return {
+        **head,
+        "channel": activity.channel,
+        "type": activity.type,
+        **{k: v for k, v in given.items() if v is not None},
+    }
+
+
 def rows_of(count: int, customers: int = 7) -> list[dict]:
     """Events of some customers with all that an event may carry."""
     return [

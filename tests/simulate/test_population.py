@@ -9,11 +9,12 @@ import pytest
 
 from features.activity import parse_event
 from features.spec import FeatureSpec
+from kits.activity import as_event
 from nba.clock import DAY_MS
 from nba.config import Config
 from nba.domain import Activity
 from nba.fields import typed
-from nba.simulate.life import as_event, live
+from nba.simulate.life import live
 from nba.simulate.population import Life, World, populate, profile_of, tariffs
 from nba.simulate.truth import overpays
 
