@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from models.parity import Certificate
 from models.prepare import Prepared
 from models.registry import Registry, certified, verified
 from models.scorer import Scorer
+from models.summary import made_of
 from nba.config import Config
 from nba.errors import ModelError, NotFoundError
 
@@ -152,15 +152,7 @@ def _intact(folder: Path, config: Config) -> tuple[Scorer, int | None, int]:
     files = verified(folder)
     if not certified(files):
         raise ModelError(f"{folder.name} has no passed parity certificate")
-    return Scorer.load(folder, config.catalog, config.features.columns), *_made_of(files.get("metrics.json"))
-
-
-def _made_of(metrics: bytes | None) -> tuple[int | None, int]:
-    try:
-        counts = json.loads(metrics or b"")["counts"]
-        return int(counts["used"]), int(counts["starts_ms"][2])
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None, 0
+    return Scorer.load(folder, config.catalog, config.features.columns), *made_of(files.get("metrics.json"))
 
 
 def enough_rows(used: int, before: int, version: str) -> Gate:

@@ -20,7 +20,7 @@ from models.batch import Matrix
 from models.calibrate import fit_calibration
 from models.challenge import Challenge, challenge
 from models.dataset import Decisions, read_decisions, settle
-from models.delayed import horizon, read_delayed
+from models.delayed import read_delayed
 from models.describe import describe
 from models.export import Head, to_onnx
 from models.forest import parse_forest
@@ -38,6 +38,7 @@ from models.sources import Rows
 from models.stay import ACCEPTED, stay_rows
 from models.summary import TrainReport, kept_json
 from models.tune import search
+from nba.clock import DAY_MS
 from nba.config import Config
 from nba.errors import DataError, RefusedError
 
@@ -211,7 +212,7 @@ def _stay(
     if delayed is None:
         return None, "no stay head: no churn outcomes were given"
     try:
-        rows = stay_rows(ready, read_delayed(delayed, now_ms), horizon(options.stay_after_days), options.split)
+        rows = stay_rows(ready, read_delayed(delayed, now_ms), options.stay_after_days * DAY_MS, options.split)
     except RefusedError as error:
         return None, f"no stay head: {error}"
     names = (*ready.schema.names, ACCEPTED)
