@@ -23,6 +23,7 @@ from nba.domain import Customer
 from nba.errors import NotFoundError
 from nba.funnel import sales_wait
 from serving.engine import Engine
+from serving.view import is_known, issue_lines
 
 CALLERS_FILE = "callers.json"
 _ALL = 1_000
@@ -122,17 +123,13 @@ def _next_question(decision: Decision) -> dict[str, Any] | None:
 
 def _customer(config: Config, case: Case) -> dict[str, Any]:
     customer = case.customer
-    known = customer.profile_at_ms is not None or customer.activity_at_ms is not None or bool(customer.contacts)
     return {
         "customer_id": customer.customer_id,
-        "known": known,
+        "known": is_known(customer),
         "profile": customer.profile,
         "features": plain_numbers(customer.features),
         "thread": [thread_line(config, entry, case.locale) for entry in customer.thread],
-        "open_issues": [
-            {"type": issue.type, "since": format_at(issue.since_ms), "channel": issue.channel, "subject": issue.subject}
-            for issue in customer.open_issues
-        ],
+        "open_issues": issue_lines(customer),
         "contacts": [
             {"at": format_at(c.at_ms), "offer_id": c.offer_id, "outcome": c.outcome, "interaction_id": c.interaction_id}
             for c in customer.contacts
