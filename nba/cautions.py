@@ -13,12 +13,12 @@ from nba.comparisons import texts_beside
 from nba.config import Config, Offer, Say
 from nba.domain import SALES_KINDS
 from nba.experiments import arm_configs
-from nba.lines import Document, Path_
+from nba.lines import Document, YamlPath
 from nba.phrase import addresses, parse_template
 from nba.rules import references
 from nba.wording import known_currency
 
-Caution = tuple[Path_, str]
+Caution = tuple[YamlPath, str]
 _PROMISES = frozenset({"saving_month", "saving_year"})
 _NUMBER = re.compile(r"[€$£¥]?\s?\d+(?:[.,:/]\d+)*\s?[€$£¥%‰]?")
 _NAME = re.compile(r"\b(?:24/7|\d[A-Z](?!\w)|(?P<letters>[^\W\d_]+)-?\d+\w*)")  # round the clock, 5G, MP3
@@ -44,7 +44,7 @@ def _of_the_catalog(config: Config) -> Iterator[Caution]:
         yield ("labels", name), f"labels.{name}: no offer has this attribute: write its name, or take the label out"
     for index, offer in enumerate(config.catalog.offers):
         for number, say in enumerate(offer.say):
-            path: Path_ = ("offers", index, "say", number)
+            path: YamlPath = ("offers", index, "say", number)
             promised = _named(say) & _PROMISES
             if promised and "saving_month" not in say.when and "saving_month" not in offer.eligible:
                 said = f"{offer.id}: say {number + 1} names {min(promised)} without `saving_month > 0` in its `when`"
@@ -169,7 +169,7 @@ def _of_a_policy(config: Config, documents: Mapping[str, Document]) -> Iterator[
 def _nameless(config: Config) -> Iterator[Caution]:
     """Openings that do not begin as every sentence to somebody known should."""
     policy = config.policy
-    texts: list[tuple[Path_, str]] = [(("opening", locale), text) for locale, text in policy.opening.items()]
+    texts: list[tuple[YamlPath, str]] = [(("opening", locale), text) for locale, text in policy.opening.items()]
     texts += [(("opening_for", k, loc), t) for k, given in policy.opening_for.items() for loc, t in given.items()]
     for path, text in texts:
         if not addresses(text):
@@ -219,7 +219,7 @@ def _asked_intents(config: Config, documents: Mapping[str, Document]) -> Iterato
 def _rules(config: Config, documents: Mapping[str, Document]) -> Iterator[tuple[str, str]]:
     catalog, policy = documents["catalog"], documents["policy"]
     for index, offer in enumerate(config.catalog.offers):
-        path: Path_ = ("offers", index)
+        path: YamlPath = ("offers", index)
         yield from ((catalog.place((*path, "say", n, "when")), say.when) for n, say in enumerate(offer.say))
         yield catalog.place((*path, "eligible")), offer.eligible
     for index, weight in enumerate(config.policy.worth.context):
@@ -248,7 +248,7 @@ def _of_arms(config: Config, documents: Mapping[str, Document], known: set[str])
     for index, experiment in enumerate(config.policy.experiments):
         for number, arm in enumerate(experiment.arms):
             variant = changed.get((experiment.name, arm.name))
-            prefix: Path_ = ("experiments", index, "arms", number, "policy")
+            prefix: YamlPath = ("experiments", index, "arms", number, "policy")
             for path, said in [] if variant is None else _of_a_policy(variant, documents):
                 if said not in known:
                     place = documents["policy"].place((*prefix, *path))

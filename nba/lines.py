@@ -14,7 +14,7 @@ import yaml
 
 from nba.errors import ConfigError
 
-Path_ = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 20
 MAX_NODES = 200_000
@@ -25,12 +25,12 @@ _LONGEST_NUMBER = 100
 class Document:
     """One parsed file: `data`, and for every path into it the line (from 1) where its value stands."""
 
-    def __init__(self, name: str, data: Any, lines: dict[Path_, int]) -> None:
+    def __init__(self, name: str, data: Any, lines: dict[YamlPath, int]) -> None:
         self.name = name
         self.data = data
         self._lines = lines
 
-    def place(self, path: Path_) -> str:
+    def place(self, path: YamlPath) -> str:
         """`catalog.yaml:12` of the deepest part of `path` that exists."""
         while path and path not in self._lines:
             path = path[:-1]
@@ -57,7 +57,7 @@ def read_document(file: Path) -> Document:
         raise ConfigError([f"{file.name}: larger than {MAX_BYTES:,} characters: split off what is not configuration"])
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[Path_, int] = {}
+        lines: dict[YamlPath, int] = {}
         # Before the data: merges of merges (`<<`) unfold when it is made, and a long number takes minutes.
         twice = [] if node is None else list(_walk(node, (), lines))
         data = yaml.safe_load(text)
@@ -95,7 +95,7 @@ class _TooMuchError(Exception):
     """Aliases of aliases (or of themselves) that would unfold without end, a number without end: line and words."""
 
 
-def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> Iterator[tuple[str, int]]:
+def _walk(node: yaml.Node, path: YamlPath, lines: dict[YamlPath, int]) -> Iterator[tuple[str, int]]:
     lines.setdefault(path, node.start_mark.line + 1)
     if len(path) > MAX_DEPTH or len(lines) > MAX_NODES:
         words = f"deeper than {MAX_DEPTH} levels or more than {MAX_NODES:,} entries: write it out flat"

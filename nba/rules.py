@@ -66,7 +66,7 @@ class Names:
 
     def __init__(self, variables: Iterable[str]) -> None:
         names = sorted({variable for variable in variables if "__" in variable})
-        self.guarded = tuple((name, name[5:]) for name in names if name.startswith(_HAS))
+        self.guarded = tuple((name, name.removeprefix(_HAS)) for name in names if name.startswith(_HAS))
         asked = {name for _, name in self.guarded} | {name for name in names if not name.startswith(_HAS)}
         self.plain = tuple((*name.split("__", 1), name) for name in sorted(asked))
 
