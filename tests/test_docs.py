@@ -24,7 +24,7 @@ def blocks(language: str) -> Iterator[str]:
     return (m[1] for m in re.finditer(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
 
 
-def test_the_settings_are_the_settings() -> None:
+def test_the_readme_lists_every_setting_with_its_default() -> None:
     """The table has every setting, its default, and no other."""
     rows = re.findall(r"^\| `NBA_(\w+)` \| (?:`([^`]*)`)? ?\|", README, re.MULTILINE)
     told = {name.lower(): default for name, default in rows}

@@ -82,7 +82,7 @@ def offers_of(answer: dict) -> list[str]:
     return [suggestion["offer_id"] for suggestion in answer["suggestions"]]
 
 
-def test_the_promise(tmp_path: Path) -> None:
+def test_the_promise_is_kept(tmp_path: Path) -> None:
     """What is known is used, what happens in the call counts at once, and the next model has learnt from it."""
     state = tmp_path / "state"
     activity, customers = write_customers(tmp_path, 500)

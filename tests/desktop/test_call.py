@@ -20,7 +20,7 @@ def titles(page) -> list[str]:
     return page.locator(".item .pick span").all_text_contents()
 
 
-def test_the_whole_call_by_keyboard(desk, cast, service):
+def test_a_whole_call_is_taken_by_keyboard(desk, cast, service):
     """Pick the caller, read, say, accept, end: without a mouse, and each click is an outcome in the contact history."""
     desk.keyboard.press("1")
     expect(desk.locator("#name")).to_have_text("Mr. Kraus")
@@ -231,7 +231,7 @@ def test_a_reload_goes_on_with_the_same_call(desk, cast):
     assert desk.locator("#intent").input_value() == "technical"
 
 
-def test_the_skip_link_and_the_way_back(desk, cast):
+def test_skipping_to_the_call_does_not_end_it_and_going_back_does(desk, cast):
     """Skipping to the call does not end it; the browser's Back does, and Forward takes it up again."""
     desk.keyboard.press("1")
     expect(say(desk)).to_be_visible()

@@ -263,7 +263,7 @@ def test_names_and_texts_are_shown_as_text(page_of, service, cast, name):
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "de-DE"])
-def test_a_side_panel_of_360_pixels(page_of, cast, locale):
+def test_every_view_fits_a_side_panel_of_360_pixels(page_of, cast, locale):
     """Every view fits, in both languages, and what is touched is large enough."""
     page = page_of(viewport={"width": 360, "height": 780}, locale=locale, has_touch=True)
     page.locator("#callers button").nth(2).click()
@@ -276,7 +276,7 @@ def test_a_side_panel_of_360_pixels(page_of, cast, locale):
         assert button.bounding_box()["height"] >= 40
 
 
-def test_german_speaks_german(page_of, cast):
+def test_a_german_browser_is_answered_in_german(page_of, cast):
     """The page, the sentence and the numbers."""
     page = page_of(locale="de-DE")
     expect(page.locator("h1").first).to_have_text("Wer ruft an?")

@@ -24,7 +24,7 @@ def candidate(margin_delta: float, saving: float | None) -> Candidate:
     )
 
 
-def test_the_formula_by_hand() -> None:
+def test_the_worth_agrees_with_its_formula_by_hand() -> None:
     """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12, 1.5 months of 18 kept."""
     weights = {
         "margin": 2.0,

@@ -28,7 +28,7 @@ def test_probabilities_sum_to_one_and_follow_the_value(values: list[float], gamm
     assert p[0] >= max(p) - 1e-12
 
 
-def test_squarecb_by_hand() -> None:
+def test_squarecb_agrees_with_its_formula_by_hand() -> None:
     """1 / (K + gamma * gap) for every arm but the best (Foster and Rakhlin 2020)."""
     assert first_rank_probabilities([10.0, 5.0, 1.0], 20.0, [True] * 3) == pytest.approx(
         [1 - 1 / 13 - 1 / 21, 1 / 13, 1 / 21]

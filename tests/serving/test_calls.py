@@ -174,14 +174,18 @@ def test_an_unknown_customer_has_no_view(nba):
     assert problem(nba.http.get("/v1/customers/nobody"))["status"] == 404
 
 
-def test_health_readiness_and_metrics(nba):
-    """Live; ready with each dependency named; metrics without a word about a person."""
-    customer = nba.customer()
-    nba.recommend(customer)
+def test_readiness_names_each_dependency(nba):
+    """Health says only that the process lives."""
     assert nba.http.get("/healthz").json() == {"status": "ok"}
     ready = nba.http.get("/readyz")
     assert ready.status_code == 200
     assert ready.json()["dependencies"].keys() == {"redis", "journal", "model"}
+
+
+def test_metrics_say_nothing_of_a_person(nba):
+    """The stages of a call are counted, whose call it was is not."""
+    customer = nba.customer()
+    nba.recommend(customer)
     text = nba.http.get("/metrics").text
     assert 'nba_stage_seconds_count{stage="whole"}' in text
     assert customer not in text

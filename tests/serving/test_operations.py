@@ -186,7 +186,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-def test_tls_by_options(serve, certificate):
+def test_tls_is_switched_on_by_options(serve, certificate):
     """Who trusts the certificate is answered over TLS; who speaks plainly, or trusts others, is not."""
     chain, key = certificate
     served = serve("--ssl-certfile", chain, "--ssl-keyfile", key)
