@@ -272,8 +272,8 @@ def test_every_view_fits_a_side_panel_of_360_pixels(page_of, cast, locale):
         page.locator(f"#tab-{tab}").click()
         assert page.evaluate("document.documentElement.scrollWidth") == 360, tab
     page.locator("#tab-say").click()
-    for button in page.locator(".acts button").all():
-        assert button.bounding_box()["height"] >= 40
+    heights = [button.bounding_box()["height"] for button in page.locator(".acts button").all()]
+    assert heights and min(heights) >= 40
 
 
 def test_a_german_browser_is_answered_in_german(page_of, cast):
