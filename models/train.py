@@ -95,7 +95,7 @@ def train(
 
 def learn(lesson: Lesson, options: Options, tick: Callable[[float], None] = lambda share: None) -> Learned:
     """Grow trees on the training rows, stop and calibrate on the rows after them. Same bytes for the same input."""
-    parameters = _parameters(lesson.slices.train, lesson.names, options)
+    parameters = parameters_of(lesson.slices.train, lesson.names, options)
     return _learned(_grow(lesson, parameters, CAUTIOUS_ROUNDS, tick), lesson)
 
 
@@ -105,7 +105,7 @@ def learn_with_effect(lesson: Lesson, options: Options) -> Learned:
     What the last column (accepted or not) changes is then found on what the rest cannot explain, and only the few small
     trees have to be asked for both of its values: an answer costs a quarter less than with trees that read it anywhere.
     """
-    parameters = _parameters(lesson.slices.train, lesson.names, options)
+    parameters = parameters_of(lesson.slices.train, lesson.names, options)
     without = [1.0] * (len(lesson.names) - 1) + [0.0]
     first = _grow(lesson, {**parameters, "feature_contri": without}, CAUTIOUS_ROUNDS, lambda share: None)
     small = {**parameters, **EFFECT_TREES}
@@ -161,7 +161,7 @@ def _importance(booster: lgb.Booster) -> dict[str, float]:
     return dict(sorted(shares, key=lambda pair: -pair[1]))
 
 
-def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, Any]:
+def parameters_of(rows: int, names: Sequence[str], options: Options) -> dict[str, Any]:
     """Few rows get smaller trees, leaves and groups than LightGBM's defaults, which suppose some thousands.
 
     Monotone method: of the three, "advanced" (LightGBM 4.7) was seen to let answers fall by 0.005 along a rising column.
