@@ -6,14 +6,11 @@ import re
 
 import pytest
 
+from kits.desk import say
 from nba.clock import format_at, system_now_ms
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
-
-
-def say(page):
-    return page.locator(".item.on .say")
 
 
 def titles(page) -> list[str]:

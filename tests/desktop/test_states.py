@@ -6,14 +6,12 @@ import json
 
 import pytest
 
+from kits.desk import say
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 NASTY = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 RIGHT_TO_LEFT = "ליבוביץ-كنعان"
-
-
-def say(page):
-    return page.locator(".item.on .say")
 
 
 class Line:

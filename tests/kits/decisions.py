@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from models.scorer import Scorer
 from nba.clock import DAY_MS
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 
@@ -83,3 +84,14 @@ def make_rows(n: int = 2000, seed: int = 0, **columns: Any) -> pa.Table:
     }
     table |= columns
     return pa.table({name: value for name, value in table.items() if value is not None})
+
+
+def answers_along(scorer: Scorer, column: str) -> list[Any]:
+    """What a model says of 200 rows while one of their columns rises from -5 to 60 in 40 steps: 40 answers."""
+    place = scorer.schema.names.index(column)
+    matrix = np.random.default_rng(0).normal(10, 5, (200, len(scorer.schema.columns))).astype(np.float32)
+    answers = []
+    for value in np.linspace(-5, 60, 40):
+        matrix[:, place] = value
+        answers.append(scorer.run(matrix))
+    return answers

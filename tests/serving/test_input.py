@@ -5,14 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from kits.answers import problem
 from nba.clock import format_at, system_now_ms
-
-
-def problem(answer, status: int) -> dict:
-    """A refusal is a problem document."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.json()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from features.keys import customer_keys
+from kits.answers import assert_safe
 from kits.waiting import wait_until
 from nba.domain import SALES_KINDS
 
@@ -20,13 +21,6 @@ SLACK_S = 0.5
 @pytest.fixture
 def service(start, redis):
     return start(redis_url=redis.url, budget_ms=BUDGET_MS)
-
-
-def assert_safe(answer: dict) -> None:
-    """The worst is assumed: the answer says what it lacks, and sells nothing."""
-    assert answer["source"] == "fallback"
-    assert {"features", "profile", "contacts"} <= set(answer["degraded"])
-    assert not {s["kind"] for s in answer["suggestions"]} & SALES_KINDS
 
 
 def timed(service, customer: str) -> tuple[dict, float]:
