@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from features import thread
 from features.activity import FIELDS, MAX_ID_BYTES, MAX_SUBJECT, parse_event
 from features.batches import Batch, Unreadable, ids_as_text, rows_of
-from features.packing import EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
+from features.packing import CHANNEL_NAME, EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
 from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS
 from nba.errors import ActivityError
@@ -28,7 +28,7 @@ from nba.errors import ActivityError
 _NOT_IN_IDS = r"[\x00-\x1f\x7f-\x{9f}{}]"
 MOST_DIGITS = 4000  # Python reads no more than 4,300
 _POINT = ".0"  # as data frames write whole numbers with gaps between them; .00 is money in another unit
-_CHANNEL = r"^[a-z0-9_-]{1,32}$"
+_CHANNEL = f"^{CHANNEL_NAME.pattern}$"
 
 Parts = dict[str, tuple[list[bytes], list[bytes]]]  # by customer: pieces of the log, pieces of the thread
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
-from nba.comparisons import texts_beside
+from nba.comparisons import asked_intents
 from nba.config import Config, Offer, Say
 from nba.domain import SALES_KINDS
 from nba.experiments import arm_configs
@@ -199,7 +199,7 @@ def _service_first(config: Config) -> Iterator[Caution]:
 def _slips(config: Config, documents: Mapping[str, Document]) -> Iterator[Caution]:
     """A service intent that no rule knows, one slip of the pen away from one that a rule asks for."""
     rule = config.policy.service_first
-    asked = dict(_asked_intents(config, documents))
+    asked = {intent: documents[name].place(path) for intent, name, path in asked_intents(config)}
     for index, intent in enumerate(rule.service_intents):
         near = sorted(other for other in asked.keys() - set(rule.service_intents) if _one_slip(intent, other))
         if intent not in asked and near:
@@ -207,24 +207,6 @@ def _slips(config: Config, documents: Mapping[str, Document]) -> Iterator[Cautio
                 f"service_first.service_intents: {intent!r} is asked for nowhere, {near[0]!r} is, at {asked[near[0]]}"
             )
             yield ("service_first", "service_intents", index), f"{said}: if they are the same, write them the same"
-
-
-def _asked_intents(config: Config, documents: Mapping[str, Document]) -> Iterator[tuple[str, str]]:
-    """Every intent that a rule compares the call's with, and where."""
-    field = config.policy.service_first.intent_field
-    for place, text in _rules(config, documents):
-        yield from ((intent, place) for intent in texts_beside(text, ("context", field)))
-
-
-def _rules(config: Config, documents: Mapping[str, Document]) -> Iterator[tuple[str, str]]:
-    catalog, policy = documents["catalog"], documents["policy"]
-    for index, offer in enumerate(config.catalog.offers):
-        path: YamlPath = ("offers", index)
-        yield from ((catalog.place((*path, "say", n, "when")), say.when) for n, say in enumerate(offer.say))
-        yield catalog.place((*path, "eligible")), offer.eligible
-    for index, weight in enumerate(config.policy.worth.context):
-        yield policy.place(("worth", "context", index)), weight.when
-    yield policy.place(("exploration", "off_when")), config.policy.exploration.off_when
 
 
 def _one_slip(one: str, other: str) -> bool:

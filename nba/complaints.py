@@ -28,7 +28,7 @@ def complaints(error: ValidationError, shape: type[BaseModel]) -> list[tuple[Yam
 
 
 def suggestion_for(name: str, known: Iterable[str]) -> str:
-    """`: did you mean x?` or a short list of what there is."""
+    """`did you mean 'x'?`, or a short list of what there is."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else "known: " + (", ".join(sorted(known)[:12]) or "none")

@@ -5,7 +5,6 @@ Nothing here is journalled: it shows, it does not decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from features.series import SeriesBook, as_answer
 from nba.answer import plain_numbers, thread_line
 from nba.candidates import Candidate
 from nba.clock import format_at
-from nba.comparisons import texts_beside
+from nba.comparisons import asked_intents
 from nba.config import Config
 from nba.decide import Case, Decision, Request
 from nba.domain import Customer
@@ -63,16 +62,8 @@ def known_intents(config: Config) -> list[str]:
     field = config.policy.service_first.intent_field
     declared = config.features.context.get(field)
     first = [str(declared.default)] if declared and declared.default is not None else []
-    named = [intent for rule in _rules(config) for intent in texts_beside(rule, ("context", field))]
+    named = {intent for intent, _, _ in asked_intents(config)}
     return list(dict.fromkeys([*first, *sorted({*named, *config.policy.service_first.service_intents})]))
-
-
-def _rules(config: Config) -> Iterator[str]:
-    for offer in config.catalog.offers:
-        yield from (rule for rule in (offer.eligible, offer.cost_month, offer.covers) if rule is not None)
-        yield from (say.when for say in offer.say)
-    yield from (weight.when for weight in config.policy.worth.context)
-    yield config.policy.exploration.off_when
 
 
 def view(engine: Engine, customer: Customer, request: Request, left_s: float, now_s: float) -> dict[str, Any]:
