@@ -174,7 +174,7 @@ def vector(settled: Settled, now_ms: int, spec: FeatureSpec) -> NDArray[np.float
 
 
 def moments(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The `at_ms` of keys of a settled log."""
+    """The `at_ms` of keys of a settled log, same shape."""
     return keys & _MOMENT
 
 

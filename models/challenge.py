@@ -61,7 +61,7 @@ class Challenge:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The judged rows among all decisions."""
+        """The judged rows, as places among all decisions, int64 (n,)."""
         return self.ready.rows[self.ready.slices.judging]
 
     def gates(self, certificate: Certificate) -> list[Gate]:
@@ -175,7 +175,7 @@ def accept_of(scorer: Scorer, matrix: Matrix) -> Array:
 
 
 def accept_on(scorer: Scorer, assembler: Assembler, rows: NDArray[np.int64]) -> Array:
-    """The same for decision rows, encoded with the scorer's own schema."""
+    """The same for these rows of the decisions, encoded with the scorer's own schema."""
     return accept_of(scorer, assembler.matrix(scorer.schema, rows))
 
 

@@ -42,7 +42,7 @@ class StayRows:
 
     @property
     def judged(self) -> tuple[Matrix, NDArray[np.bool_], Array]:
-        """Columns without the last one, accepted or not, label, of the judged rows."""
+        """Of the m judged rows: columns without the last one (m, columns), accepted or not (m,), label (m,)."""
         part = self.slices.judging
         columns = np.ascontiguousarray(self.matrix[part, :-1])
         return columns, self.matrix[part, -1] > 0.0, self.label[part].astype(np.float64)

@@ -240,7 +240,7 @@ def holm_adjusted(p: Sequence[float]) -> list[float]:
 
 
 def check_before(names: Sequence[str], before: Array, arm: Numbers, metric: Metric) -> None:
-    """Raises RefusedError when a column "from before" differs between the arms, or knows the outcome: it came after."""
+    """Raises RefusedError: a column of `before` (units, k) differs between the arms, or knows the outcome: it came after."""
     value = np.where(metric.under > 0, metric.over / np.maximum(metric.under, 1e-12), 0.0)
     for k, name in enumerate(names):
         x = before[:, k]
