@@ -66,7 +66,7 @@ def stay_rows(ready: Prepared, churn: Churn, horizon_ms: int, split: Split) -> S
 
 
 def stay_answers(scorer: Scorer, matrix: Matrix, accepted: NDArray[np.bool_]) -> Array:
-    """P(stay) of each row given what the customer did, float64 (n,)."""
+    """P(stay) of each row given what the customer did, float64 (n,). Raises ModelError: no second head."""
     parts = []
     for start in range(0, len(matrix), CHUNK_ROWS):
         found = scorer.run(matrix[start : start + CHUNK_ROWS])

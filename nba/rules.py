@@ -198,13 +198,13 @@ class Rule:
         return result
 
     def as_truth(self, answer: Answer) -> bool:
-        """What was found for this rule, as `truth` gives it."""
+        """What was found for this rule, as `truth` gives it. Raises RuleError."""
         if answer is True or answer is False:
             return answer is True
         raise RuleError(f"{self.text}: gives {_raised(answer)!r}, a condition has to give true or false")
 
     def as_number(self, answer: Answer) -> float:
-        """What was found for this rule, as `number` gives it."""
+        """What was found for this rule, as `number` gives it. Raises RuleError."""
         if type(answer) is float and math.isfinite(answer):
             return answer
         answer = _raised(answer)

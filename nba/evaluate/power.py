@@ -130,7 +130,7 @@ def _told(plan: Plan, lift: float, units: int) -> float:
 
 def lift_for(plan: Plan, units: int) -> float | None:
     """The relative lift that so many units in all would show; None: none, for it would lift a share above 1, or nobody looks
-    at so few every day.
+    at so few every day. Raises InputError: fewer than 2 units, or too many.
     """
     if not 2 <= units <= MOST_UNITS:
         raise InputError(f"--customers {units}: give 2 to {MOST_UNITS:,}")
