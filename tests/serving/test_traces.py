@@ -135,11 +135,15 @@ def test_what_waits_is_sent_when_the_service_stops(tmp_path: Path, collector, mo
     """A long delay between batches loses nothing at the end."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
     code = """
-from conftest import *
-with running(Settings(config=sys.argv[1], state_dir=sys.argv[2], budget_ms=1000)) as service: service.recommend("c-1")
+import sys, httpx
+from kits.live import in_a_thread
+from nba.settings import Settings
+from serving.app import create_app
+with in_a_thread(create_app(Settings(config=sys.argv[1], state_dir=sys.argv[2], budget_ms=1000))) as url:
+    httpx.post(f"{url}/v1/recommend", json={"customer_id": "c-1"}, timeout=30).raise_for_status()
 """
-    command = [sys.executable, "-c", "import sys" + code, str(config_folder), str(tmp_path)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parent, timeout=120)
+    command = [sys.executable, "-c", code, str(config_folder), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=120)
     assert len(of_decisions(collector)) == 1
 
 
