@@ -33,6 +33,11 @@ def run(name: str, quick: bool) -> int:
     return status
 
 
+def shown(value: float | None) -> str:
+    """Four digits of a figure."""
+    return str(float(f"{value:.4g}")) if isinstance(value, float) else str(value)
+
+
 def rendered(results: list[dict[str, Any]]) -> str:
     """The report: each goal with its figure and whether it is met, as the result files have them."""
     lines = [
@@ -45,7 +50,9 @@ def rendered(results: list[dict[str, Any]]) -> str:
     ]
     for result in results:
         for goal in result["goals"]:
-            value = goal["value"] if not isinstance(goal["value"], float) else float(f"{goal['value']:.4g}")
+            value = shown(goal["value"])
+            if goal.get("interval"):
+                value = f"{value} (95 %: {' to '.join(shown(end) for end in goal['interval'])})"
             met = "yes" if goal["met"] else "**no**"
             how = "quick" if result.get("quick") else "full"
             lines.append(

@@ -27,7 +27,7 @@ from simulation_told import Told
 from nba.cli.simulate import VW, document_of, grid_of, page_of, played
 from nba.config import Config
 from nba.load import find_config, load_config
-from nba.simulate import CONTENDERS, RANDOM_PASSED, Result, World, interval_of_share, share_of_oracle
+from nba.simulate import CONTENDERS, RANDOM_PASSED, Result, World, interval_of_share, lead_of, share_of_oracle
 
 LEARN_FROM = 1  # the seed of the customers from whom is learnt; weights were tuned on seeds above 100
 HELD_OUT = (4,)  # never looked at before the weights stood; 2 and 3 had been reported with others
@@ -96,7 +96,7 @@ def goals_of(found: Results, timed: Mapping[str, Any] | None) -> list[dict[str, 
     share, within = share_of_oracle(found), share_of_oracle(found, base=RANDOM_PASSED)
     others = {name: result for name, result in found.items() if name not in ("engine", "oracle", TOLD)}
     engine = found["engine"]
-    best_other = max(result.value / result.customers for result in others.values())
+    lead, low, high = lead_of(found, "engine", over=max(others, key=lambda name: others[name].value))
     kept_most = max(result.kept for result in others.values())
     return [
         judged(
@@ -106,7 +106,7 @@ def goals_of(found: Results, timed: Mapping[str, Any] | None) -> list[dict[str, 
             goal("value_vs_oracle_beyond_rules", None if within is None else round(within, 4), ">= 0.85"),
             interval_of_share(found, base=RANDOM_PASSED),
         ),
-        goal("value_above_best_other_each", round(engine.value / engine.customers - best_other, 2), "> 0.0"),
+        goal("value_above_best_other_each", round(lead, 2), "> 0.0") | {"interval": (round(low, 2), round(high, 2))},
         goal("lost_beyond_fewest_of_others", kept_most - engine.kept, "<= 0"),
         goal("rule_violations", engine.violations, "<= 0"),
         goal_of_time(timed),

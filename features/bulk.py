@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from features import thread
 from features.activity import FIELDS, MAX_ID_BYTES, MAX_SUBJECT, parse_event
 from features.batches import Batch, Unreadable, ids_as_text, rows_of
-from features.packing import CHANNEL_NAME, EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
+from features.packing import EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
 from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS
+from nba.config.shapes import CHANNEL
 from nba.errors import ActivityError
 
 _NOT_IN_IDS = r"[\x00-\x1f\x7f-\x{9f}{}]"
 MOST_DIGITS = 4000  # Python reads no more than 4,300
 _POINT = ".0"  # as data frames write whole numbers with gaps between them; .00 is money in another unit
-_CHANNEL = f"^{CHANNEL_NAME.pattern}$"
 
 Parts = dict[str, tuple[list[bytes], list[bytes]]]  # by customer: pieces of the log, pieces of the thread
 
@@ -103,7 +103,7 @@ class _Columns:
         if self.at is None or self.value is None or any(column is None for column in self.text.values()):
             return nothing
         good = self._ids("event_id") & self._ids("customer_id") & self._moments(now_ms)
-        good &= _matches(self.text["channel"], _CHANNEL) & _known(self.text["type"], self._plain_types(spec))
+        good &= _matches(self.text["channel"], CHANNEL) & _known(self.text["type"], self._plain_types(spec))
         for name in ("text", "interaction_id"):
             if name in self.text:
                 good &= _bools(pc.is_null(self.text[name]))
@@ -128,7 +128,7 @@ class _Columns:
     def _moments(self, now_ms: int) -> NDArray[np.bool_]:
         at_us = pc.fill_null(self.at.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
         inside = (at_us >= YEAR_2000_MS * 1000) & (at_us <= (now_ms + DAY_MS) * 1000)
-        return np.asarray(inside & (at_us % 1000 == 0))  # a finer time is rounded by parse_event, and only there
+        return np.asarray(inside)
 
 
 def _cast(column: pa.Array, kind: pa.DataType) -> Any:

@@ -80,9 +80,8 @@ class News:
 
     async def run(self) -> None:
         """Listen, and again after every failure, until cancelled."""
-        failures, task = 0, asyncio.current_task()
-        # An error while it is being cancelled would stand in the cancellation's place.
-        while task is None or not task.cancelling():
+        failures = 0
+        while not _is_cancelled():
             try:
                 async with self._client.pubsub() as line:
                     await self._join(line)
@@ -94,7 +93,8 @@ class News:
                     _LOG.warning("no news from Redis, so streams look every few seconds (allow PUB/SUB): %s", error)
             finally:
                 self._lost()
-            await asyncio.sleep(_REST_S[min(failures, len(_REST_S)) - 1])
+            if not _is_cancelled():
+                await asyncio.sleep(_REST_S[min(failures, len(_REST_S)) - 1])
 
     async def _join(self, line: Any) -> None:
         await line.subscribe(NEWS)
@@ -106,9 +106,9 @@ class News:
             await line.subscribe(*before)
 
     async def _listen(self, line: Any) -> None:
-        """Hand on what comes. Raises when the line is dead, silence after a PING included."""
+        """Hand on what comes, until cancelled. Raises when the line is dead, silence after a PING included."""
         asked = False
-        while True:
+        while not _is_cancelled():
             message = await line.get_message(timeout=_QUIET_S)
             if message is not None:
                 asked = False
@@ -141,6 +141,12 @@ class News:
         """Let go of the connection; `run` has to have ended."""
         with suppress(*FAILURES):
             await self._client.aclose()
+
+
+def _is_cancelled() -> bool:
+    """Whether this task has been told to end. The library may take the cancellation for a time-out of its own, or fail at it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _channel(customer_id: str) -> bytes:

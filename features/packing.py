@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.clock import YEAR_2000_MS
+from nba.config.shapes import CHANNEL
 from nba.domain import Activity
 
 EVENT_BYTES = 32
@@ -45,7 +46,7 @@ EVENT = np.dtype(
         ("flags", "u1"),
     ]
 )
-CHANNEL_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+CHANNEL_NAME = re.compile(CHANNEL)
 _RECORD = struct.Struct("<qQqIHBB")
 _WORD = 2**64 - 1
 

@@ -22,6 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from features import compaction, contacts, thread
+from features.address import check_address
 from features.keys import INGEST_TTL_S, PINS_TTL_S, CustomerKeys, customer_keys, ingest_key, pins_key
 from features.lane import Lane
 from features.longlogs import LongLogs
@@ -29,13 +30,12 @@ from features.packing import pack
 from features.profile import dump_profile
 from features.rewrite import Rewriting
 from features.spec import FeatureSpec
-from features.store_errors import FAILURES, store_error, without_secret
+from features.store_errors import FAILURES, store_error
 from features.view import customer, with_damage
 from nba.domain import Activity, Contact, Customer, StatedIntent
-from nba.errors import InputError, StoreError
+from nba.errors import StoreError
 from nba.rules import Value
 
-SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 _LOG = logging.getLogger(__name__)
 
 # KEYS: the four keys of a customer. ARGV: seconds to live, then what to append to each ('' for nothing).
@@ -96,9 +96,7 @@ class Store:
 
         `timeout_s`: for connecting and for each answer; a call never hangs. Raises InputError when the URL is none of these.
         """
-        scheme = url.partition("://")[0]
-        if scheme not in SCHEMES:
-            raise InputError(f"{without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://")
+        check_address(url)
         # One silent second try after a connection that died in the pool: appends may be repeated without harm.
         # Not after a timeout: the caller's time is over then.
         options: dict[str, Any] = {
@@ -108,12 +106,8 @@ class Store:
             "retry": Retry(NoBackoff(), 1, supported_errors=(failed.ConnectionError,)),
             "protocol": 2,
         }
-        kind: Any = RedisCluster if scheme.endswith("+cluster") else Redis
-        try:
-            client = kind.from_url(url.replace("+cluster", "", 1), **options)
-        except ValueError as error:
-            raise InputError(f"{without_secret(url)!r} is no Redis URL: {error}") from error
-        return cls(client, url, spec, timeout_s)
+        kind: Any = RedisCluster if "+cluster://" in url else Redis
+        return cls(kind.from_url(url.replace("+cluster", "", 1), **options), url, spec, timeout_s)
 
     async def _connected(self) -> Any:
         connection = self._client.connection_pool.make_connection()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from redis import exceptions as failed
 
+from features.address import without_secret
 from nba.errors import StoreError
 
 # RuntimeError is uvloop's word where a connection ends while the client is writing to it, as in its handshake.
@@ -60,9 +59,3 @@ def store_error(error: BaseException, url: str) -> StoreError:
         cure = f"answers {text or type(error).__name__!r}: look at its log"
         return StoreError(f"Redis at {without_secret(url)} {cure}")
     return kind(f"Redis at {without_secret(url)} {cure} ({text or type(error).__name__})")
-
-
-def without_secret(url: str) -> str:
-    """The URL without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

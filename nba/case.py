@@ -78,6 +78,7 @@ class CaseMaker:
         self._config, self._rules, self._phrases, self._names = config, rules, phrases, names
         self._defaults = _defaults(config)
         self._blank: dict[str, Value] = dict.fromkeys(column.name for column in config.features.columns)
+        self._locales = {_subtags(name): name for name in config.policy.locales}
 
     def priced(self, customer: Customer, request: Request) -> Priced:
         """The first step: columns, costs and savings."""
@@ -147,12 +148,20 @@ class CaseMaker:
         return found
 
     def _locale(self, *wanted: Value) -> str:
-        locales = self._config.policy.locales
-        for tag in wanted:
-            for known in (str(tag), str(tag).replace("_", "-").split("-")[0]):
-                if known in locales:
-                    return known
-        return locales[0]
+        """The first that the policy speaks, a shorter tag in place of a longer one; else its first language.
+
+        Lookup of RFC 4647, 3.4. Java and CRMs write de_AT, others DE.
+        """
+        for tags in map(_subtags, wanted):
+            for count in range(len(tags), 0, -1):
+                if tags[:count] in self._locales:
+                    return self._locales[tags[:count]]
+        return self._config.policy.locales[0]
+
+
+def _subtags(tag: Value) -> tuple[str, ...]:
+    """A language tag as it is compared: capitals say nothing, `_` is `-`."""
+    return tuple(str(tag).replace("_", "-").lower().split("-"))
 
 
 def facts_of(of: Priced, candidate: Candidate, locale: str) -> Facts:

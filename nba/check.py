@@ -14,6 +14,7 @@ from nba.clock import DAY_MS
 from nba.comparisons import mismatch
 from nba.complaints import suggestion_for
 from nba.config import Config, Feature, FeaturesConfig, Offer, Window
+from nba.config.features import STANDARD_PROFILE, ProfileField
 from nba.domain import Column
 from nba.errors import RuleError
 from nba.experiments import HOLDOUT, arm_configs
@@ -86,6 +87,7 @@ def _feature_problems(config: Config, document: Document, names: _Names) -> Iter
             yield f"{place}: {feature.name}: looks back further than activity is kept: raise retention_days or shorten it"
         if feature.derived is not None:
             yield from _rule_problems(feature.derived, {}, names, f"{place}: {feature.name}", derived=True)
+    yield from _standard_problems(settings.profile, document)
     yield from _cycles(settings.features, document)
 
 
@@ -100,6 +102,15 @@ def _repeated_names(settings: FeaturesConfig, document: Document) -> Iterator[st
         if name in seen:
             yield f"{document.place(path)}: {name!r} is also a {seen[name]}: names may stand only once in the three"
         seen.setdefault(name, kind)
+
+
+def _standard_problems(profile: Mapping[str, ProfileField], document: Document) -> Iterator[str]:
+    """The rules of consent ask for true and false: a text "yes" would be no customer's mark."""
+    for name, field in profile.items():
+        given, wanted = field.type, STANDARD_PROFILE.get(name, field.type)
+        if given != wanted and {given, wanted} != {"category", "text"}:
+            place = document.place(("profile", name))
+            yield f"{place}: profile.{name}: is a {wanted} in every config, no {given}: declare `{name}: {wanted}`, or rename it"
 
 
 def _looks_back_ms(feature: Feature, window: Window) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 from nba.errors import InputError
@@ -12,10 +12,14 @@ HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 YEAR_2000_MS = 946_684_800_000
 _DAY_0 = date(1970, 1, 1).toordinal()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
 
 
 def parse_at(text: str, pointer: str = "") -> int:
     """RFC 3339 text to milliseconds. A time without an offset is refused: whose local time would it be?
+
+    Finer digits are cut off, never rounded: the last microsecond of a month is no moment of the next.
 
     Raises InputError with `pointer`.
     """
@@ -25,7 +29,7 @@ def parse_at(text: str, pointer: str = "") -> int:
         raise InputError(f"{text!r} is not a time: write it like 2026-11-22T10:00:00.000Z", pointer) from error
     if moment.tzinfo is None:
         raise InputError(f"{text!r} has no offset: write it like 2026-11-22T10:00:00.000Z", pointer)
-    return round(moment.timestamp() * 1000)
+    return (moment - _EPOCH) // _MS
 
 
 def parse_day(text: str, option: str) -> int:

@@ -6,6 +6,7 @@ Plain data comes from PyYAML's safe loader; the node tree of the same text gives
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ MAX_DEPTH = 20
 MAX_NODES = 200_000
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _LONGEST_NUMBER = 100
+_OTHER_BASE = re.compile(r"[-+]?(?:0[0-7_]+|[0-9][0-9_]*:.*)")  # YAML 1.1: 010 is 8, and 1:30 is 90
 
 
 class Document:
@@ -61,7 +63,7 @@ def read_document(file: Path) -> Document:
         # Before the data: merges of merges (`<<`) unfold when it is made, and a long number takes minutes.
         twice = [] if node is None else list(_walk(node, (), lines))
         data = yaml.safe_load(text)
-    except _TooMuchError as error:
+    except _UnreadError as error:
         raise ConfigError([f"{file.name}:{error.args[0]}: {error.args[1]}"]) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([_syntax_problem(file.name, error, text)]) from error
@@ -91,18 +93,23 @@ def _syntax_problem(name: str, error: Exception, text: str) -> str:
     return f"{name}:{line}: not YAML: {problem}: mend the line, or compare with a folder written by `nba init`"
 
 
-class _TooMuchError(Exception):
-    """Aliases of aliases (or of themselves) that would unfold without end, a number without end: line and words."""
+class _UnreadError(Exception):
+    """Aliases of aliases (or of themselves) that would unfold without end, a number without end or in disguise: line, words."""
 
 
 def _walk(node: yaml.Node, path: YamlPath, lines: dict[YamlPath, int]) -> Iterator[tuple[str, int]]:
     lines.setdefault(path, node.start_mark.line + 1)
     if len(path) > MAX_DEPTH or len(lines) > MAX_NODES:
         words = f"deeper than {MAX_DEPTH} levels or more than {MAX_NODES:,} entries: write it out flat"
-        raise _TooMuchError(node.start_mark.line + 1, words)
+        raise _UnreadError(node.start_mark.line + 1, words)
     if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
         words = f"a number of {len(node.value):,} characters: write a shorter one, or put it in quotes"
-        raise _TooMuchError(node.start_mark.line + 1, words)
+        raise _UnreadError(node.start_mark.line + 1, words)
+    if node.tag in _NUMBERS and _OTHER_BASE.fullmatch(node.value):
+        words = (
+            f"{node.value} is another number in YAML: write it without the 0 in front or the colon, or put it in quotes"
+        )
+        raise _UnreadError(node.start_mark.line + 1, words)
     if isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             yield from _walk(child, (*path, index), lines)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from babel import Locale
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, get_currency_precision
 
 from nba.candidates import Candidate, CatalogRules, make_candidates, rule_values
 from nba.config import Config, Offer, Say
@@ -148,7 +148,10 @@ class Verifier:
             return one_line(str(value))
         tag = locale.replace("-", "_")
         if spec == "money":
-            return str(format_currency(value, self._config.catalog.currency, locale=tag))
+            currency = self._config.catalog.currency
+            return str(
+                format_currency(value if round(value, get_currency_precision(currency)) else 0, currency, locale=tag)
+            )
         if spec.startswith("plural|"):
             one, *_, other = spec.split("|")[1:]
             return one if Locale.parse(tag).plural_form(value) == "one" else other
@@ -169,7 +172,7 @@ def _decimal(value: float, spec: str, tag: str) -> str:
     exact = Decimal(repr(float(value))) if way else Decimal(float(value))
     shown = (exact * 100 if percent else exact).quantize(Decimal(1).scaleb(-decimals), rounding=_ROUNDING[way])
     pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
-    return str(format_decimal(shown, pattern, locale=tag)) + (" %" if percent else "")
+    return str(format_decimal(shown or 0, pattern, locale=tag)) + (" %" if percent else "")
 
 
 def _facts(candidate: Candidate, plain: Mapping[str, Value], customer: Customer, own_cost: Value) -> dict[str, Value]:

@@ -44,7 +44,7 @@ class Wording:
 
     def money(self, value: float) -> str:
         """`value` in the currency's own decimals."""
-        before, after = self._around[value < 0]
+        before, after = self._around[round(value, self.decimals) < 0]
         return f"{before}{self.number(abs(value), self.decimals)}{after}"
 
     def plural(self, value: float, forms: list[str]) -> str:
@@ -122,7 +122,8 @@ def clean(text: str) -> str:
 
 @lru_cache(maxsize=4096)  # a sentence and its reasons write the same numbers; never -0.0, which equals 0.0
 def _digits(value: float, decimals: int, rounding: str | None) -> str:
-    return f"{value if rounding is None else _directed(value, decimals, rounding):,.{decimals}f}"
+    # z: nobody owes -0.00, which is what a difference of equal sums often is
+    return f"{value if rounding is None else _directed(value, decimals, rounding):z,.{decimals}f}"
 
 
 def _directed(value: float, decimals: int, rounding: str) -> float:

@@ -299,6 +299,12 @@ def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
         body = problem(error.status_code, error.detail, request_id=_request_id(request))
         return _refusal(error.status_code, body, error.headers)
 
+    @app.exception_handler(405)
+    async def by_another_method(request: Request, _: AnyHTTPException) -> Response:
+        methods = ", ".join(_methods(app, request.scope["route"]))
+        body = problem(405, f"not by {request.method}: this address takes {methods}", request_id=_request_id(request))
+        return _refusal(405, body, {"Allow": methods})
+
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
         name = _request_id(request)
@@ -307,6 +313,12 @@ def _add_refusals(app: FastAPI, metrics: Metrics) -> None:
         # This answer alone does not pass doors.py: the framework gives it outside of every layer.
         added = {key.decode(): value.decode() for key, value in added_headers(request.url.path, name.encode())}
         return _refusal(500, problem(500, detail, request_id=name), added)
+
+
+def _methods(app: FastAPI, found: Any) -> list[str]:
+    """What may be done at the address of a route; the framework names the methods of the first route there alone."""
+    routes = [found, *(route for route in app.routes if getattr(route, "path", None) == found.path)]
+    return sorted({method for route in routes for method in route.methods})
 
 
 def _refusal(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:

@@ -93,9 +93,9 @@ def _entry(part: str) -> tuple[str, list[str] | None]:
         return part, None
     key, _, scopes = part.rpartition("=") if "=" in part else part.rpartition(":")
     names = re.split(r"[+|]", scopes)
-    if set(names) <= SCOPES and (key or part != scopes):
+    if set(names) <= SCOPES or not re.search(r"[^+|=:]", part):  # no key: behind a comma or a blank
         return key, names
-    if key and re.fullmatch(r"[a-z_]+(?:[+|][a-z_]+)*", scopes):
+    if key and (re.fullmatch(r"[a-z_]+(?:[+|][a-z_]+)*", scopes) or {name.lower() for name in names} & SCOPES):
         raise InputError(
             f"NBA_API_KEYS names an unknown scope: use {', '.join(sorted(SCOPES))}; a key with = or : fits in JSON"
         )
@@ -104,7 +104,10 @@ def _entry(part: str) -> tuple[str, list[str] | None]:
 
 def _digest(key: str) -> bytes:
     if not key:
-        raise InputError("NBA_API_KEYS has scopes without a key: write KEY=recommend, and look whether KEY was empty")
+        raise InputError(
+            "NBA_API_KEYS has scopes without a key: write KEY=recommend+write, without blanks and with a comma only "
+            "before the next KEY, and look whether KEY was empty"
+        )
     if match := _DIGEST.fullmatch(key):
         return bytes.fromhex(match[1])
     if key.startswith(_MARKS):

@@ -177,7 +177,7 @@ class Doors:
             return 429, "too many requests from this key or address: slow down", [(b"retry-after", b"1")]
         if seen.length is not None and seen.length > self._max_body:
             return 413, _too_large(self._max_body), []
-        return None if scope["path"] == RECOMMEND_PATH else _unreadable(scope, seen)
+        return _compressed(scope, seen) if scope["path"] == RECOMMEND_PATH else _unreadable(scope, seen)
 
 
 def _stranger(scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
@@ -217,7 +217,14 @@ def _unreadable(scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
             return 400, f"the {name} is not UTF-8: percent-encode the UTF-8 bytes of each id", []
     if scope["method"] in _WITH_BODY and seen.content_type and seen.length != 0 and not is_json(seen.content_type):
         return 415, NOT_JSON, []
-    return None
+    return _compressed(scope, seen)
+
+
+def _compressed(scope: Scope, seen: Seen) -> tuple[int, str, Headers] | None:
+    """A body that is JSON once it is unpacked is told so, in the words of RFC 9110, 15.5.16."""
+    if scope["method"] not in _WITH_BODY or seen.encoding.lower() in (b"", b"identity"):
+        return None
+    return 415, "the body has to come as it is: send it without Content-Encoding", [(b"accept-encoding", b"identity")]
 
 
 @dataclass(slots=True)
@@ -227,8 +234,14 @@ class Seen:
     request_id: bytes | None = None
     key: bytes | None = None
     content_type: bytes = b""
+    encoding: bytes = b""
     length: int | None = None
     host: bytes = b""
+
+
+_TAKEN = {
+    b"content-type": "content_type", b"authorization": "key", b"host": "host", b"content-encoding": "encoding",
+}  # fmt: skip
 
 
 def _seen(headers: Headers) -> Seen:
@@ -237,12 +250,8 @@ def _seen(headers: Headers) -> Seen:
     for name, value in headers:
         if name == b"content-length":
             seen.length = int(value) if value.isdigit() else None
-        elif name == b"content-type":
-            seen.content_type = value
-        elif name == b"authorization":
-            seen.key = value
-        elif name == b"host":
-            seen.host = value
+        elif name in _TAKEN:
+            setattr(seen, _TAKEN[name], value)
         elif name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             seen.request_id = value
         elif name == b"transfer-encoding":

@@ -46,7 +46,7 @@ Moment = Annotated[
     Field(description="RFC 3339 with an offset", examples=["2026-11-22T10:00:00.000Z"]),
 ]
 
-_LIMIT = 3
+_LIMIT, _CHANNEL = 3, "call"
 _MOST_FIELDS = 100
 
 
@@ -56,6 +56,14 @@ def _no_context(given: Any) -> Any:
 
 def _no_limit(given: Any) -> Any:
     return _LIMIT if given is None else given
+
+
+def _no_channel(given: Any) -> Any:
+    return _CHANNEL if given is None else given
+
+
+def _no_explain(given: Any) -> Any:
+    return False if given is None else given
 
 
 def _or_null(schema: dict[str, Any]) -> WithJsonSchema:
@@ -72,6 +80,12 @@ Limit = Annotated[
     BeforeValidator(_no_limit),
     _or_null({"type": "integer", "minimum": 1, "maximum": 20}),
 ]
+Channel = Annotated[
+    Token,
+    BeforeValidator(_no_channel),
+    _or_null({"type": "string", "minLength": 1, "maxLength": 256, "pattern": _ONE_LINE}),
+]
+Explain = Annotated[bool, BeforeValidator(_no_explain), _or_null({"type": "boolean"})]
 
 
 class StrictIn(BaseModel):
@@ -99,7 +113,7 @@ class RecommendIn(StrictIn):
     """A question for the next best action."""
 
     customer_id: CustomerId
-    channel: Token = "call"
+    channel: Channel = _CHANNEL
     interaction_id: Token | None = None
     context: Context = Field({}, description="typed by `context` of features.yaml")
     limit: Limit = _LIMIT
@@ -108,7 +122,7 @@ class RecommendIn(StrictIn):
     ) = None
     max_cost_month: float | None = Field(None, ge=0)
     agent: Agent | None = None
-    explain: bool = False
+    explain: Explain = False
     at: Moment | None = None
 
 

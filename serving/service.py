@@ -279,8 +279,12 @@ async def _stop(task: asyncio.Task[None]) -> None:
 
 
 async def _stop_all(tasks: set[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
+    """Ends when they have. Redis's client may take a cancellation for a time-out of its own, so it is said until it is heard."""
+    left = tasks
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_TICK_S)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

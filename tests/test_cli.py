@@ -134,6 +134,12 @@ BAD = {
         "--valid-from 2026-13-01: is no day: write it like 2026-11-22",
     ),
     "a log that is not known": (["serve", "--log", "xml"], 2, "NBA_LOG"),
+    "a Redis URL with a hole": (["serve", "--redis-url", "redis://[::1"], 2, "NBA_REDIS_URL"),
+    "a Redis URL with an option of no library": (
+        ["forget", "c-1", "--redis-url", "redis://h?time=1"],
+        2,
+        "NBA_REDIS_URL",
+    ),
     "a verb that is not known": (["recomend"], 2, "No such command"),
     "a budget that is no number": (["serve", "--budget-ms", "soon"], 2, "budget-ms"),
 }
@@ -146,6 +152,14 @@ def test_bad_input_ends_with_its_status_and_the_way_out(case: str, tmp_path: Pat
     done = nba(*arguments, folder=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert words in " ".join(done.stderr.split())
+
+
+def test_a_secret_that_could_be_guessed_starts_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told to whoever set it, and not to the first page that asks for a token."""
+    monkeypatch.setenv("NBA_TOKEN_SECRET", "short")
+    done = nba("serve", "--port", "0", "--redis-url", "redis://127.0.0.1:1", "--config", "none", folder=tmp_path)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "at least 16 characters in NBA_TOKEN_SECRET" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(

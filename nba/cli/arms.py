@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def first_columns(calls: Calls, experiment: str, first: Numbers) -> list[Mapping
     place = {str(name): number for number, name in enumerate(calls.words["customer_id"][first])}
     for head in calls.unsettled:
         number = place.get(head["customer_id"])
-        if number is not None and head["at_ms"] < at_ms[number] and _arm_of(head, experiment) is not None:
+        if number is not None and head["at_ms"] < at_ms[number] and arm_of(head, experiment) is not None:
             found[number], at_ms[number] = head["x"], head["at_ms"]
     return found
 
@@ -105,7 +106,7 @@ def check_outcomes(calls: Calls, experiment: str, unit: str) -> None:
 
 def uneven_outcomes(calls: Calls, config: Config, also: str) -> list[str]:
     """What `check_outcomes` says of every experiment in the log and of `also`, such as the hold-out; empty: nothing."""
-    heads = [*_spoken(calls), *calls.unsettled]
+    heads = chain(_spoken(calls), calls.unsettled)
     said = []
     for experiment in sorted({str(head["experiment"]) for head in heads if head["experiment"] is not None} | {also}):
         try:
@@ -118,22 +119,23 @@ def uneven_outcomes(calls: Calls, config: Config, also: str) -> list[str]:
 def told_unit(calls: Calls, config: Config, experiment: str) -> str:
     """The assigned unit, or the customer where the log does not name it in every call in which something was said."""
     unit = assigned_unit(config, experiment)
-    heads = (*_spoken(calls), *calls.unsettled)
+    heads = chain(_spoken(calls), calls.unsettled)
     return unit if all(h[_column(unit)] is not None for h in heads if h["experiment"] == experiment) else _CUSTOMER
 
 
-def _spoken(calls: Calls) -> list[Mapping[str, Any]]:
+def _spoken(calls: Calls) -> Iterator[Mapping[str, Any]]:
     """The words of every settled call in which something was said."""
-    return [{name: words[k] for name, words in calls.words.items()} for k in np.unique(calls.shown.call)]
+    return ({name: words[k] for name, words in calls.words.items()} for k in np.unique(calls.shown.call))
 
 
 def _assigned(heads: Iterable[Mapping[str, Any]], experiment: str, unit: str) -> set[tuple[str, str]]:
     """Arm and unit of each head that is in the experiment."""
-    found = ((_arm_of(head, experiment), head[_column(unit)]) for head in heads)
+    found = ((arm_of(head, experiment), head[_column(unit)]) for head in heads)
     return {(arm, str(name)) for arm, name in found if arm is not None and name is not None}
 
 
-def _arm_of(head: Mapping[str, Any], experiment: str) -> str | None:
+def arm_of(head: Mapping[str, Any], experiment: str) -> str | None:
+    """The arm of a call in that experiment; None: it is in none."""
     if head["experiment"] == experiment:
         return None if head["arm"] is None else str(head["arm"])
     return POLICY if experiment == HOLDOUT else None

@@ -6,9 +6,10 @@ What was said comes from the decision rows; silent decisions, agents and their g
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ from nba.stats import first_reasons
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 WORDS = ("customer_id", "experiment", "arm", "channel", "agent_id", "agent_group")
-_MISSING: dict[str, Any] = dict.fromkeys(WORDS)
+Head = dict[str, Any]  # what is known of a decision beside what was suggested: `at_ms`, the WORDS and `x`
+_MISSING: Head = dict.fromkeys(WORDS)
+_NOT_READ: Mapping[str, Value] = MappingProxyType({})
 
 
 class Measured(Mapping[str, Value]):
@@ -76,7 +79,7 @@ class Shown:
 @dataclass(frozen=True)
 class Calls:
     """n decisions in order of time. `words`: customer_id, experiment, arm, channel, agent_id, agent_group, each (n,) of
-    text or None. `x`: customer and context columns as served. `numbers`: numeric columns of the log asked for, (n,).
+    text or None. `x`: columns as served at each customer's first call, empty elsewhere. `numbers`: columns asked for, (n,).
     `unsettled`: moment, words and x of decisions that are left out, for nobody knows what came of them.
     """
 
@@ -112,23 +115,28 @@ def read_calls(
     window_ms: int = 0,
     open_means_no: bool = False,
     numbers: tuple[str, ...] = (),
-    with_x: bool = True,
-    x_names: Collection[str] | None = None,
+    x_names: Collection[str] = (),
+    x_among: Callable[[Head], bool] = lambda head: True,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Calls:
-    """Read rows and records. `numbers`: further numeric columns of the rows. `x_names`: only these x columns of the rows, for
-    in a large log they are most of the memory (None: all). `tell` hears how many records are read.
+    """Read rows and records. `numbers`: further numeric columns of the rows. `x_names`: x columns, of each customer's first call
+    `x_among` those that count, for of all calls they would be most of the memory. `tell` hears how many records are read.
 
     Raises DataError, InputError and RefusedError as the checks of nba.evaluate.rows say.
     """
     decisions = read_decisions(decision_rows(settings, path), config.catalog, now_ms)
     counts = out_of_order(decisions.at_ms, starts=[s.first for s in decisions.sources])
     rows, silent = _usable_rows(decisions, now_ms, window_ms, counts, open_means_no=open_means_no)
-    columns = config.features.columns if with_x else ()
-    wanted = tuple(column for column in columns if x_names is None or column.name in x_names)
-    heads, unsettled = _heads(decisions, rows, wanted), _heads(decisions, silent, wanted)
-    recorded = _add_records(heads, unsettled, settings, path, now_ms - window_ms, tell)
+    columns = tuple(column for column in config.features.columns if column.name in x_names)
+    pack = _packer(columns)
+    (heads, row_of), (unsettled, row_of_unsettled) = _heads(decisions, rows), _heads(decisions, silent)
+    recorded = _add_records(heads, unsettled, settings, path, now_ms - window_ms, pack, tell)
     order = sorted(heads, key=lambda key: (heads[key]["at_ms"], key))
+    first = _firsts(heads, order, x_among)
+    for identifier in heads.keys() - first:
+        heads[identifier]["x"] = _NOT_READ
+    _add_x(heads, {row_of[key]: key for key in first if key in row_of}, decisions, columns, pack)
+    _add_x(unsettled, {row: key for key, row in row_of_unsettled.items()}, decisions, columns, pack)
     place = {identifier: k for k, identifier in enumerate(order)}
     ids = ids_of(decisions, set(rows.tolist()))
     call = np.array([place[ids[row]] for row in rows.tolist()], dtype=np.int64)
@@ -164,38 +172,56 @@ def _usable_rows(
     return np.flatnonzero(used), np.flatnonzero(silent)
 
 
-def _heads(decisions: Decisions, rows: Numbers, columns: tuple[Column, ...]) -> dict[str, dict[str, Any]]:
-    """What is known of each decision from its first row."""
+def _heads(decisions: Decisions, rows: Numbers) -> tuple[dict[str, Head], dict[str, int]]:
+    """What is known of each decision from its first row, without x; and which row that is."""
     _, at = np.unique(decisions.decision[rows], return_index=True)
     first = rows[at]
     ids = ids_of(decisions, set(first.tolist()))
     words = {name: word_column(decisions, name) for name in WORDS if name != "customer_id"}
-    heads: dict[str, dict[str, Any]] = {}
+    heads: dict[str, Head] = {}
     for row in first.tolist():
         known = {name: None if column is None else column[row] for name, column in words.items()}
         customer = str(decisions.customer_ids[int(decisions.customer[row])])
-        heads[ids[row]] = {"at_ms": int(decisions.at_ms[row]), "customer_id": customer, "x": {}, **known}
-    if columns:
-        pack = _packer(columns)
-        for row, x in x_rows(decisions, set(first.tolist()), columns):
-            heads[ids[row]]["x"] = pack(x)
-    return heads
+        heads[ids[row]] = {"at_ms": int(decisions.at_ms[row]), "customer_id": customer, "x": _NOT_READ, **known}
+    return heads, {identifier: row for row, identifier in ids.items()}
+
+
+def _firsts(heads: Mapping[str, Head], order: Iterable[str], among: Callable[[Head], bool]) -> set[str]:
+    """Each customer's first call of those that count; `order`: ids in order of time."""
+    first: dict[str, str] = {}
+    for identifier in order:
+        if among(heads[identifier]):
+            first.setdefault(heads[identifier]["customer_id"], identifier)
+    return set(first.values())
+
+
+def _add_x(
+    heads: Mapping[str, Head],
+    ids: Mapping[int, str],
+    decisions: Decisions,
+    columns: tuple[Column, ...],
+    pack: Callable[[Mapping[str, Value]], Mapping[str, Value]],
+) -> None:
+    """The x columns of the rows in `ids`."""
+    for row, x in x_rows(decisions, ids.keys(), columns) if columns else ():
+        heads[ids[row]]["x"] = pack(x)
 
 
 def _packer(columns: tuple[Column, ...]) -> Callable[[Mapping[str, Value]], Mapping[str, Value]]:
-    """Packs the x columns of a call where all of them are numbers, and leaves them as they are elsewhere."""
+    """Those columns of a call, packed where all of them are numbers."""
     place = {column.name: k for k, column in enumerate(columns)}
     if any(column.dtype == "category" for column in columns):
-        return lambda x: x
+        return lambda x: {name: x.get(name) for name in place}
     return lambda x: Measured(place, array("d", [number_or_nan(x.get(name)) for name in place]))
 
 
 def _add_records(
-    heads: dict[str, dict[str, Any]],
-    unsettled: dict[str, dict[str, Any]],
+    heads: dict[str, Head],
+    unsettled: dict[str, Head],
     settings: Settings,
     path: Path,
     until_ms: int,
+    pack: Callable[[Mapping[str, Value]], Mapping[str, Value]],
     tell: Callable[[int], None],
 ) -> int:
     """Agents of the known decisions, and the decisions in which nothing was said; how many records there were."""
@@ -208,8 +234,9 @@ def _add_records(
         if head is not None:
             head |= agent
         elif not said and not record["backtest"] and record["at_ms"] <= until_ms:
-            known = {name: record[name] for name in ("at_ms", "customer_id", "experiment", "arm", "x")}
-            heads[record["decision_id"]] = _MISSING | known | agent | {"channel": request["channel"]}
+            known = {name: record[name] for name in ("at_ms", "customer_id", "experiment", "arm")}
+            more = {"channel": request["channel"], "x": pack(record["x"])}
+            heads[record["decision_id"]] = _MISSING | known | agent | more
     return count
 
 

@@ -186,6 +186,7 @@ def ab(
 
     Exit status 1 when a guardrail says stop, or when the data do not allow a comparison: the reason and the cure are said.
     """
+    from nba.cli.arms import arm_of
     from nba.cli.calls import read_calls, read_churn
     from nba.cli.trial import Ask, analyse
 
@@ -201,8 +202,8 @@ def ab(
     with progress("read calls") as (bar, task):
         calls = read_calls(
             settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no,
-            numbers=(*ask.goals, *ask.guardrails), with_x=cuped, x_names=_measured(sound),
-            tell=lambda done: bar.update(task, completed=done),
+            numbers=(*ask.goals, *ask.guardrails), x_names=_measured(sound) if cuped else (),
+            x_among=lambda head: arm_of(head, experiment) is not None, tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         found = analyse(calls, sound, ask, read_churn(decisions, delayed, now_ms))
     if as_json:
@@ -349,6 +350,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """What the service calls earned and kept: one self-contained HTML page, and its lines as CSV beside it."""
+    from nba.cli.arms import arm_of
     from nba.cli.calls import read_calls, read_churn
     from nba.cli.earned import Against, earned, read_reasons
     from nba.evaluate.page import as_csv, page
@@ -360,7 +362,7 @@ def report(
     with progress("read calls") as (bar, task):
         calls = read_calls(
             settings, decisions, sound, now_ms, window_ms=window_ms, open_means_no=open_means_no, x_names=("plan",),
-            tell=lambda done: bar.update(task, completed=done),
+            x_among=lambda head: arm_of(head, experiment) is not None, tell=lambda done: bar.update(task, completed=done),
         )  # fmt: skip
         against = Against(experiment, control, horizon_ms)
         churn, reasons = read_churn(decisions, delayed, now_ms), read_reasons(decisions, calls.ids)

@@ -60,16 +60,20 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, as_json: boo
     """Check what can be checked before anything listens, then serve until stopped."""
     from serving import server
     from serving.auth import check_binding
+    from serving.tokens import Tokens
 
     keys = settings.api_keys.get_secret_value() if settings.api_keys else None
     check_binding(host, keys)
+    if settings.token_secret is not None:
+        Tokens(settings.token_secret.get_secret_value().encode())
     load_config(find_config(settings.config))
     _check_reachable(settings)
     given = {name: value for name, value in tls.items() if value is not None}
     _check_tls(**given)
 
     def listening(taken: int) -> None:
-        _tell(settings.config, f"http{'s' if given else ''}://{host}:{taken}", workers, as_json)
+        place = f"[{host}]" if ":" in host else host
+        _tell(settings.config, f"http{'s' if given else ''}://{place}:{taken}", workers, as_json)
 
     shared: dict[str, Any] = {"listening": listening, "host": host, "port": port, **given}
     if workers == 1:
@@ -99,17 +103,13 @@ def _tell(config: str, url: str, workers: int, as_json: bool) -> None:
 
 def _check_reachable(settings: Settings) -> None:
     """What would only fail once the service starts: no Redis at all, a URL that is none, a state folder that cannot be one."""
+    from features.address import check_address
     from features.embedded import find_binary
-    from features.store import SCHEMES
-    from features.store_errors import without_secret
 
-    url = settings.redis_url
-    if url is None:
+    if settings.redis_url is None:
         find_binary()
-    elif url.partition("://")[0] not in SCHEMES:
-        raise InputError(
-            f"NBA_REDIS_URL {without_secret(url)!r} is no Redis URL: write one with {'://, '.join(SCHEMES)}://"
-        )
+    else:
+        check_address(settings.redis_url)
     try:
         make_private(settings.state_dir)
     except OSError as error:

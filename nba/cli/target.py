@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,7 +173,7 @@ def number_or_nan(value: Value) -> float:
 
 
 def x_rows(
-    decisions: Decisions, wanted: set[int], columns: tuple[Column, ...]
+    decisions: Decisions, wanted: Collection[int], columns: tuple[Column, ...]
 ) -> Iterator[tuple[int, dict[str, Value]]]:
     """(row, x values by name) of the wanted rows, in the types that the config declares, read as training reads them.
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from nba.config.shapes import ACTIVITY, Name, Number, Plain, Strict, Texts, Whole
+from nba.config.shapes import ACTIVITY, CHANNEL, Name, Number, Plain, Strict, Texts, Whole
 from nba.domain import Column
 
 Take = Literal["count", "sum", "mean", "min", "max", "last", "distinct", "hours_since", "trend", "streak"]
@@ -93,6 +93,17 @@ class Feature(Strict):
     derived: str | None = Field(None, alias="is")
     default: Number | None = None
     label: Texts = {}
+
+    @field_validator("where")
+    @classmethod
+    def _may_hold(cls, where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        nothing = next((field for field, wanted in where.items() if not wanted), None)
+        if nothing is not None:
+            raise ValueError(f"{nothing}: names none, so no event ever counts: name one, or leave it out")
+        odd = next((name for name in where.get("channel", ()) if not re.fullmatch(CHANNEL, name)), None)
+        if odd is not None:
+            raise ValueError(f"no event comes by a channel {odd!r}: write it with small letters, digits, _ and -")
+        return where
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

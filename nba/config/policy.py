@@ -133,7 +133,7 @@ class Policy(Strict):
     experiments: tuple[Experiment, ...] = ()
     # Columns whose growth may only raise (1) or only lower (-1) the probability of acceptance.
     monotone: dict[str, Annotated[Literal[1, -1], BeforeValidator(no_truth)]] = {}
-    seed: Whole = 0
+    seed: Whole = Field(0, ge=-(2**63), le=2**63 - 1)
 
     @cached_property
     def locales(self) -> tuple[str, ...]:

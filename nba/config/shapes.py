@@ -12,6 +12,7 @@ NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 ACTIVITY = r"^[A-Za-z][A-Za-z0-9_.-]*$"
 LOCALE = r"^[a-z]{2}(?:[-_][A-Za-z]{2})?$"
+CHANNEL = r"^[a-z0-9_-]{1,32}$"
 CURRENCY = r"^[A-Z]{3}$"
 PATTERNS = {  # what each wants, in words
     NAME: "a name of letters, digits and _ that begins with no digit",

@@ -3,9 +3,11 @@
 A metric is a sum over a sum (accepted calls / calls) of the assigned units: customers, or agents and sites when those were
 assigned. Ratio: delta method, Deng, Knoblich and Lu, "Applying the Delta Method in Metric Analytics" (KDD 2018). CUPED:
 Deng, Xu, Kohavi and Walker, "Improving the Sensitivity of Online Controlled Experiments" (WSDM 2013), here with several
-columns at once by least squares. Welch's t; relative lift by the delta method on the logarithm. Several metrics and arms:
-Holm, "A simple sequentially rejective multiple test procedure" (1979). Every day: nba/evaluate/sequence.py; where units
-come back, their running sums only grow, and the boundary is then met less often than promised (Slepian's inequality).
+columns at once by least squares. Welch's t; relative lift by the delta method on the logarithm. Until when the mean of n
+skewed values is not normal, n < 355 skewness^2: Kohavi, Deng, Longbotham and Xu, "Seven Rules of Thumb for Web Site
+Experimenters" (KDD 2014). Several metrics and arms: Holm, "A simple sequentially rejective multiple test procedure" (1979).
+Every day: nba/evaluate/sequence.py; where units come back, their running sums only grow, and the boundary is then met less
+often than promised (Slepian's inequality).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 KNOWS_TOO_MUCH = 0.95
 UNBALANCED = 5.0
+MOST_PULLED = 355**-0.5
 _TOO_FEW = "cannot be judged: too few units in an arm have a value"
 _NONE_YET = "not sure yet: nothing of it in one of the arms so far"
 _NOWHERE = "nothing of it in either arm: nothing to compare"
@@ -75,12 +78,13 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One arm: mean of its (adjusted) linearised values, their variance, units, how many had anything and not all, and
-    whether any had something.
+    """One arm: mean of its (adjusted) linearised values, their variance and skewness, units, how many had anything and not
+    all, and whether any had something.
     """
 
     mean: float
     variance: float
+    skewness: float
     units: int
     events: int
     something: bool
@@ -125,19 +129,21 @@ def _explained(over: Array, under: Array, before: Array | None) -> tuple[Array, 
 
 def _side(over: Array, under: Array, explained: Array) -> _Side:
     if len(over) < 2:
-        return _Side(math.nan, math.nan, len(over), 0, something=False)
+        return _Side(math.nan, math.nan, 0.0, len(over), 0, something=False)
     mean = float(over.sum() / under.sum())
     linear = (over - mean * under) / under.mean() - explained
     some = int(np.count_nonzero(over))
     events = min(some, int(np.count_nonzero(over != under)))
-    return _Side(mean - float(explained.mean()), float(linear.var(ddof=1)), len(over), events, some > 0)
+    variance = float(linear.var(ddof=1))
+    skewness = float((((linear - linear.mean()) / math.sqrt(variance)) ** 3).mean()) if variance > 0 else 0.0
+    return _Side(mean - float(explained.mean()), variance, skewness, len(over), events, some > 0)
 
 
 def _effect(
     metric: Metric, name: str, control: _Side, side: _Side, saved: float, planned: float, tolerance: float
 ) -> Effect:
     difference = side.mean - control.mean
-    once = _few_events(control, side)
+    once = _at_the_end(control, side)
     parts = once[0].variance / max(control.units, 1), once[1].variance / max(side.units, 1)
     half, p = _welch(difference, parts, (control.units, side.units))
     relative = _relative(*once)
@@ -151,12 +157,26 @@ def _effect(
     )
 
 
-def _few_events(control: _Side, side: _Side) -> tuple[_Side, _Side]:
-    """Both sides for the interval at the end: of hardly an event a small arm does not know its own spread (`cautious`)."""
-    if min(control.events, side.events) >= FEWEST_EVENTS:
+def _at_the_end(control: _Side, side: _Side) -> tuple[_Side, _Side]:
+    """Both sides for the interval at the end: a small arm does not know its own spread of what is rare or skewed.
+
+    Welch's t by itself called 10 to 22 % of the differences sure where there is none, 1 % of 10,000 held out, money skewed.
+    """
+    if not _pulled(control, side) > MOST_PULLED:
         return control, side
     one, two = cautious(control.variance, side.variance, (control.units, side.units))
     return replace(control, variance=one), replace(side, variance=two)
+
+
+def _pulled(control: _Side, side: _Side) -> float:
+    """Skewness of the difference of both means: that of one value, as far as arms of unequal size leave it standing.
+
+    Of the arm that is the more skewed: a small one lacks the large values that would show it.
+    """
+    if min(control.units, side.units) < 2:
+        return 0.0
+    one, two = 1.0 / control.units, 1.0 / side.units
+    return max(abs(control.skewness), abs(side.skewness)) * abs(one - two) / math.sqrt(one + two)
 
 
 def _welch(difference: float, parts: tuple[float, float], units: tuple[int, int]) -> tuple[float, float]:

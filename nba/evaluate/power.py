@@ -72,8 +72,7 @@ class Plan:
         share = min(max(self.mean * (1 + lift), 0.0), 1.0)
         treated = share * (1 - share) if self.binary else self.deviation**2
         control = self.deviation**2
-        if self.looking:
-            control, treated = cautious(control, treated, (1 - self.share, self.share))
+        control, treated = cautious(control, treated, (1 - self.share, self.share))
         each = treated / self.share + control / (1 - self.share)
         return each * (1 - self.saved) * (1 + (self.group - 1) * self.icc)
 

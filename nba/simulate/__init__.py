@@ -5,7 +5,7 @@ Read in this order: `population` (who they are), `life` (what they do), `truth` 
 in the same world). The engine's own memory and training are handed in by whoever runs it.
 """
 
-from nba.simulate.contest import CONTENDERS, RANDOM_PASSED, contest, interval_of_share, share_of_oracle
+from nba.simulate.contest import CONTENDERS, RANDOM_PASSED, contest, interval_of_share, lead_of, share_of_oracle
 from nba.simulate.history import history
 from nba.simulate.population import World
 from nba.simulate.world import Result
@@ -18,5 +18,6 @@ __all__ = [
     "contest",
     "history",
     "interval_of_share",
+    "lead_of",
     "share_of_oracle",
 ]

@@ -37,7 +37,8 @@ def calls(folder: Path, ids: list[str], outcomes: list[str | None], **columns: A
         "outcome": pa.array(outcomes, pa.string()),
     }
     pq.write_table(pa.table(table | columns), folder / "rows.parquet")
-    return read_calls(Settings(state_dir=folder / "state"), folder / "rows.parquet", CONFIG, NOW_MS)
+    x_names = [column.name for column in CONFIG.features.columns]
+    return read_calls(Settings(state_dir=folder / "state"), folder / "rows.parquet", CONFIG, NOW_MS, x_names=x_names)
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -72,6 +73,7 @@ def test_what_is_known_from_before_is_of_the_first_call_whatever_came_of_it(
     found = calls(tmp_path, list("abcdef"), [None, *["declined"] * 5], **more)
     assert found.ids == list("bcdef")
     assert first_columns(found, "tone", np.array([0]))[0][column] == expected
+    assert not any(found.x[1:]), "of later calls nothing is held: that would be most of the memory"
 
 
 def test_an_outcome_of_the_future_is_refused(tmp_path: Path) -> None:

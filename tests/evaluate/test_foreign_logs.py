@@ -197,7 +197,8 @@ def test_a_wide_log_is_held_as_numbers(folder: Path, log: Callable[..., Path]) -
     measured = {f"x.k{k}": np.where(np.arange(ROWS) % 7 == k, np.nan, float(k)) for k in range(200)}
     path, config = log(**measured), load_config(folder)
     tracemalloc.start()
-    calls = read_calls(Settings(state_dir=folder / "state"), path, config, START_MS)
+    names = [column.name for column in config.features.columns]
+    calls = read_calls(Settings(state_dir=folder / "state"), path, config, START_MS, x_names=names)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held / ROWS < 4000

@@ -133,3 +133,15 @@ def test_the_end_of_a_small_hold_out_is_honest_of_rare_events(customers: int, sh
         found = compare(Metric("left", left, np.ones(customers), harm=True), arm, ARMS)[0]
         missed += not found.low <= 0 <= found.high
     assert missed <= 35
+
+
+@pytest.mark.parametrize(("customers", "held"), [(2000, 0.01), (10_000, 0.01), (2000, 0.1)])
+def test_the_end_of_a_small_hold_out_is_honest_of_skewed_money(customers: int, held: float) -> None:
+    """Nothing differs, and a few have most of the money: of 500 intervals at the end at most 35 say that the arms do."""
+    rng, missed = np.random.default_rng(10), 0
+    for _ in range(500):
+        arm = (rng.random(customers) >= held).astype(np.int64)
+        money = rng.lognormal(3, 1.5, customers)
+        found = compare(Metric("margin", money, np.ones(customers)), arm, ARMS)[0]
+        missed += not found.low <= 0 <= found.high
+    assert missed <= 35

@@ -68,6 +68,20 @@ def test_every_format_gives_what_the_same_events_over_http_give(load, store, run
     assert everybody(store, run) == expected
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "us.parquet", "ns.parquet"])
+def test_what_was_used_in_the_last_microsecond_of_a_month_is_of_that_month(load, store, run, tmp_path, name):
+    """Meters and data frames write the end of a period so: finer digits are cut off, and carry nothing over its edge."""
+    ends = ("2026-08-31T21:59:59.999999", "2026-08-31T21:59:59.999500", "2026-07-31T21:59:59.999999")
+    rows = [
+        {"event_id": f"e{i}", "customer_id": "c", "at": f"{at}Z", "channel": "web", "type": "spent", "value": 10**i}
+        for i, at in enumerate(ends)
+    ]
+    casts = {"at": pa.timestamp(name.split(".")[0], "UTC")} if name.endswith(".parquet") else {}
+    assert load(write_rows(rows, tmp_path / name, **casts)).accepted == 3
+    features = run(store.read("c", NOW_MS)).features
+    assert (features["spent_sum_month_1"], features["spent_sum_month_2"]) == (11, 100)
+
+
 @pytest.mark.parametrize("also", [[], ["19.00"]])
 def test_whole_numbers_that_a_data_frame_wrote_with_a_point_are_whole_in_csv_too(load, store, run, tmp_path, also):
     """A column with gaps is written as 6035.0, in Parquet and in CSV; 19.00 is money in another unit and stays refused."""

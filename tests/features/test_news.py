@@ -51,6 +51,24 @@ def test_only_those_who_are_watched_are_heard_of(store, url, run):
     run(listening(url, body))
 
 
+def test_it_ends_whenever_it_is_told_to(redis_url, run):
+    """While it connects, subscribes or listens: a service that is stopped right after its start ends at once."""
+
+    async def cancelled_after(turns: int) -> set[asyncio.Task[None]]:
+        news = News(redis_url, print, timeout_s=WAIT_S)
+        task = asyncio.create_task(news.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        _, hanging = await asyncio.wait({task}, timeout=WAIT_S / 4)
+        task.cancel()
+        await news.close()
+        return hanging
+
+    for turns in (*range(60), *range(60, 400, 10)):
+        assert not run(cancelled_after(turns)), turns
+
+
 def test_after_a_lost_line_it_listens_again_and_says_that_there_was_a_gap(store, redis_url, run, request):
     """The connection is cut by Redis; the same customers are watched afterwards."""
     if "cluster" in store._url:

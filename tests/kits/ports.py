@@ -1,10 +1,11 @@
-"""Ports that nobody listens on."""
+"""Ports that nobody listens on, and whether there are any on IPv6."""
 
 from __future__ import annotations
 
 import os
 import random
 import socket
+from contextlib import suppress
 
 
 def free_port() -> int:
@@ -27,3 +28,10 @@ def free_ports(count: int) -> list[int]:
                 continue
             found.append(port)
     return found
+
+
+def has_ipv6() -> bool:
+    """Whether this machine can listen on IPv6."""
+    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False

@@ -10,6 +10,7 @@ from nba.answer import answer
 from nba.config import Catalog
 from nba.decide import Decider
 from nba.domain import Contact, OpenIssue, Scores
+from nba.load import load_config
 
 
 def ids(decision) -> list[str]:
@@ -39,6 +40,22 @@ def test_german_is_written_the_german_way(decider: Decider) -> None:
     assert "höchstens 2,1 GB" in first.say
     assert "spart 12,00\xa0€" in first.say
     assert first.say.startswith("Mr. Kraus, nach Ihrer letzten Nutzung")
+
+
+@pytest.mark.parametrize(
+    ("spoken", "wanted", "heard"),
+    [
+        ("de", "DE", "de"), ("de", "De_ch", "de"), ("de-AT", "de_AT", "de-AT"), ("de-AT", "DE-at-1996", "de-AT"),
+        ("de", "de-Latn-AT", "de"), ("pt-BR", "pt-PT", "en"), ("de", "den", "en"), ("de", "e", "en"),
+    ],
+)  # fmt: skip
+def test_a_language_is_known_however_its_tag_is_written(shop, spoken: str, wanted: str, heard: str) -> None:
+    """Capitals and underscores say nothing, and the nearest shorter tag stands in: in a question and in a profile."""
+    folder = shop(policy=f"opening: {{en: 'We believe in {{title}}', {spoken}: 'Wir glauben an {{title}}'}}\n")
+    decider = Decider(load_config(folder))
+    asked = case_for(decider, locale=wanted).locale
+    by_profile = case_for(decider, customer(profile={"plan": "l-40", "locale": wanted})).locale
+    assert (asked, by_profile) == (heard, heard)
 
 
 def test_a_nameless_caller_hears_a_whole_sentence(decider: Decider) -> None:

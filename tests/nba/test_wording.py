@@ -31,6 +31,8 @@ def test_money_and_numbers_are_written_as_babel_writes_them(locale: str, currenc
         (2.14, "up.1f", "2.2"), (2.1, "up.1f", "2.1"), (2.19, "down.1f", "2.1"), (2.14, ".1f", "2.1"), (3.0, "", "3"),
         (0.125, ".0%", "12 %"), (1234.5, ".1f", "1,234.5"), (1, "plural|day|days", "day"), (2, "plural|day|days", "days"),
         (7.5, "money", "€7.50"), (-7.5, "money", "-€7.50"), (1099.6, "up.0f", "1,100"),
+        (-0.004, "", "0.00"), (-0.004, "money", "€0.00"), (0.3 - 0.1 - 0.2, "money", "€0.00"), (-0.4, "d", "0"),
+        (-0.04, "up.1f", "0.0"), (-0.04, "down.1f", "-0.1"), (-0.001, ".0%", "0 %"), (-0.005001, "money", "-€0.01"),
     ],
 )  # fmt: skip
 def test_a_format_spec_does_what_it_says(value: float, spec: str, text: str) -> None:

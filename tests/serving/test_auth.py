@@ -60,10 +60,21 @@ def test_a_key_has_the_scopes_it_was_given(text, key, scopes):
         ":recommend+write",
         "other, =admin",
         '{"": ["recommend"]}',
+        "k1=recommend,write",
+        "k1=recommend + write",
+        "k1=recommend+ write",
+        "k1=write|",
+        "k1=Recommend",
+        "recommend+write",
+        "admin",
+        "+",
     ],
 )
 def test_a_scope_that_does_not_exist_is_refused_without_repeating_the_key(text):
-    """A typing error, or a variable that was empty where the key should stand, must not open every door; no key is told."""
+    """A typing error, or a variable that was empty where the key should stand, must not open every door; no key is told.
+
+    The scope behind a comma or a blank had been a key of its own, with every scope, that anybody guesses.
+    """
     with pytest.raises(InputError) as refused:
         Keys(text)
     assert "k1" not in str(refused.value)

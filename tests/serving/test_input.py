@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import orjson
 import pytest
 
@@ -66,11 +68,12 @@ def test_the_ends_of_64_bits_are_taken(nba, make_event, value):
 def test_null_is_left_out(nba):
     """A client that writes every field gets the defaults for those it has nothing to say of."""
     customer = nba.customer()
-    nulls = dict.fromkeys(("context", "limit", "interaction_id", "locale", "max_cost_month", "agent", "at"))
-    given, left_out = nba.recommend(customer, **nulls), nba.recommend(customer)
+    nulls = dict.fromkeys(nba.http.get("/openapi.json").json()["components"]["schemas"]["RecommendIn"]["properties"])
+    given, left_out = nba.recommend(**nulls | {"customer_id": customer}), nba.recommend(customer)
     assert given["suggestions"] == left_out["suggestions"]
-    record = nba.http.get(f"/v1/decisions/{given['decision_id']}").json()
-    assert (record["request"]["context"], record["request"]["limit"]) == ({}, 3)
+    assert "withheld" not in given
+    asked = nba.http.get(f"/v1/decisions/{given['decision_id']}").json()["request"]
+    assert (asked["context"], asked["limit"], asked["channel"]) == ({}, 3, "call")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
@@ -91,6 +94,21 @@ def test_a_body_of_another_type_is_a_415(nba, method, path, kind):
     assert "application/json" in problem(answer, 415)["detail"]
     documented = nba.http.get("/openapi.json").json()["paths"][path][method.lower()]["responses"]
     assert "415" in documented
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "gzip, identity"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/v1/recommend"), ("POST", "/v1/activity"), ("POST", "/v1/outcomes"), ("PUT", "/v1/customers/c-1")],
+)
+def test_a_compressed_body_is_told_that_it_has_to_come_as_it_is(nba, method, path, coding):
+    """415 with the one coding that is taken, and not that it were no JSON: its sender knows that it is."""
+    headers = {"content-type": "application/json", "content-encoding": coding}
+    answer = nba.http.request(method, path, content=gzip.compress(b"{}"), headers=headers)
+    assert "Content-Encoding" in problem(answer, 415)["detail"]
+    assert answer.headers["accept-encoding"] == "identity"
+    plain = {"headers": headers | {"content-encoding": "identity"}, "content": b"{}"}
+    assert nba.http.request(method, path, **plain).status_code in (200, 422)
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.api+json", "Application/JSON"])

@@ -90,13 +90,15 @@ def test_no_answer_has_a_field_that_the_document_does_not_name(nba, document, ma
 
 
 def test_nobody_is_let_in_by_another_method(nba, document):
-    """Methods that are not documented are a 405 with the allowed ones named."""
+    """Methods that are not documented are a 405 with all the allowed ones named, in the header and in words."""
     for path, methods in document["paths"].items():
         plain = path.replace("{", "").replace("}", "")
-        for method in sorted({"get", "put", "post", "delete", "patch"} - methods.keys()):
+        for method in sorted({"get", "put", "post", "delete", "patch", "options"} - methods.keys()):
             answer = nba.http.request(method.upper(), plain)
             assert answer.status_code == 405, (method, path)
-            assert answer.headers["allow"]
+            allowed = answer.headers["allow"]
+            assert set(allowed.split(", ")) - {"HEAD"} == {name.upper() for name in methods}, path
+            assert answer.json()["detail"].endswith(allowed)
 
 
 def test_the_docs_name_every_call_also_where_no_script_runs(nba, document):

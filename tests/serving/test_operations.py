@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -18,10 +19,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kits.ports import free_port
+from kits.ports import free_port, has_ipv6
 from kits.served import ASK, JSON, NBA, Served, answers, asked, metric, sent, starts, workers_of
 from kits.waiting import wait_until
 from nba.load import find_config
+from serving.service import _stop_all
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -225,6 +227,18 @@ def test_a_program_learns_where_the_service_listens(workers: int, tmp_path: Path
         assert served.stdout.read() == ""
 
 
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+def test_where_it_listens_is_a_url_on_ipv6_too(tmp_path: Path) -> None:
+    """The address stands in brackets, so that a program may ask there."""
+    command = [NBA, "serve", "--host", "::1", "--port", "0", "--json", "--state-dir", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as served:
+        try:
+            told = json.loads("".join(iter(served.stdout.readline, "}\n")) + "}")
+            assert httpx.get(f"{told['url']}/healthz", timeout=180).status_code == 200
+        finally:
+            served.send_signal(signal.SIGTERM)
+
+
 def test_a_folder_with_names_of_ours_changes_nothing(serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Started where a `nba.py` lies, the service still makes Parquet of its log."""
     (tmp_path / "nba.py").write_text("raise SystemExit('not the engine')\n")
@@ -247,6 +261,35 @@ def test_a_service_that_cannot_start_ends_with_a_failure(tmp_path, workers):
     done = subprocess.run([*command, *away], check=False, capture_output=True, text=True, timeout=180)
     assert done.returncode != 0
     assert "did not start" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_that_is_taken_ends_the_start(tmp_path, workers):
+    """At once and with the way out, though everything else was opened before."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = [NBA, "serve", "--workers", str(workers), "--port", port, "--state-dir", tmp_path]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 2
+    assert "another --port" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_task_that_does_not_hear_a_cancellation_is_told_again():
+    """As where the client of Redis takes it for a time-out of its own: the end of the service waits for it."""
+
+    async def hard_of_hearing() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def stopped() -> bool:
+        task = asyncio.create_task(hard_of_hearing())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            await _stop_all({task})
+        return task.cancelled()
+
+    assert asyncio.run(stopped())
 
 
 def test_a_worker_that_cannot_start_again_ends_no_other(serve, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from features.spec import FeatureSpec
@@ -13,7 +14,7 @@ from nba.config import Config
 from nba.decide import Case, Decider
 from nba.domain import Scores
 from nba.errors import InputError
-from nba.simulate.contest import contest, share_of_oracle
+from nba.simulate.contest import contest, lead_of, share_of_oracle
 from nba.simulate.policies import (
     Engine,
     HighestMargin,
@@ -169,6 +170,17 @@ def test_a_contest_gives_one_result_for_each_contender(telco: Config) -> None:
     assert share_of_oracle(found, "random") in (0.0, None)
     assert share_of_oracle(found, "random-passed", base="random-passed") in (0.0, None)
     assert share_of_oracle(found, "oracle") in (1.0, None)
+
+
+def test_a_lead_is_as_sure_as_its_customers_agree() -> None:
+    """Luck that a customer has under both policies is no doubt; customers who differ are; the mean is the gap of the values."""
+    luck = np.random.default_rng(5).normal(500.0, 300.0, 400)
+    gap = 2.0 + np.tile([-3.0, 3.0], 200)
+    values = {"engine": luck + gap, "alike": luck, "other": luck[::-1]}
+    found = {name: Result(name, 400, by_customer=list(value)) for name, value in values.items()}
+    mean, low, high = lead_of(found, "engine", over="alike")
+    assert mean == pytest.approx(2.0) and (low, high) == pytest.approx((2.0 - 0.294, 2.0 + 0.294), abs=0.001)
+    assert lead_of(found, "engine", over="other")[1] < 0.0
 
 
 def test_an_unknown_contender_is_refused_by_name(telco: Config) -> None:
