@@ -48,7 +48,7 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
-    def add(self, case: Case, decision: Decision, broken: list[str], false: list[str]) -> None:
+    def add(self, decision: Decision, broken: list[str], false: list[str]) -> None:
         """Count one decision, its broken rules and its false sentences."""
         self.decisions += 1
         self.sentences += len(decision.suggestions)
@@ -76,7 +76,7 @@ def judge(config: Config, asked: Iterator[tuple[Case, Decision, list[Activity]]]
         ]
         context = case.request.context or {}
         false = verifier.problems(claims, events, case.customer, context, case.request.now_ms) if claims else []
-        tally.add(case, decision, violations(config, decider.rules, case, decision), false)
+        tally.add(decision, violations(config, decider.rules, case, decision), false)
         if sys.stderr.isatty() and tally.decisions % 200 == 0:
             print(f"\r{tally.decisions} decisions", end="", file=sys.stderr)
     return tally

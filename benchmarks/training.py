@@ -27,11 +27,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from results import goal, keep
 
+from nba.clock import DAY_MS
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 
 NUMBERS, CATEGORIES, OFFERS, TREES = 38, 6, 8, 100
 START_MS = 1_760_000_000_000
-NOW_MS = START_MS + 100 * 86_400_000
+NOW_MS = START_MS + 100 * DAY_MS
 
 
 def config() -> Config:
@@ -59,7 +60,7 @@ def write_history(path: Path, rows: int) -> None:
         offer = rng.integers(0, OFFERS, n)
         logit = -2.0 + np.nan_to_num(numbers[:, 0]) * (offer % 3) + 0.8 * np.isin(words[:, 0], [1, 5, 9]) - 0.1 * offer
         yes = rng.random(n) < 1.0 / (1.0 + np.exp(-logit))
-        at = START_MS + (np.arange(start, start + n) * (80 * 86_400_000 // rows))
+        at = START_MS + (np.arange(start, start + n) * (80 * DAY_MS // rows))
         columns: dict[str, Any] = {
             "decision_id": [f"d{start + i}" for i in range(n)],
             "at": pa.array(at, pa.timestamp("ms", tz="UTC")),
@@ -99,11 +100,11 @@ def bare(history: Path) -> dict[str, Any]:
     from models.dataset import read_decisions, settle
     from models.learned import Options
     from models.prepare import prepare
-    from models.train import PATIENCE, _parameters
+    from models.train import PATIENCE, parameters_of
 
     decisions = read_decisions(history, config().catalog)
     ready = prepare(decisions, settle(decisions, NOW_MS), config(), Options().split, lambda share: None)
-    parameters = _parameters(ready.slices.train, ready.schema.names, Options(threads=1))
+    parameters = parameters_of(ready.slices.train, ready.schema.names, Options(threads=1))
     training, later = ready.slices.training, ready.slices.calibration
     start = time.perf_counter()
     categories = list(ready.schema.categorical)

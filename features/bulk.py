@@ -23,12 +23,12 @@ from features.batches import Batch, Unreadable, ids_as_text, rows_of
 from features.packing import EVENT, HAS_VALUE, channel_code, pack, seal, subject_hash
 from features.spec import FeatureSpec
 from nba.clock import DAY_MS, YEAR_2000_MS
+from nba.config.shapes import CHANNEL
 from nba.errors import ActivityError
 
 _NOT_IN_IDS = r"[\x00-\x1f\x7f-\x{9f}{}]"
 MOST_DIGITS = 4000  # Python reads no more than 4,300
 _POINT = ".0"  # as data frames write whole numbers with gaps between them; .00 is money in another unit
-_CHANNEL = r"^[a-z0-9_-]{1,32}$"
 
 Parts = dict[str, tuple[list[bytes], list[bytes]]]  # by customer: pieces of the log, pieces of the thread
 
@@ -103,7 +103,7 @@ class _Columns:
         if self.at is None or self.value is None or any(column is None for column in self.text.values()):
             return nothing
         good = self._ids("event_id") & self._ids("customer_id") & self._moments(now_ms)
-        good &= _matches(self.text["channel"], _CHANNEL) & _known(self.text["type"], self._plain_types(spec))
+        good &= _matches(self.text["channel"], CHANNEL) & _known(self.text["type"], self._plain_types(spec))
         for name in ("text", "interaction_id"):
             if name in self.text:
                 good &= _bools(pc.is_null(self.text[name]))

@@ -20,7 +20,7 @@ FIRST_YEAR, LAST_YEAR = 1996, 2110  # events begin in 2000 and month-36 reaches 
 
 @lru_cache(maxsize=16)
 def month_starts(zone: str) -> NDArray[np.int64]:
-    """First instants of the months from January 1996 on, int64 milliseconds UTC, ascending."""
+    """First instants of the months from January 1996 on, int64 milliseconds UTC, ascending, (months,)."""
     tz = ZoneInfo(zone)
     months = [datetime(y, m, 1, tzinfo=tz) for y in range(FIRST_YEAR, LAST_YEAR) for m in range(1, 13)]
     return np.array([round(month.timestamp() * 1000) for month in months], np.int64)

@@ -174,7 +174,7 @@ def vector(settled: Settled, now_ms: int, spec: FeatureSpec) -> NDArray[np.float
 
 
 def moments(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The `at_ms` of keys of a settled log."""
+    """The `at_ms` of keys of a settled log, same shape."""
     return keys & _MOMENT
 
 
@@ -281,9 +281,8 @@ class _Moment:
 
     def last(self, part: slice, out: _Numbers) -> None:
         place = self.high[part]
-        if (
-            self.settled.valued is not None
-        ):  # the newest entry with a value is the first one at which the count is reached
+        # The newest entry with a value is the first one at which the count is reached.
+        if self.settled.valued is not None:
             place = self.settled.valued.searchsorted(self.settled.valued.take(place), side="left")
         out[part] = self.values[place]
 

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -217,17 +219,14 @@ def _lock(file: Path, kind: int) -> int:
     return handle
 
 
-class _locked:  # noqa: N801 - reads as a verb
-    """Holds an exclusive lock on a file: one engine starts or stops at a time."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def __enter__(self) -> None:
-        self._handle = _lock(self._file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """An exclusive lock on a file: one engine starts or stops at a time."""
+    handle = _lock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _busy(file: Path) -> bool:

@@ -4,9 +4,9 @@
     · channel uint8 · flags uint8
 
 The lowest bit of `flags` says that there is a value, the next that it is small (absolutely below 2**40, or missing), so
-that sums of it cannot leave 64 bits. The six high bits are a check: the XOR of the
-record's four words, folded to six bits, is `CHECK`. The fold is linear, so one XOR over a whole log tests every record
-in it in about two microseconds, and a read that meets damaged bytes knows it.
+that sums of it cannot leave 64 bits. The six high bits are a check: the XOR of the record's four words, folded to six
+bits, is `CHECK`. The fold is linear, so one XOR over a whole log tests every record in it in about two microseconds, and
+a read that meets damaged bytes knows it.
 
 Hashes are stateless on purpose: no dictionary has to be read beside the log, none can be lost, and an edited config
 finds its old events again. Two types of one config with the same 16 bits are refused when the spec is built; 64 bits
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nba.clock import YEAR_2000_MS
+from nba.config.shapes import CHANNEL
 from nba.domain import Activity
 
 EVENT_BYTES = 32
@@ -45,7 +46,7 @@ EVENT = np.dtype(
         ("flags", "u1"),
     ]
 )
-CHANNEL_NAME = re.compile(r"[a-z0-9_-]{1,32}")
+CHANNEL_NAME = re.compile(CHANNEL)
 _RECORD = struct.Struct("<qQqIHBB")
 _WORD = 2**64 - 1
 

@@ -80,7 +80,6 @@ class FeatureSpec:
         self.windows = _Windows(windows, self.streams, config)
         position = {name: index for index, name in enumerate(self.names)}
         grouped = {feature.name: index for index, feature in enumerate(windows)}
-        self.windowed = grouped.keys()
         self.place = np.array([grouped.get(name, 0) for name in self.names], np.intp)
         if any(f.take == "streak" for f in windows):
             local_days(np.zeros(1, np.int64), config.timezone)  # makes the zone's table now, not within the first call
@@ -125,8 +124,8 @@ class _Streams:
 
     Streams are numbered from 1, those that are asked for values first: up to `valued`. `of_type` (65536,): the stream of
     all events of a type, `unread`, the last number, where no feature asks for them. `narrowed` (65536,): whether a type has
-    narrowed streams. `layers`: these; a
-    stream lies in one layer only, so its events keep their order. `bases`: what each adds to a moment to make its key.
+    narrowed streams. `layers`: these; a stream lies in one layer only, so its events keep their order. `bases`: what each
+    adds to a moment to make its key.
     """
 
     def __init__(self, features: Sequence[Feature]) -> None:
@@ -135,9 +134,8 @@ class _Streams:
         self.all: tuple[_Stream, ...] = tuple(dict.fromkeys([*valued, *map(_stream, features)]))
         self.unread = len(self.all) + 1
         self.bases = np.arange(self.unread + 1, dtype=np.int64) << STREAM_SHIFT
-        kept_in: type[np.unsignedinteger] = (
-            np.uint8 if self.unread < 256 else np.uint16
-        )  # one byte sorts in half the time
+        # One byte sorts in half the time.
+        kept_in: type[np.unsignedinteger] = np.uint8 if self.unread < 256 else np.uint16
         self.of_type = np.full(65536, self.unread, kept_in)
         self.narrowed = np.zeros(65536, np.bool_)
         layers: dict[int, list[dict[int, int]]] = {}

@@ -15,18 +15,14 @@ class ForeignValueError(StoreError):
     """Another program's value sits under a key of one customer: others' keys may be in order."""
 
 
+_FULL = "is out of memory: raise `maxmemory`, or lower retention_days or max_events in features.yaml"
+_READ_ONLY = "is read-only: point NBA_REDIS_URL at the primary, not at a replica"
 _COMMANDS = "PING, MGET, EXISTS, TYPE, GET, SET, DEL, APPEND, EXPIRE, STRLEN, GETRANGE, EVAL, HSETNX and HGET"
 # From the particular to the general: the first one that fits speaks.
 _CURES: tuple[tuple[type[BaseException], str], ...] = (
-    (
-        failed.OutOfMemoryError,
-        "is out of memory: raise `maxmemory`, or lower retention_days or max_events in features.yaml",
-    ),
-    (failed.ReadOnlyError, "is read-only: point NBA_REDIS_URL at the primary, not at a replica"),
-    (
-        failed.NoPermissionError,
-        f"denies a command: allow the user {_COMMANDS}",
-    ),
+    (failed.OutOfMemoryError, _FULL),
+    (failed.ReadOnlyError, _READ_ONLY),
+    (failed.NoPermissionError, f"denies a command: allow the user {_COMMANDS}"),
     (failed.AuthenticationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
     (failed.AuthorizationError, "refuses the credentials: mend user and password in NBA_REDIS_URL"),
     (failed.BusyLoadingError, "is still loading its data: try again in a moment"),
@@ -41,8 +37,8 @@ _CURES: tuple[tuple[type[BaseException], str], ...] = (
     (RuntimeError, "closed the connection: see whether it is being restarted"),
 )
 _WORDS = (
-    ("OOM", _CURES[0][1]),
-    ("READONLY", _CURES[1][1]),
+    ("OOM", _FULL),
+    ("READONLY", _READ_ONLY),
     ("MISCONF", "cannot write to its disk: make room there, or mend its configuration"),
     ("WRONGTYPE", "holds a foreign value under one of our keys: give the engine a database of its own"),
     ("NOREPLICAS", "has too few replicas in step to take a write: bring them back"),
@@ -58,7 +54,7 @@ def store_error(error: BaseException, url: str) -> StoreError:
     cure = next((cure for word, cure in _WORDS if word in words), None)
     kind = ForeignValueError if "WRONGTYPE" in words else StoreError
     if cure is None:
-        cure = next((cure for kind, cure in _CURES if isinstance(error, kind)), None)
+        cure = next((cure for raised, cure in _CURES if isinstance(error, raised)), None)
     if cure is None:
         cure = f"answers {text or type(error).__name__!r}: look at its log"
         return StoreError(f"Redis at {without_secret(url)} {cure}")

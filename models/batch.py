@@ -29,7 +29,7 @@ class Batch:
         return name in self.content.schema.names
 
     def numbers(self, column: SchemaColumn) -> NDArray[np.float64]:
-        """A number or boolean column as float64, its default or NaN where missing."""
+        """A number or boolean column as float64 (n,), its default or NaN where missing. Raises DataError: other values."""
         if not self.has(column.name):
             return np.full(len(self.rows), column.encode(None))
         boolean = column.dtype == "boolean"
@@ -38,14 +38,14 @@ class Batch:
         return values if column.default is None else np.where(np.isnan(values), column.encode(None), values)
 
     def words(self, column: SchemaColumn) -> pa.Array:
-        """A category column as text, its default or null where missing."""
+        """A category column as text (n,), its default or null where missing. Raises DataError: other values."""
         if not self.has(column.name):
             return pa.array([column.default] * len(self.rows), pa.large_string())
         array = cast_column(self.source, column.name, self.content[column.name], pa.large_string())
         return array if column.default is None else pc.fill_null(array, str(column.default))
 
     def encoded(self, column: SchemaColumn) -> Matrix:
-        """Any column as the model takes it."""
+        """Any column as the model takes it, float32 (n,): a number, or the place of a word from 1; NaN for none or others."""
         if column.dtype != "category":
             return as_float32(self.numbers(column))
         codes = pc.index_in(self.words(column), value_set=pa.array(column.words, pa.large_string()), skip_nulls=True)

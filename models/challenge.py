@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +18,14 @@ from models.parity import Certificate
 from models.prepare import Prepared
 from models.registry import Registry, certified, verified
 from models.scorer import Scorer
+from models.summary import made_of
 from nba.config import Config
 from nba.errors import ModelError, NotFoundError
 
 CHUNK_ROWS = 16_384
 PRIOR_ROWS = 20.0
-FEWEST_OF_CHAMPION = (
-    0.25  # a shop that learns from a shorter window on purpose keeps more than that from night to night
-)
+# A shop that learns from a shorter window on purpose keeps more than that from night to night.
+FEWEST_OF_CHAMPION = 0.25
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Challenge:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """The judged rows among all decisions."""
+        """The judged rows, as places among all decisions, int64 (n,)."""
         return self.ready.rows[self.ready.slices.judging]
 
     def gates(self, certificate: Certificate) -> list[Gate]:
@@ -70,9 +69,8 @@ class Challenge:
         customers = self.ready.assembler.decisions.customer[self.rows].astype(np.int64)
         champion = self.incumbent
         found = [_parity(certificate), self._schema(), self._leak()]
-        found += (
-            [] if champion.used is None else [enough_rows(self.ready.slices.rows, champion.used, self.scorer.version)]
-        )
+        if champion.used is not None:
+            found.append(enough_rows(self.ready.slices.rows, champion.used, self.scorer.version))
         if champion.p is None:
             found += against_base_rate(self.p, self.y, self.base_rate, customers, self.seed)
         else:
@@ -154,15 +152,7 @@ def _intact(folder: Path, config: Config) -> tuple[Scorer, int | None, int]:
     files = verified(folder)
     if not certified(files):
         raise ModelError(f"{folder.name} has no passed parity certificate")
-    return Scorer.load(folder, config.catalog, config.features.columns), *_made_of(files.get("metrics.json"))
-
-
-def _made_of(metrics: bytes | None) -> tuple[int | None, int]:
-    try:
-        counts = json.loads(metrics or b"")["counts"]
-        return int(counts["used"]), int(counts["starts_ms"][2])
-    except (ValueError, KeyError, TypeError, IndexError):
-        return None, 0
+    return Scorer.load(folder, config.catalog, config.features.columns), *made_of(files.get("metrics.json"))
 
 
 def enough_rows(used: int, before: int, version: str) -> Gate:
@@ -185,7 +175,7 @@ def accept_of(scorer: Scorer, matrix: Matrix) -> Array:
 
 
 def accept_on(scorer: Scorer, assembler: Assembler, rows: NDArray[np.int64]) -> Array:
-    """The same for decision rows, encoded with the scorer's own schema."""
+    """The same for these rows of the decisions, encoded with the scorer's own schema."""
     return accept_of(scorer, assembler.matrix(scorer.schema, rows))
 
 

@@ -29,7 +29,7 @@ def reliability_chart(curve: Sequence[Bin]) -> str:
 
 
 def gain_chart(asked: Array, caught: Array) -> str:
-    """Share of all acceptances reached by asking the most likely first."""
+    """Share of all acceptances reached (`caught`, (n,)) by asking a share of the rows (`asked`, (n,)), the likeliest first."""
     drawn, axes = figure(4.6, 4.2)
     axes.plot([0, 1], [0, 1], color=_SOFT, linestyle="--", linewidth=1, label="in any order")
     axes.plot(asked, caught, color=_INK, linewidth=2, label="most likely first")

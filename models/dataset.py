@@ -133,7 +133,7 @@ def settle(decisions: Decisions, now_ms: int, window_ms: int = DEFAULT_WINDOW_MS
 
 
 def repeated_rows(decisions: Decisions) -> NDArray[np.bool_]:
-    """All but one of the rows of a decision and offer: the strongest outcome of a real call stands, then the last row."""
+    """True (n,) for all but one row of a decision and offer: the strongest outcome of a real call stands, then the last row."""
     key = decisions.decision * (int(decisions.offer.max(initial=0)) + 1) + decisions.offer
     order = np.lexsort((_STRENGTHS[decisions.outcome], ~decisions.backtest, key))
     repeated = np.zeros(len(key), dtype=bool)

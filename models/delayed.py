@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from models.dataset import Decisions, check_moments
 from models.sources import Rows, cast_column, moments, open_sources, place
-from nba.clock import DAY_MS
 from nba.domain import DELAYED_OUTCOMES
 from nba.errors import DataError
 
@@ -82,8 +81,3 @@ def _next_churn(customer: NDArray[np.int64], at_ms: NDArray[np.int64], decisions
     after = np.append(keys, never)[spot]
     same = after // span == decisions.customer
     return np.where(same & (spot < len(keys)), after % span + first, never)
-
-
-def horizon(days: int) -> int:
-    """Days to milliseconds."""
-    return days * DAY_MS

@@ -31,7 +31,7 @@ def drift(schema: Schema, then: Matrix, now: Matrix) -> list[Shift]:
 
 
 def thinned(matrix: Matrix) -> Matrix:
-    """Every k-th row, so that about MOST_ROWS remain."""
+    """Every k-th row, so that fewer than twice MOST_ROWS remain."""
     return matrix[:: max(len(matrix) // MOST_ROWS, 1)]
 
 

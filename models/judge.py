@@ -84,7 +84,7 @@ def figures(p: Array, y: Array, base_rate: float, seed: int) -> Figures:
 
 
 def groups(names: NDArray[np.str_], p: Array, y: Array, base_rates: Mapping[str, float]) -> list[Group]:
-    """The same by offer or by kind, most rows first."""
+    """The same by offer or by kind, most rows first. `names`, `p`, `y` (n,)."""
     found = []
     for name in np.unique(names):
         hit = names == name

@@ -38,7 +38,7 @@ def leak_gate(p: Array, y: Array, offer: NDArray[np.integer], matrix: Matrix, na
 
 
 def auc_within(p: Array, y: Array, offer: NDArray[np.integer]) -> float | None:
-    """The share of pairs of one offer, an accepted row and another, in the right order; None with too few pairs."""
+    """The share of pairs of one offer, an accepted row and another, in the right order; None with too few pairs. All (n,)."""
     right = pairs = 0.0
     for each in np.unique(offer):
         hit = offer == each

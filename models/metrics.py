@@ -37,7 +37,7 @@ class Bin:
 
 
 def bin_places(p: Array, bins: int = BINS) -> NDArray[np.int64]:
-    """Which of up to `bins` bins of about equal size each row falls into; equal probabilities share a bin."""
+    """Which of up to `bins` bins of about equal size each row falls into, (n,); equal probabilities share a bin."""
     edges = np.unique(np.quantile(p, np.linspace(0.0, 1.0, bins + 1)[1:-1]))
     return np.searchsorted(edges, p, side="left")
 

@@ -39,7 +39,7 @@ class Log:
 
 
 def explored_log(assembler: Assembler, rows: NDArray[np.int64], label: Array) -> Log | None:
-    """The newest judged rows of the first rank; None where the log never explored, so that nothing can be valued."""
+    """The newest of these `rows` (n,) that are of the first rank; None where the log never explored: nothing can be valued."""
     decisions = assembler.decisions
     first = decisions.rank[rows] == 1
     rows, label = rows[first][-MOST_ROWS:], label[first][-MOST_ROWS:]
@@ -91,7 +91,7 @@ class Value:
 
 
 def value_of(log: Log, picks: NDArray[np.int64], seed: int) -> Value:
-    """The value of a policy that would have said `picks`; the same seed draws the same customers for every policy."""
+    """The value of a policy that would have said `picks` (n,); the same seed draws the same customers for every policy."""
     group = drawn_together(log.customer)
     with np.errstate(all="ignore"):  # rewards or weights too large to add up: the gate sees no number
         weight = (picks == log.offer) / log.propensity

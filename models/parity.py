@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.batch import Matrix
 from models.forest import Forest, Split, Tree, goes_left
 from models.schema import Schema
 
 TOLERANCE = 1e-6
 CHUNK_ROWS = 8_192
-Matrix = NDArray[np.float32]
 Predict = Callable[[Matrix], NDArray[np.float64]]
 
 

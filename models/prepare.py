@@ -73,7 +73,7 @@ def _sliced(at_ms: NDArray[np.int64], label: NDArray[np.float32], settled: Settl
 
 
 def in_time(decisions: Decisions, label: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The rows that have a label, in order of time; rows of one moment in the order of the log."""
+    """The places of rows whose `label` (n,) is known, in order of time; rows of one moment in the order of the log."""
     usable = np.flatnonzero(~np.isnan(label))
     return usable[np.argsort(decisions.at_ms[usable], kind="stable")]
 

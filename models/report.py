@@ -22,7 +22,7 @@ def page(report: TrainReport, found: Challenge) -> str:
         _gates(report),
         _head("Acceptance", report.accept.figures, gain_curve(found.p, found.y)),
         _stay(report),
-        _against_champion(report, found),
+        _against_champion(found),
         _importance(report),
         _drivers(report),
         _groups("By offer", report.by_offer),
@@ -76,7 +76,7 @@ def _stay(report: TrainReport) -> str:
     return f"<h2>Staying</h2>{says}" if report.stay is None else _head("Staying", report.stay.figures, None) + says
 
 
-def _against_champion(report: TrainReport, found: Challenge) -> str:
+def _against_champion(found: Challenge) -> str:
     champion = found.incumbent
     if champion.scorer is None or champion.p is None:
         return "<h2>Against the champion</h2><p>There is none to compare with.</p>"

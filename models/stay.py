@@ -42,7 +42,7 @@ class StayRows:
 
     @property
     def judged(self) -> tuple[Matrix, NDArray[np.bool_], Array]:
-        """Columns without the last one, accepted or not, label, of the judged rows."""
+        """Of the m judged rows: columns without the last one (m, columns), accepted or not (m,), label (m,)."""
         part = self.slices.judging
         columns = np.ascontiguousarray(self.matrix[part, :-1])
         return columns, self.matrix[part, -1] > 0.0, self.label[part].astype(np.float64)
@@ -66,7 +66,7 @@ def stay_rows(ready: Prepared, churn: Churn, horizon_ms: int, split: Split) -> S
 
 
 def stay_answers(scorer: Scorer, matrix: Matrix, accepted: NDArray[np.bool_]) -> Array:
-    """P(stay) of each row given what the customer did, float64 (n,)."""
+    """P(stay) of each row given what the customer did, float64 (n,). Raises ModelError: no second head."""
     parts = []
     for start in range(0, len(matrix), CHUNK_ROWS):
         found = scorer.run(matrix[start : start + CHUNK_ROWS])

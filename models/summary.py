@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,3 +101,15 @@ def kept_json(report: TrainReport) -> dict[str, Any]:
     """The part of a report that belongs to the version: the same for the same data and seed, wherever it is trained."""
     left = ("seconds", "folder", "promoted", "version", "champion_before", "champion_now")
     return {name: value for name, value in report.as_json().items() if name not in left}
+
+
+def made_of(metrics: bytes | None) -> tuple[int | None, int]:
+    """From the `metrics.json` of a version: its rows, and the moment (ms) of its first judged one; (None, 0): unsaid.
+
+    What is older than that moment, the version was trained or calibrated on.
+    """
+    try:
+        counts = json.loads(metrics or b"")["counts"]
+        return int(counts["used"]), int(counts["starts_ms"][2])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None, 0

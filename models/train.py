@@ -20,7 +20,7 @@ from models.batch import Matrix
 from models.calibrate import fit_calibration
 from models.challenge import Challenge, challenge
 from models.dataset import Decisions, read_decisions, settle
-from models.delayed import horizon, read_delayed
+from models.delayed import read_delayed
 from models.describe import describe
 from models.export import Head, to_onnx
 from models.forest import parse_forest
@@ -38,6 +38,7 @@ from models.sources import Rows
 from models.stay import ACCEPTED, stay_rows
 from models.summary import TrainReport, kept_json
 from models.tune import search
+from nba.clock import DAY_MS
 from nba.config import Config
 from nba.errors import DataError, RefusedError
 
@@ -94,7 +95,7 @@ def train(
 
 def learn(lesson: Lesson, options: Options, tick: Callable[[float], None] = lambda share: None) -> Learned:
     """Grow trees on the training rows, stop and calibrate on the rows after them. Same bytes for the same input."""
-    parameters = _parameters(lesson.slices.train, lesson.names, options)
+    parameters = parameters_of(lesson.slices.train, lesson.names, options)
     return _learned(_grow(lesson, parameters, CAUTIOUS_ROUNDS, tick), lesson)
 
 
@@ -104,7 +105,7 @@ def learn_with_effect(lesson: Lesson, options: Options) -> Learned:
     What the last column (accepted or not) changes is then found on what the rest cannot explain, and only the few small
     trees have to be asked for both of its values: an answer costs a quarter less than with trees that read it anywhere.
     """
-    parameters = _parameters(lesson.slices.train, lesson.names, options)
+    parameters = parameters_of(lesson.slices.train, lesson.names, options)
     without = [1.0] * (len(lesson.names) - 1) + [0.0]
     first = _grow(lesson, {**parameters, "feature_contri": without}, CAUTIOUS_ROUNDS, lambda share: None)
     small = {**parameters, **EFFECT_TREES}
@@ -160,7 +161,7 @@ def _importance(booster: lgb.Booster) -> dict[str, float]:
     return dict(sorted(shares, key=lambda pair: -pair[1]))
 
 
-def _parameters(rows: int, names: Sequence[str], options: Options) -> dict[str, Any]:
+def parameters_of(rows: int, names: Sequence[str], options: Options) -> dict[str, Any]:
     """Few rows get smaller trees, leaves and groups than LightGBM's defaults, which suppose some thousands.
 
     Monotone method: of the three, "advanced" (LightGBM 4.7) was seen to let answers fall by 0.005 along a rising column.
@@ -211,7 +212,7 @@ def _stay(
     if delayed is None:
         return None, "no stay head: no churn outcomes were given"
     try:
-        rows = stay_rows(ready, read_delayed(delayed, now_ms), horizon(options.stay_after_days), options.split)
+        rows = stay_rows(ready, read_delayed(delayed, now_ms), options.stay_after_days * DAY_MS, options.split)
     except RefusedError as error:
         return None, f"no stay head: {error}"
     names = (*ready.schema.names, ACCEPTED)

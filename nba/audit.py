@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from nba.candidates import Candidate, CatalogRules
+from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Config, Offer
 from nba.decide import Case, Decision, Suggestion
 from nba.domain import SERVICE_KINDS, Contact
 from nba.errors import RuleError
 from nba.rules import Values
 
-DAY_MS = 24 * 60 * 60 * 1000
 SOLD = ("up_sell", "cross_sell")
 MET = ("shown", "spoken", "accepted", "declined", "later")
 
@@ -120,7 +120,7 @@ def _something_to_serve(config: Config, case: Case) -> bool:
     bad, closed = customer.bad_experience_ms, customer.closed_ms
     if resolved and bad is not None and closed is not None and bad <= closed:
         return False
-    return bad is not None and now - bad < rule.rest_after_bad_experience_h * 3_600_000
+    return bad is not None and now - bad < rule.rest_after_bad_experience_h * HOUR_MS
 
 
 def _contacts(config: Config, rules: CatalogRules, case: Case, decision: Decision) -> Iterator[str]:

@@ -9,16 +9,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
-from nba.comparisons import texts_beside
+from nba.comparisons import asked_intents
 from nba.config import Config, Offer, Say
 from nba.domain import SALES_KINDS
 from nba.experiments import arm_configs
-from nba.lines import Document, Path_
+from nba.lines import Document, YamlPath
 from nba.phrase import addresses, parse_template
 from nba.rules import references
 from nba.wording import known_currency
 
-Caution = tuple[Path_, str]
+Caution = tuple[YamlPath, str]
 _PROMISES = frozenset({"saving_month", "saving_year"})
 _NUMBER = re.compile(r"[€$£¥]?\s?\d+(?:[.,:/]\d+)*\s?[€$£¥%‰]?")
 _NAME = re.compile(r"\b(?:24/7|\d[A-Z](?!\w)|(?P<letters>[^\W\d_]+)-?\d+\w*)")  # round the clock, 5G, MP3
@@ -44,7 +44,7 @@ def _of_the_catalog(config: Config) -> Iterator[Caution]:
         yield ("labels", name), f"labels.{name}: no offer has this attribute: write its name, or take the label out"
     for index, offer in enumerate(config.catalog.offers):
         for number, say in enumerate(offer.say):
-            path: Path_ = ("offers", index, "say", number)
+            path: YamlPath = ("offers", index, "say", number)
             promised = _named(say) & _PROMISES
             if promised and "saving_month" not in say.when and "saving_month" not in offer.eligible:
                 said = f"{offer.id}: say {number + 1} names {min(promised)} without `saving_month > 0` in its `when`"
@@ -169,7 +169,7 @@ def _of_a_policy(config: Config, documents: Mapping[str, Document]) -> Iterator[
 def _nameless(config: Config) -> Iterator[Caution]:
     """Openings that do not begin as every sentence to somebody known should."""
     policy = config.policy
-    texts: list[tuple[Path_, str]] = [(("opening", locale), text) for locale, text in policy.opening.items()]
+    texts: list[tuple[YamlPath, str]] = [(("opening", locale), text) for locale, text in policy.opening.items()]
     texts += [(("opening_for", k, loc), t) for k, given in policy.opening_for.items() for loc, t in given.items()]
     for path, text in texts:
         if not addresses(text):
@@ -199,7 +199,7 @@ def _service_first(config: Config) -> Iterator[Caution]:
 def _slips(config: Config, documents: Mapping[str, Document]) -> Iterator[Caution]:
     """A service intent that no rule knows, one slip of the pen away from one that a rule asks for."""
     rule = config.policy.service_first
-    asked = dict(_asked_intents(config, documents))
+    asked = {intent: documents[name].place(path) for intent, name, path in asked_intents(config)}
     for index, intent in enumerate(rule.service_intents):
         near = sorted(other for other in asked.keys() - set(rule.service_intents) if _one_slip(intent, other))
         if intent not in asked and near:
@@ -207,24 +207,6 @@ def _slips(config: Config, documents: Mapping[str, Document]) -> Iterator[Cautio
                 f"service_first.service_intents: {intent!r} is asked for nowhere, {near[0]!r} is, at {asked[near[0]]}"
             )
             yield ("service_first", "service_intents", index), f"{said}: if they are the same, write them the same"
-
-
-def _asked_intents(config: Config, documents: Mapping[str, Document]) -> Iterator[tuple[str, str]]:
-    """Every intent that a rule compares the call's with, and where."""
-    field = config.policy.service_first.intent_field
-    for place, text in _rules(config, documents):
-        yield from ((intent, place) for intent in texts_beside(text, ("context", field)))
-
-
-def _rules(config: Config, documents: Mapping[str, Document]) -> Iterator[tuple[str, str]]:
-    catalog, policy = documents["catalog"], documents["policy"]
-    for index, offer in enumerate(config.catalog.offers):
-        path: Path_ = ("offers", index)
-        yield from ((catalog.place((*path, "say", n, "when")), say.when) for n, say in enumerate(offer.say))
-        yield catalog.place((*path, "eligible")), offer.eligible
-    for index, weight in enumerate(config.policy.worth.context):
-        yield policy.place(("worth", "context", index)), weight.when
-    yield policy.place(("exploration", "off_when")), config.policy.exploration.off_when
 
 
 def _one_slip(one: str, other: str) -> bool:
@@ -248,7 +230,7 @@ def _of_arms(config: Config, documents: Mapping[str, Document], known: set[str])
     for index, experiment in enumerate(config.policy.experiments):
         for number, arm in enumerate(experiment.arms):
             variant = changed.get((experiment.name, arm.name))
-            prefix: Path_ = ("experiments", index, "arms", number, "policy")
+            prefix: YamlPath = ("experiments", index, "arms", number, "policy")
             for path, said in [] if variant is None else _of_a_policy(variant, documents):
                 if said not in known:
                     place = documents["policy"].place((*prefix, *path))

@@ -13,12 +13,12 @@ from nba.candidates import PAIR_COLUMNS, offer_columns, offer_constants
 from nba.clock import DAY_MS
 from nba.comparisons import mismatch
 from nba.complaints import suggestion_for
-from nba.config import Config, Feature, Offer, Window
+from nba.config import Config, Feature, FeaturesConfig, Offer, Window
 from nba.config.features import STANDARD_PROFILE, ProfileField
 from nba.domain import Column
 from nba.errors import RuleError
 from nba.experiments import HOLDOUT, arm_configs
-from nba.lines import Document, Path_
+from nba.lines import Document, YamlPath
 from nba.phrase import NAMES, PERSON, parse_template, words_before_name
 from nba.rules import FUNCTIONS, SCALARS, SCOPES, Rule, Value, flat, references
 from nba.wording import known_currency, known_locale, spec_problem
@@ -76,14 +76,7 @@ def _type_of(value: Value) -> str:
 def _feature_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
     settings = config.features
     yield from _thread_problems(config, document)
-    seen: dict[str, str] = {}
-    columns = [("profile", n) for n in settings.profile] + [("context", n) for n in settings.context]
-    for path, name in [(("features", i), f.name) for i, f in enumerate(settings.features)] + [
-        ((s, n), n) for s, n in columns
-    ]:
-        if name in seen:
-            yield f"{document.place(path)}: {name!r} is also a {seen[name]}: names may stand only once in the three"
-        seen.setdefault(name, str(path[0]).removesuffix("s"))
+    yield from _repeated_names(settings, document)
     for index, feature in enumerate(settings.features):
         place = document.place(("features", index))
         if feature.name in RESERVED_FEATURES:
@@ -98,6 +91,19 @@ def _feature_problems(config: Config, document: Document, names: _Names) -> Iter
     yield from _cycles(settings.features, document)
 
 
+def _repeated_names(settings: FeaturesConfig, document: Document) -> Iterator[str]:
+    named: list[tuple[str, YamlPath, str]] = [
+        *(("feature", ("features", index), feature.name) for index, feature in enumerate(settings.features)),
+        *(("profile", ("profile", name), name) for name in settings.profile),
+        *(("context", ("context", name), name) for name in settings.context),
+    ]
+    seen: dict[str, str] = {}
+    for kind, path, name in named:
+        if name in seen:
+            yield f"{document.place(path)}: {name!r} is also a {seen[name]}: names may stand only once in the three"
+        seen.setdefault(name, kind)
+
+
 def _standard_problems(profile: Mapping[str, ProfileField], document: Document) -> Iterator[str]:
     """The rules of consent ask for true and false: a text "yes" would be no customer's mark."""
     for name, field in profile.items():
@@ -110,9 +116,8 @@ def _standard_problems(profile: Mapping[str, ProfileField], document: Document) 
 def _looks_back_ms(feature: Feature, window: Window) -> int:
     """How far back, at most, the oldest event lies that counts."""
     if window.span_ms is None:
-        return (
-            int(((window.months_back or 0) + 1) * 365.2425 / 12) + 2
-        ) * DAY_MS  # exact to a day for any run of months
+        days = int(((window.months_back or 0) + 1) * 365.2425 / 12) + 2  # exact to a day for any run of months
+        return days * DAY_MS
     return window.span_ms * (2 if feature.take == "trend" else 1)
 
 
@@ -148,7 +153,7 @@ def _offer_problems(config: Config, document: Document, names: _Names) -> Iterat
         problem = f"currency {config.catalog.currency!r} is not in ISO 4217: use a code such as EUR or USD"
         yield f"{document.place(('currency',))}: {problem}"
     for index, offer in enumerate(config.catalog.offers):
-        path: Path_ = ("offers", index)
+        path: YamlPath = ("offers", index)
         if offer.id in seen:
             yield f"{document.place((*path, 'id'))}: offer {offer.id!r} stands already at {seen[offer.id]}: give one another id"
         seen.setdefault(offer.id, document.place((*path, "id")))
@@ -158,7 +163,7 @@ def _offer_problems(config: Config, document: Document, names: _Names) -> Iterat
         yield from _say_problems(config, offer, document, path, names)
 
 
-def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _Names) -> Iterator[str]:
+def _offer_rule_problems(offer: Offer, document: Document, path: YamlPath, names: _Names) -> Iterator[str]:
     constants = offer_constants(offer)
     for field in ("eligible", "cost_month", "covers"):
         text = getattr(offer, field)
@@ -173,7 +178,7 @@ def _offer_rule_problems(offer: Offer, document: Document, path: Path_, names: _
             yield f"{place}: {offer.id}: {field}: {min(circular)} is computed from it: read own_cost_month or price_month"
 
 
-def _say_problems(config: Config, offer: Offer, document: Document, path: Path_, names: _Names) -> Iterator[str]:
+def _say_problems(config: Config, offer: Offer, document: Document, path: YamlPath, names: _Names) -> Iterator[str]:
     constants = offer_constants(offer)
     facts = {*NAMES, *PERSON, *names.features, *config.features.columns_by_name, *offer.attributes}
     for index, say in enumerate(offer.say):
@@ -213,7 +218,7 @@ def template_problems(text: str, known: Iterable[str], locale: str) -> Iterator[
 def _policy_problems(config: Config, document: Document, names: _Names) -> Iterator[str]:
     policy = config.policy
     offers = config.catalog.by_id
-    openings: list[tuple[Path_, str, str]] = [(("opening", loc), loc, text) for loc, text in policy.opening.items()]
+    openings: list[tuple[YamlPath, str, str]] = [(("opening", loc), loc, text) for loc, text in policy.opening.items()]
     openings += [
         (("opening_for", k, loc), loc, t) for k, texts in policy.opening_for.items() for loc, t in texts.items()
     ]

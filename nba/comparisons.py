@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from nba.celtext import SCALARS, tokens
+from nba.config import Config
+from nba.lines import YamlPath
 
 Types = Mapping[tuple[str, str], str]
 _WORDS = {"true": "boolean", "false": "boolean", "null": "null"}
@@ -38,6 +40,25 @@ def texts_beside(text: str, name: tuple[str, str]) -> Iterator[str]:
         for one, other in (sides, sides[::-1]):
             if one.name == name and other.type == "text":
                 yield other.text.strip("'\"")
+
+
+def asked_intents(config: Config) -> Iterator[tuple[str, str, YamlPath]]:
+    """Every intent that a rule compares the call's with, and where that rule stands: its document and its path there."""
+    name = ("context", config.policy.service_first.intent_field)
+    for document, path, text in _rules(config):
+        yield from ((intent, document, path) for intent in texts_beside(text, name))
+
+
+def _rules(config: Config) -> Iterator[tuple[str, YamlPath, str]]:
+    for index, offer in enumerate(config.catalog.offers):
+        for number, say in enumerate(offer.say):
+            yield "catalog", ("offers", index, "say", number, "when"), say.when
+        for field, text in (("cost_month", offer.cost_month), ("covers", offer.covers), ("eligible", offer.eligible)):
+            if text is not None:
+                yield "catalog", ("offers", index, field), text
+    for index, weight in enumerate(config.policy.worth.context):
+        yield "policy", ("worth", "context", index), weight.when
+    yield "policy", ("exploration", "off_when"), config.policy.exploration.off_when
 
 
 def _pairs(text: str, bare: Collection[str], relations: Sequence[str]) -> Iterator[tuple[Operand, Operand]]:

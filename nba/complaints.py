@@ -10,12 +10,12 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from nba.config.shapes import PATTERNS, no_text, shown
-from nba.lines import Path_
+from nba.lines import YamlPath
 
 _UNSEEN = ("texts", "[key]")  # parts of a path that nobody wrote
 
 
-def complaints(error: ValidationError, shape: type[BaseModel]) -> list[tuple[Path_, str]]:
+def complaints(error: ValidationError, shape: type[BaseModel]) -> list[tuple[YamlPath, str]]:
     """(path, words) of each defect. A list that only lacks what was refused inside it is no defect of its own."""
     found: list[dict[str, Any]] = [dict(e) for e in error.errors()]
     paths = [tuple(part for part in e["loc"] if part not in _UNSEEN) for e in found]
@@ -28,13 +28,13 @@ def complaints(error: ValidationError, shape: type[BaseModel]) -> list[tuple[Pat
 
 
 def suggestion_for(name: str, known: Iterable[str]) -> str:
-    """`: did you mean x?` or a short list of what there is."""
+    """`did you mean 'x'?`, or a short list of what there is."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else "known: " + (", ".join(sorted(known)[:12]) or "none")
 
 
-def _words(error: dict[str, Any], path: Path_, shape: type[BaseModel]) -> str:
+def _words(error: dict[str, Any], path: YamlPath, shape: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden":
         return f"is not known here: {suggestion_for(str(path[-1]), _fields(shape, path[:-1]))}"
     say = _SAID.get(error["type"])

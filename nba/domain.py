@@ -96,7 +96,7 @@ class StatedIntent:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A typed column of the customer or context side. Numbers are float64 (NaN when missing), categories str or None."""
+    """A typed column of a decision row. Numbers are float64 (NaN when missing), categories str or None."""
 
     name: str
     dtype: Literal["number", "category", "boolean"]

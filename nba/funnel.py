@@ -17,7 +17,7 @@ from nba.clock import DAY_MS, HOUR_MS, day_in
 from nba.config import ContactLimit, Limits, Offer, Policy
 from nba.domain import SALES_KINDS, SERVICE_KINDS, Contact, Customer, Stage
 from nba.errors import RuleError
-from nba.rules import Answer, Value, Values
+from nba.rules import Answer, Rule, Value, Values
 
 # `activity_pending`: something of this customer waits outside the store (it takes no writes), so what is read is behind.
 UNREADABLE = frozenset({"features", "activity", "thread", "activity_pending"})
@@ -325,7 +325,7 @@ def cheapest_covering(
     plans = [(c.cost_month, c.offer.id) for c in fitting if c.offer.is_plan and c.covers and c.cost_month is not None]
     own = rules.own(customer.profile)
     own_cost = values.get("own_cost_month")
-    if own is not None and own.covers is not None and isinstance(own_cost, float) and _covers(own.covers.truth, values):
+    if own is not None and own.covers is not None and isinstance(own_cost, float) and _covers(own.covers, values):
         plans.append((own_cost, own.offer.id))
     if not plans:
         return None
@@ -333,9 +333,9 @@ def cheapest_covering(
     return offer_id, cost
 
 
-def _covers(truth: Callable[[Values], bool], values: Values) -> bool:
+def _covers(rule: Rule, values: Values) -> bool:
     try:
-        return truth(values)
+        return rule.truth(values)
     except RuleError:
         return False
 

@@ -15,7 +15,7 @@ import yaml
 
 from nba.errors import ConfigError
 
-Path_ = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 MAX_BYTES = 4_000_000
 MAX_DEPTH = 20
 MAX_NODES = 200_000
@@ -27,12 +27,12 @@ _OTHER_BASE = re.compile(r"[-+]?(?:0[0-7_]+|[0-9][0-9_]*:.*)")  # YAML 1.1: 010 
 class Document:
     """One parsed file: `data`, and for every path into it the line (from 1) where its value stands."""
 
-    def __init__(self, name: str, data: Any, lines: dict[Path_, int]) -> None:
+    def __init__(self, name: str, data: Any, lines: dict[YamlPath, int]) -> None:
         self.name = name
         self.data = data
         self._lines = lines
 
-    def place(self, path: Path_) -> str:
+    def place(self, path: YamlPath) -> str:
         """`catalog.yaml:12` of the deepest part of `path` that exists."""
         while path and path not in self._lines:
             path = path[:-1]
@@ -45,9 +45,8 @@ def read_document(file: Path) -> Document:
         raise ConfigError([f"{file.name}: is a pipe or a device: it has to be a file of text"])
     try:
         with file.open("rb") as source:
-            raw = source.read(
-                4 * MAX_BYTES + 1
-            )  # as many characters need at most, and no more of a file that has no end
+            # As many bytes as MAX_BYTES characters need at most, and no more of a file that has no end.
+            raw = source.read(4 * MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigError(
             [f"{file.name}: not there: `nba init DIR` writes a folder that works as it stands"]
@@ -60,7 +59,7 @@ def read_document(file: Path) -> Document:
         raise ConfigError([f"{file.name}: larger than {MAX_BYTES:,} characters: split off what is not configuration"])
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines: dict[Path_, int] = {}
+        lines: dict[YamlPath, int] = {}
         # Before the data: merges of merges (`<<`) unfold when it is made, and a long number takes minutes.
         twice = [] if node is None else list(_walk(node, (), lines))
         data = yaml.safe_load(text)
@@ -98,7 +97,7 @@ class _UnreadError(Exception):
     """Aliases of aliases (or of themselves) that would unfold without end, a number without end or in disguise: line, words."""
 
 
-def _walk(node: yaml.Node, path: Path_, lines: dict[Path_, int]) -> Iterator[tuple[str, int]]:
+def _walk(node: yaml.Node, path: YamlPath, lines: dict[YamlPath, int]) -> Iterator[tuple[str, int]]:
     lines.setdefault(path, node.start_mark.line + 1)
     if len(path) > MAX_DEPTH or len(lines) > MAX_NODES:
         words = f"deeper than {MAX_DEPTH} levels or more than {MAX_NODES:,} entries: write it out flat"

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from nba.clock import HOUR_MS
 from nba.config import Feature, FeaturesConfig
 from nba.domain import Activity
 from nba.errors import RuleError
@@ -122,7 +123,7 @@ def _of_events(take: str, events: Sequence[Activity], now_ms: int, zone: ZoneInf
     if take == "count":
         return float(len(events))
     if take == "hours_since":
-        return (now_ms - events[-1].at_ms) / 3_600_000
+        return (now_ms - events[-1].at_ms) / HOUR_MS
     return _streak({_local_day(e.at_ms, zone) for e in events}, _local_day(now_ms, zone))
 
 

@@ -66,7 +66,7 @@ class Names:
 
     def __init__(self, variables: Iterable[str]) -> None:
         names = sorted({variable for variable in variables if "__" in variable})
-        self.guarded = tuple((name, name[5:]) for name in names if name.startswith(_HAS))
+        self.guarded = tuple((name, name.removeprefix(_HAS)) for name in names if name.startswith(_HAS))
         asked = {name for _, name in self.guarded} | {name for name in names if not name.startswith(_HAS)}
         self.plain = tuple((*name.split("__", 1), name) for name in sorted(asked))
 
@@ -198,13 +198,13 @@ class Rule:
         return result
 
     def as_truth(self, answer: Answer) -> bool:
-        """What was found for this rule, as `truth` gives it."""
+        """What was found for this rule, as `truth` gives it. Raises RuleError."""
         if answer is True or answer is False:
             return answer is True
         raise RuleError(f"{self.text}: gives {_raised(answer)!r}, a condition has to give true or false")
 
     def as_number(self, answer: Answer) -> float:
-        """What was found for this rule, as `number` gives it."""
+        """What was found for this rule, as `number` gives it. Raises RuleError."""
         if type(answer) is float and math.isfinite(answer):
             return answer
         answer = _raised(answer)

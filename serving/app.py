@@ -29,6 +29,7 @@ from serving.apidocs import add_docs
 from serving.auth import Keys
 from serving.desk_routes import add_desk
 from serving.doors import RECOMMEND_PATH, UNTIL_MS, Doors, Scope, added_headers
+from serving.handling import as_json, service_of
 from serving.metrics import Metrics
 from serving.outcomes import find
 from serving.problems import MEDIA_TYPE, of_error, of_validation, problem
@@ -115,15 +116,6 @@ async def _lane(scope: Scope, body: bytes, kind: bytes, scopes: frozenset[str] |
     return await lane.recommend(scope["app"].state.service.recommender, body, kind, scopes, request_id)
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-def _json(content: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
-
-
 def _add_calls(app: FastAPI) -> None:
     @app.post(RECOMMEND_PATH, responses=_answers(schemas.RecommendOut, 415))
     async def recommend(asked: schemas.RecommendIn, request: Request) -> Response:
@@ -136,20 +128,20 @@ def _add_calls(app: FastAPI) -> None:
     @app.post("/v1/activity", status_code=202, responses=_answers(schemas.ActivityOut, 415, status=202))
     async def activity(batch: schemas.ActivityIn, request: Request) -> Response:
         """Keep events. Each is checked on its own; repeating an `event_id` changes nothing, and order does not matter."""
-        service = _service(request)
+        service = service_of(request)
         events, rejected = _parsed(batch.events, service)
         if events:
             await _keep(events, service)
         service.metrics.events(len(events), len(rejected))
-        return _json({"accepted": len(events), "rejected": rejected}, 202)
+        return as_json({"accepted": len(events), "rejected": rejected}, 202)
 
     @app.post("/v1/outcomes", responses=_answers(schemas.OutcomeOut, 404, 409, 415))
     async def outcomes(body: Annotated[schemas.OutcomeIn, Body()], request: Request) -> Response:
         """What came of a suggestion, or of a customer later. On the disk when this answers; repeating changes nothing."""
-        service = _service(request)
+        service = service_of(request)
         if isinstance(body, schemas.DelayedOutcomeIn):
-            return _json(await service.outcomes.record_delayed(body))
-        return _json(await service.outcomes.record(body, service.recommender.engine.store))
+            return as_json(await service.outcomes.record_delayed(body))
+        return as_json(await service.outcomes.record(body, service.recommender.engine.store))
 
     @app.get("/v1/interactions/{interaction_id:path}/stream", responses=_EVENTS | _refusals(404))
     async def interaction(
@@ -163,7 +155,7 @@ def _add_calls(app: FastAPI) -> None:
 
         Give `customer_id` where nobody has asked yet; `context` (JSON) replaces that of the last question.
         """
-        service = _service(request)
+        service = service_of(request)
         try:
             asked, known = await asyncio.to_thread(question_of, service.questions, interaction_id, customer_id, context)
         except ValidationError as error:
@@ -180,7 +172,7 @@ def _add_calls(app: FastAPI) -> None:
     @app.get("/v1/decisions/{decision_id}", responses=_answers(dict, 404))
     async def decision(decision_id: str, request: Request) -> Response:
         """The whole record of a decision: what was asked, known, scored, withheld and answered."""
-        return _json(await find(_service(request).journal.folders, decision_id))
+        return as_json(await find(service_of(request).journal.folders, decision_id))
 
 
 def _check_room(service: Service, customer_id: str) -> None:
@@ -212,17 +204,17 @@ def _add_customers(app: FastAPI) -> None:
     @app.get("/v1/customers/{customer_id:path}", responses=_answers(schemas.CustomerOut, 404))
     async def customer(customer_id: str, request: Request) -> Response:
         """The unified view: profile, features, the thread over all channels, open issues, contact history."""
-        service = _service(request)
+        service = service_of(request)
         identifier(customer_id, "/customer_id")
         now_ms, engine = service.clock(), service.recommender.engine
         async with asyncio.timeout(service.write_timeout_s):
             known = await engine.store.read(customer_id, now_ms)
-        return _json(unified_view(engine.config, known, now_ms))
+        return as_json(unified_view(engine.config, known, now_ms))
 
     @app.put("/v1/customers/{customer_id:path}", responses=_answers(schemas.ProfileOut, 415))
     async def put_customer(customer_id: str, body: Annotated[dict[str, Any], Body()], request: Request) -> Response:
         """Replace the profile: a flat object of the fields that features.yaml declares."""
-        service = _service(request)
+        service = service_of(request)
         identifier(customer_id, "/customer_id")
         engine = service.recommender.engine
         wrapped = set(body) == {"profile"} and isinstance(body["profile"], dict)
@@ -230,21 +222,21 @@ def _add_customers(app: FastAPI) -> None:
         profile = typed(raw, engine.config.features.profile_types, place)
         async with asyncio.timeout(service.write_timeout_s):
             await engine.store.put_profile(customer_id, profile, service.clock())
-        return _json({"customer_id": customer_id, "profile": profile})
+        return as_json({"customer_id": customer_id, "profile": profile})
 
     @app.delete("/v1/customers/{customer_id:path}", responses=_answers(schemas.ErasedOut))
     async def erase_customer(customer_id: str, request: Request) -> Response:
         """Erase a customer from the store, the decision log, the spool and so from what is learnt, with a receipt."""
         from serving.forget import forget
 
-        service = _service(request)
+        service = service_of(request)
         identifier(customer_id, "/customer_id")
         settings, store = service.settings, service.recommender.engine.store
         file = "being rewritten" if service.own_redis else "not ours"
         receipt = await forget(customer_id, settings.state_dir, store, service.clock(), redis_file=file)
         if service.own_redis:
             await service.rewrite_file(store)
-        return _json(receipt)
+        return as_json(receipt)
 
 
 def _add_operations(app: FastAPI, metrics: Metrics, *, keyed: bool) -> None:
@@ -261,7 +253,7 @@ def _add_operations(app: FastAPI, metrics: Metrics, *, keyed: bool) -> None:
     @app.get("/readyz", responses={200: {"model": schemas.ReadyOut}, 503: {"model": schemas.ReadyOut}})
     async def readyz(request: Request) -> Response:
         """Each dependency by name. Without a model or Redis the service still answers, with what it has, and says so."""
-        found = await _service(request).dependencies()
+        found = await service_of(request).dependencies()
         wrong = {name: state for name, state in found.items() if state != "ok" and name != "model"}
         if wrong.keys() != told:
             log.warning("not ready" if wrong else "ready again", extra={"dependencies": wrong})
@@ -269,7 +261,7 @@ def _add_operations(app: FastAPI, metrics: Metrics, *, keyed: bool) -> None:
             told.update(wrong)
         if keyed:
             found |= dict.fromkeys(wrong, "not ok: the service's log says why")
-        return _json({"ready": not wrong, "dependencies": found}, 503 if wrong else 200)
+        return as_json({"ready": not wrong, "dependencies": found}, 503 if wrong else 200)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics_text() -> Response:
@@ -279,7 +271,7 @@ def _add_operations(app: FastAPI, metrics: Metrics, *, keyed: bool) -> None:
     @app.post("/v1/admin/reload", responses=_answers(schemas.ReloadOut, 415))
     async def reload(request: Request) -> Response:
         """Serve the promoted model and the config folder as they are now: checked and warmed, then switched at once."""
-        return _json(await _service(request).reload())
+        return as_json(await service_of(request).reload())
 
 
 def _add_refusals(app: FastAPI, metrics: Metrics) -> None:

@@ -5,7 +5,6 @@ Nothing here is journalled: it shows, it does not decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from features.series import SeriesBook, as_answer
 from nba.answer import plain_numbers, thread_line
 from nba.candidates import Candidate
 from nba.clock import format_at
-from nba.comparisons import texts_beside
+from nba.comparisons import asked_intents
 from nba.config import Config
 from nba.decide import Case, Decision, Request
 from nba.domain import Customer
 from nba.errors import NotFoundError
 from nba.funnel import sales_wait
 from serving.engine import Engine
+from serving.view import is_known, issue_lines
 
 CALLERS_FILE = "callers.json"
 _ALL = 1_000
@@ -62,16 +62,8 @@ def known_intents(config: Config) -> list[str]:
     field = config.policy.service_first.intent_field
     declared = config.features.context.get(field)
     first = [str(declared.default)] if declared and declared.default is not None else []
-    named = [intent for rule in _rules(config) for intent in texts_beside(rule, ("context", field))]
+    named = {intent for intent, _, _ in asked_intents(config)}
     return list(dict.fromkeys([*first, *sorted({*named, *config.policy.service_first.service_intents})]))
-
-
-def _rules(config: Config) -> Iterator[str]:
-    for offer in config.catalog.offers:
-        yield from (rule for rule in (offer.eligible, offer.cost_month, offer.covers) if rule is not None)
-        yield from (say.when for say in offer.say)
-    yield from (weight.when for weight in config.policy.worth.context)
-    yield config.policy.exploration.off_when
 
 
 def view(engine: Engine, customer: Customer, request: Request, left_s: float, now_s: float) -> dict[str, Any]:
@@ -122,17 +114,13 @@ def _next_question(decision: Decision) -> dict[str, Any] | None:
 
 def _customer(config: Config, case: Case) -> dict[str, Any]:
     customer = case.customer
-    known = customer.profile_at_ms is not None or customer.activity_at_ms is not None or bool(customer.contacts)
     return {
         "customer_id": customer.customer_id,
-        "known": known,
+        "known": is_known(customer),
         "profile": customer.profile,
         "features": plain_numbers(customer.features),
         "thread": [thread_line(config, entry, case.locale) for entry in customer.thread],
-        "open_issues": [
-            {"type": issue.type, "since": format_at(issue.since_ms), "channel": issue.channel, "subject": issue.subject}
-            for issue in customer.open_issues
-        ],
+        "open_issues": issue_lines(customer),
         "contacts": [
             {"at": format_at(c.at_ms), "offer_id": c.offer_id, "outcome": c.outcome, "interaction_id": c.interaction_id}
             for c in customer.contacts

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from pydantic import Field
 
@@ -22,6 +21,7 @@ from serving import desk, pages, schemas
 from serving.auth import RECOMMEND, WRITE, allowed
 from serving.doors import Scope
 from serving.gate import Gate, origins_of
+from serving.handling import as_json, service_of
 from serving.insights import Insights
 from serving.outcomes import find
 from serving.problems import MEDIA_TYPE
@@ -32,7 +32,7 @@ from serving.tokens import LONGEST_S, Grant, Tokens, kept_secret, scopes_of
 _MOST_SERIES = 24
 
 
-class TokenIn(schemas._In):
+class TokenIn(schemas.StrictIn):
     """A token for one customer in one interaction."""
 
     customer_id: schemas.CustomerId
@@ -53,15 +53,6 @@ def add_desk(app: FastAPI, settings: Settings, clock: Callable[[], int]) -> None
     app.include_router(router)
     origins = origins_of(settings.widget_origins)
     app.add_middleware(Gate, tokens=tokens, origins=origins, about=_about_decision, clock=clock)
-
-
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-def _json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
 
 
 def _add_pages(router: APIRouter) -> None:
@@ -93,8 +84,10 @@ def _add_calls(router: APIRouter) -> None:
     @router.get("/v1/desk")
     async def setup(request: Request) -> Response:
         """What an agent desktop has to know of the config: offers, reasons for calls, authority; in the demo its callers."""
-        service = _service(request)
-        return _json(await asyncio.to_thread(desk.setup, service.recommender.engine.config, service.settings.state_dir))
+        service = service_of(request)
+        return as_json(
+            await asyncio.to_thread(desk.setup, service.recommender.engine.config, service.settings.state_dir)
+        )
 
     @router.get("/v1/desk/{customer_id:path}")
     async def view(
@@ -106,7 +99,7 @@ def _add_calls(router: APIRouter) -> None:
         agent_group: str | None = None,
     ) -> Response:
         """Around the suggestions of a call: the customer, their plan beside the others, the likely next question."""
-        service = _service(request)
+        service = service_of(request)
         recommender = service.recommender
         engine, now_ms = recommender.engine, service.clock()
         identifier(customer_id, "/customer_id")
@@ -116,7 +109,7 @@ def _add_calls(router: APIRouter) -> None:
             context=typed(context_of(context), engine.context_types, "/context"),
         )  # fmt: skip
         budget_s = service.settings.budget_ms / 1000
-        return _json({"at": format_at(now_ms), **desk.view(engine, known, asked, budget_s, time.monotonic())})
+        return as_json({"at": format_at(now_ms), **desk.view(engine, known, asked, budget_s, time.monotonic())})
 
     books: dict[str, SeriesBook] = {}
 
@@ -127,7 +120,7 @@ def _add_calls(router: APIRouter) -> None:
         feature: Annotated[list[str] | None, Query(max_length=_MOST_SERIES)] = None,
     ) -> Response:
         """How features of a customer came about: by calendar month, or by equal spans of a sliding window."""
-        service = _service(request)
+        service = service_of(request)
         engine, now_ms = service.recommender.engine, service.clock()
         identifier(customer_id, "/customer_id")
         if engine.config.fingerprint not in books:
@@ -136,7 +129,7 @@ def _add_calls(router: APIRouter) -> None:
         async with asyncio.timeout(service.write_timeout_s):
             log = await engine.store.log(customer_id)
         book = books[engine.config.fingerprint]
-        return _json({"at": format_at(now_ms), "series": desk.series(book, feature or [], log, now_ms)})
+        return as_json({"at": format_at(now_ms), "series": desk.series(book, feature or [], log, now_ms)})
 
 
 def _add_insights(router: APIRouter) -> None:
@@ -145,13 +138,13 @@ def _add_insights(router: APIRouter) -> None:
     @router.get("/v1/insights")
     async def insights(request: Request) -> Response:
         """Today in numbers: suggestions, acceptance, violations, latency, what was degraded, experiments."""
-        service = _service(request)
+        service = service_of(request)
         mine = kept.setdefault(id(service), Insights(service.settings.state_dir))
         now_ms, engine = service.clock(), service.recommender.engine
-        return _json(await asyncio.to_thread(mine.report, engine.config, service.metrics, engine.model, now_ms))
+        return as_json(await asyncio.to_thread(mine.report, engine.config, service.metrics, engine.model, now_ms))
 
 
-def _add_tokens(router: APIRouter, tokens: Any) -> None:
+def _add_tokens(router: APIRouter, tokens: Callable[[], Tokens]) -> None:
     @router.post(
         "/v1/tokens", status_code=201, responses={415: {"model": schemas.Problem, "content": {MEDIA_TYPE: {}}}}
     )
@@ -160,13 +153,13 @@ def _add_tokens(router: APIRouter, tokens: Any) -> None:
         scopes = request.scope["state"]["scopes"]
         if scopes is not None and not all(allowed(scopes, needed) for needed in (RECOMMEND, WRITE)):
             raise HTTPException(403, "this key may not make tokens: it needs the scopes recommend and write")
-        expires_ms = _service(request).clock() + asked.ttl_s * 1000
+        expires_ms = service_of(request).clock() + asked.ttl_s * 1000
         grant = Grant(asked.customer_id, asked.interaction_id, scopes_of(asked.scopes), expires_ms)
         body = {"token": tokens().issue(grant), "expires_at": format_at(expires_ms), "scopes": grant.scopes}
-        return Response(orjson.dumps(body), 201, media_type="application/json")
+        return as_json(body, 201)
 
 
-def _tokens(settings: Settings) -> Any:
+def _tokens(settings: Settings) -> Callable[[], Tokens]:
     """The maker of tokens, made at the first need: a service without a widget keeps no secret."""
     made: list[Tokens] = []
 

@@ -1,8 +1,8 @@
 """Erase a customer everywhere: store, decision log (written and rolled), outcomes, spool, and so from what is learnt.
 
 Lines of living segments are overwritten in place with blanks of the same length, so that the places of other decisions
-stay; rolled parts are written anew without the customer's rows. The engine's own Redis
-writes its append-only file anew. Models keep what they learnt until the next training.
+stay; rolled parts are written anew without the customer's rows. The engine's own Redis writes its append-only file anew.
+Models keep what they learnt until the next training.
 """
 
 from __future__ import annotations

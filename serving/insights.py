@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nba.audit import violations
 from nba.candidates import Withheld
-from nba.clock import day_of, format_at
+from nba.clock import HOUR_MS, day_of, format_at
 from nba.config import Config
 from nba.decide import Decider, Decision, Suggestion
 from nba.domain import KINDS, OUTCOMES, STRENGTH
@@ -61,7 +61,7 @@ class _Tally:
         self.without.update(answer["degraded"])
         self.kinds.update(s["kind"] for s in answer["suggestions"])
         self.channels[record["request"]["channel"]] += 1
-        self.hours[record["at_ms"] // 3_600_000 % 24] += 1
+        self.hours[record["at_ms"] // HOUR_MS % 24] += 1
         if record.get("experiment"):
             arm = (record["experiment"], record["arm"])
             self.arms[record["decision_id"]] = arm

@@ -6,6 +6,7 @@ folder in the registry; where that is gone the recorded scores stand in, and the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def _equal(one: Scores | None, other: Scores) -> bool:
     )
 
 
-def _differences(path: str, sent: Any, computed: Any) -> Any:
+def _differences(path: str, sent: Any, computed: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON values part: the path, what was sent there and what was computed."""
     if isinstance(sent, dict) and isinstance(computed, dict):
         for name in {**sent, **computed}:
             yield from _differences(f"{path}/{name}", sent.get(name), computed.get(name))

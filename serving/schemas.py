@@ -17,12 +17,12 @@ from pydantic import (
     model_validator,
 )
 
+from features.activity import MAX_ID_BYTES
 from nba.domain import DELAYED_OUTCOMES, DelayedOutcome, Kind, Outcome, Stage
 
 MAX_EVENTS = 1_000
 # No control characters, no braces (a brace would move a Redis key to another hash slot), at most 256 bytes.
 CUSTOMER_ID = r"^[^\x00-\x1f\x7f-\x9f{}]+$"
-MAX_ID_BYTES = 256
 
 
 def _fits(identifier: str) -> str:
@@ -88,7 +88,9 @@ Channel = Annotated[
 Explain = Annotated[bool, BeforeValidator(_no_explain), _or_null({"type": "boolean"})]
 
 
-class _In(BaseModel):
+class StrictIn(BaseModel):
+    """A body of a request: nothing undeclared, nothing converted."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
@@ -100,14 +102,14 @@ class _In(BaseModel):
         return given
 
 
-class Agent(_In):
+class Agent(StrictIn):
     """Who is on the line for us."""
 
     id: Token | None = None
     group: Token | None = None
 
 
-class RecommendIn(_In):
+class RecommendIn(StrictIn):
     """A question for the next best action."""
 
     customer_id: CustomerId
@@ -124,13 +126,13 @@ class RecommendIn(_In):
     at: Moment | None = None
 
 
-class ActivityIn(_In):
+class ActivityIn(StrictIn):
     """A batch of events; each is checked on its own, so one bad event does not cost the others."""
 
     events: list[Any] = Field(max_length=MAX_EVENTS)
 
 
-class OfferOutcomeIn(_In):
+class OfferOutcomeIn(StrictIn):
     """What came of a suggestion."""
 
     decision_id: DecisionId
@@ -141,7 +143,7 @@ class OfferOutcomeIn(_In):
     outcome_id: Token | None = None
 
 
-class DelayedOutcomeIn(_In):
+class DelayedOutcomeIn(StrictIn):
     """What became of a customer later."""
 
     customer_id: CustomerId

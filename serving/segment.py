@@ -23,9 +23,8 @@ from nba.errors import JournalError
 from nba.folders import make_private, sync_folder
 
 SUFFIX = ".jsonl"
-DELIVERY_LOCK = (
-    "delivery.lock"  # in the folder of the spools: shared by deliveries, held alone by who erases a customer
-)
+# In the folder of the spools: shared by deliveries, held alone by who erases a customer.
+DELIVERY_LOCK = "delivery.lock"
 _CHUNK = 1 << 16
 _ASK_AGAIN_S = 0.01
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kits.served import NBA
 from nba.cli.output import write_whole
 
-NBA = Path(sys.executable).with_name("nba")
 VERBS = [
     "demo", "init", "check", "serve", "key", "ingest", "forget", "train", "models list", "models show", "models promote",
     "models rollback", "replay", "models", "evaluate",

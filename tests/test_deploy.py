@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -11,12 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
+from kits.served import serving
 from nba.settings import Settings
 from serving.metrics import Metrics
 
@@ -40,16 +39,8 @@ def expressions() -> list[str]:
 @pytest.fixture(scope="module")
 def exposition(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What /metrics of `nba serve` says after a decision, its outcome, an event and a reload."""
-    with promised().serving(tmp_path_factory.mktemp("state")) as client:
+    with serving(tmp_path_factory.mktemp("state")) as client:
         yield exercised(client)
-
-
-def promised() -> Any:
-    """tests/test_promise.py, which starts `nba serve`."""
-    spec = importlib.util.spec_from_file_location("nba_promise", ROOT / "tests" / "test_promise.py")
-    promise = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(promise)
-    return promise
 
 
 def exercised(client: httpx.Client) -> str:
@@ -191,7 +182,7 @@ def test_the_health_check_asks_the_container_itself(tmp_path):
         command = [sys.executable, "-c", check.replace(":8000/", f":{port}/")]
         return subprocess.run(command, check=False, capture_output=True, env=environment).returncode
 
-    with promised().serving(tmp_path) as client:
+    with serving(tmp_path) as client:
         port = client.base_url.port
         assert status(port) == 0
     assert status(port) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kits.served import serving
 from nba.config.shapes import Strict
 from nba.settings import Settings
 
@@ -23,7 +24,7 @@ def blocks(language: str) -> Iterator[str]:
     return (m[1] for m in re.finditer(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
 
 
-def test_the_settings_are_the_settings() -> None:
+def test_the_readme_lists_every_setting_with_its_default() -> None:
     """The table has every setting, its default, and no other."""
     rows = re.findall(r"^\| `NBA_(\w+)` \| (?:`([^`]*)`)? ?\|", README, re.MULTILINE)
     told = {name.lower(): default for name, default in rows}
@@ -73,13 +74,8 @@ def test_the_commands_of_the_readme_do_not_age() -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl to run the README's commands with")
 def test_the_commands_of_the_readme_work(tmp_path: Path) -> None:
     """Typed in as they stand, against a running service, they end in a sentence for Ms. Adler."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("nba_promise", ROOT / "tests" / "test_promise.py")
-    promise = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(promise)
     commands = next(block for block in blocks("bash") if "/v1/recommend" in block)
-    with promise.serving(tmp_path / "state") as client:
+    with serving(tmp_path / "state") as client:
         script = commands.replace("localhost:8000", f"127.0.0.1:{client.base_url.port}")
         # The config's months, also in the hours in which they are not those of this machine.
         env = {**os.environ, "TZ": "Europe/Berlin"}

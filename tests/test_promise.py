@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 
-NBA = Path(sys.executable).with_name("nba")
+from kits.served import NBA, serving
 
 
 def nba(*arguments: object, state: Path, status: int = 0) -> dict:
@@ -26,35 +20,6 @@ def nba(*arguments: object, state: Path, status: int = 0) -> dict:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == status, done.stdout + done.stderr
     return json.loads(done.stdout)
-
-
-@contextmanager
-def serving(state: Path) -> Iterator[httpx.Client]:
-    """`nba serve` as a process of its own, and a client of it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # A call has time here: a shared build machine may stall longer than a call should.
-    environment = {**os.environ, "NBA_BUDGET_MS": "5000"}
-    command = [str(NBA), "serve", "--config", "telco", "--port", str(port), "--state-dir", str(state)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-                wait_until_ready(client, process)
-                yield client
-        finally:
-            process.terminate()
-
-
-def wait_until_ready(client: httpx.Client, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("the service did not become ready")
 
 
 def used(customer: str, gigabytes: float) -> list[dict]:
@@ -117,7 +82,7 @@ def offers_of(answer: dict) -> list[str]:
     return [suggestion["offer_id"] for suggestion in answer["suggestions"]]
 
 
-def test_the_promise(tmp_path: Path) -> None:
+def test_the_promise_is_kept(tmp_path: Path) -> None:
     """What is known is used, what happens in the call counts at once, and the next model has learnt from it."""
     state = tmp_path / "state"
     activity, customers = write_customers(tmp_path, 500)

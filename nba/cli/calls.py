@@ -167,9 +167,8 @@ def _usable_rows(
     counts |= {f"left out: {why}": count for why, count in first_reasons(left_out).items()}
     if open_means_no:
         silent &= False
-    used &= ~np.isin(
-        decisions.decision, decisions.decision[silent]
-    )  # the whole: nobody knows what happened in that call
+    # The whole decision is left out: nobody knows what happened in that call.
+    used &= ~np.isin(decisions.decision, decisions.decision[silent])
     return np.flatnonzero(used), np.flatnonzero(silent)
 
 
@@ -293,8 +292,8 @@ def leaving(at_ms: Numbers, churn: Churn, customers: list[str], code: Numbers, h
     first = np.full(len(customers), np.iinfo(np.int64).max // 2)
     np.minimum.at(first, code, at_ms)
     left, place = np.zeros(len(customers)), {name: k for k, name in enumerate(customers)}
-    for name, at_ms in zip(churn.customer_ids.to_pylist(), churn.at_ms.tolist(), strict=True):
+    for name, left_ms in zip(churn.customer_ids.to_pylist(), churn.at_ms.tolist(), strict=True):
         k = place.get(name)
-        if k is not None and first[k] <= at_ms <= first[k] + horizon_ms:
+        if k is not None and first[k] <= left_ms <= first[k] + horizon_ms:
             left[k] = 1.0
     return left, (first + horizon_ms <= churn.known_until_ms).astype(np.float64)

@@ -56,9 +56,8 @@ def check(config: ConfigName = None, as_json: Json = False) -> None:
     folder = find_config(settings_of(config=config).config)
     try:
         sound, notes = check_folder(folder)
-        FeatureSpec(
-            sound.features
-        )  # refuses names that the log could not tell apart, as the service would at its start
+        # Refuses names that the log could not tell apart, as the service would at its start.
+        FeatureSpec(sound.features)
     except ConfigError as error:
         if as_json:
             print_json({"ok": False, "folder": str(folder), "problems": error.problems, "warnings": []})

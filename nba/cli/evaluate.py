@@ -28,7 +28,8 @@ from nba.cli.output import (
     write_whole,
 )
 from nba.clock import parse_day, system_now_ms
-from nba.errors import InputError
+from nba.errors import InputError, NotFoundError
+from nba.load import find_config, load_config
 
 if TYPE_CHECKING:
     from models.registry import Registry
@@ -84,7 +85,6 @@ def ope(
     from nba.cli.logged import Options, learnt_rows, read_question
     from nba.cli.target import Target
     from nba.evaluate.ope import answer
-    from nba.load import find_config, load_config
 
     _numbers(clip=clip)
     settings = settings_of(config=config, state_dir=state_dir)
@@ -110,8 +110,6 @@ def ope(
 
 
 def _version(version: str | None, root: Path) -> str:
-    from nba.errors import NotFoundError
-
     if version is None:
         raise NotFoundError(f"no promoted model in {root}: run `nba train`, or name a version")
     return version
@@ -119,8 +117,6 @@ def _version(version: str | None, root: Path) -> str:
 
 def _folder(registry: Registry, version: str) -> Path:
     """Raises InputError: no such version, for the name was given."""
-    from nba.errors import NotFoundError
-
     try:
         return registry.path(version)
     except NotFoundError as error:
@@ -193,7 +189,6 @@ def ab(
     from nba.cli.arms import arm_of
     from nba.cli.calls import read_calls, read_churn
     from nba.cli.trial import Ask, analyse
-    from nba.load import find_config, load_config
 
     _numbers(tolerance=tolerance)
     window_ms, horizon_ms = milliseconds(window_days, "--window-days"), milliseconds(horizon_days, "--horizon-days")
@@ -359,7 +354,6 @@ def report(
     from nba.cli.calls import read_calls, read_churn
     from nba.cli.earned import Against, earned, read_reasons
     from nba.evaluate.page import as_csv, page
-    from nba.load import find_config, load_config
 
     window_ms, horizon_ms = milliseconds(window_days, "--window-days"), milliseconds(horizon_days, "--horizon-days")
     settings = settings_of(config=config, state_dir=state_dir)

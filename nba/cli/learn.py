@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -190,8 +192,6 @@ def _listed(names: list[str], most: int = 5) -> str:
 
 def figures_line(figures: Any) -> str:
     """Log loss, AUC and calibration in one line."""
-    from dataclasses import asdict
-
     return ", ".join(
         f"{name.replace('_', ' ')} {value:.4f}" for name, value in asdict(figures).items() if isinstance(value, float)
     )
@@ -217,8 +217,6 @@ def list_models(state_dir: StateDir = None, as_json: Json = False) -> None:
 
 def _figures(folder: Path) -> dict[str, Any]:
     """What the list tells of a version, as it was judged on its own latest rows; None where that cannot be read."""
-    import json
-
     try:
         kept = json.loads((folder / "metrics.json").read_bytes())
         found = kept["accept"]["figures"]
@@ -248,8 +246,6 @@ def _champion(registry: Registry) -> tuple[str | None, str]:
 @models.command("show", epilog="Example: nba models show 20261123T101500-ab12cd")
 def show(version: Version, state_dir: StateDir = None, as_json: Json = False) -> None:
     """What is kept of a version: figures, gates, certificate, data and library versions."""
-    import json
-
     from models.registry import verified
 
     files = verified(_known(_registry(state_dir), version))

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from models.dataset import Decisions, read_decisions, repeated_rows, settle
 from models.registry import verified
+from models.summary import made_of
 from nba.cli.columns import word_column
 from nba.cli.contacts import LoggedContacts
 from nba.cli.learn import decision_rows
 from nba.cli.records import read_records
 from nba.cli.target import Gathered, Target, x_rows
-from nba.clock import format_at
+from nba.clock import DAY_MS, format_at
 from nba.domain import OUTCOMES
 from nba.errors import DataError, InputError, RefusedError
 from nba.evaluate.ope import Question
@@ -49,7 +49,7 @@ class Options:
     """`reward`: one of REWARDS. `limit`: the newest decisions that are used; `since_ms`: none before."""
 
     reward: str = "auto"
-    window_ms: int = 7 * 86_400_000
+    window_ms: int = 7 * DAY_MS
     open_means_no: bool = False
     limit: int = 50_000
     since_ms: int = 0
@@ -86,7 +86,7 @@ def read_question(
     offer = decisions.offer[rows].astype(np.int64)
     lost = missing_outcomes(decisions, now_ms, options, [o.id for o in catalog.offers])
     columns, pairs = gathered.design(offer, len(catalog.offers), target.config.features.columns)
-    reward, name = _reward(decisions, rows, label, offer, gathered, options.reward)
+    reward, name = _reward(decisions, rows, label, gathered, options.reward)
     question = Question(
         customer=decisions.customer[rows].astype(np.int64),
         at_ms=decisions.at_ms[rows],
@@ -121,10 +121,7 @@ def _silent(gathered: Gathered, counts: dict[str, int]) -> str:
 
 def learnt_rows(folder: Path, at_ms: Numbers) -> list[str]:
     """A warning where the model has learnt from the very outcomes that are to judge it; empty where it has not."""
-    try:
-        until_ms = int(orjson.loads(verified(folder)["metrics.json"])["counts"]["starts_ms"][2])
-    except (KeyError, IndexError, ValueError):
-        return []
+    _, until_ms = made_of(verified(folder).get("metrics.json"))
     learnt = int((at_ms < until_ms).sum())
     if not learnt:
         return []
@@ -252,9 +249,7 @@ def ids_of(decisions: Decisions, wanted: set[int]) -> dict[int, str]:
     return found
 
 
-def _reward(
-    decisions: Decisions, rows: Numbers, label: Array, offer: Numbers, gathered: Gathered, wanted: str
-) -> tuple[Array, str]:
+def _reward(decisions: Decisions, rows: Numbers, label: Array, gathered: Gathered, wanted: str) -> tuple[Array, str]:
     logged = None if decisions.reward is None else decisions.reward[rows]
     if wanted == "auto" and logged is not None and not np.isnan(logged).all():
         return np.where(np.isnan(logged), label, logged), "the reward column, acceptance where it is empty"

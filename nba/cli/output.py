@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from nba import folders
 from nba.clock import DAY_MS
 from nba.errors import ConfigError, InputError, NbaError
 from nba.settings import Settings
@@ -114,17 +114,13 @@ def print_json(document: Any) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a page or a table so that it is there wholly, or still as it was: last night's is better than half of one.
 
-    Raises InputError: the place takes it not.
+    Raises InputError: it cannot be written there.
     """
     target = path.resolve()  # a link stays one
-    hidden = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        hidden.write_text(text, encoding="utf-8")
-        hidden.replace(target)
+        folders.write_whole(target, text.encode())
     except OSError as error:
-        with suppress(OSError):
-            hidden.unlink(missing_ok=True)
         raise InputError(
             f"{path} cannot be written ({error.strerror}): make room there, or give another place"
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,7 @@ def _last_stage(case: Case) -> Stage:
 class Gathered:
     """Decisions seen so far, as lists that become arrays."""
 
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Seen]
 
     def target(self, offers: int) -> Array:
         """P(offer first) (n, offers)."""

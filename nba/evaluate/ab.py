@@ -119,9 +119,8 @@ def _explained(over: Array, under: Array, before: Array | None) -> tuple[Array, 
         return np.zeros(len(over)), 0.0
     value = (over - over.sum() / under.sum() * under) / under.mean()
     spread = before.std(axis=0)
-    x = (before - before.mean(axis=0)) / np.where(
-        spread > 0, spread, 1.0
-    )  # of one scale: lstsq drops what is small beside
+    # Of one scale: lstsq drops a column that is small beside the others.
+    x = (before - before.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     weights = np.linalg.lstsq(x, value, rcond=None)[0]
     explained = np.asarray(x @ weights, dtype=np.float64)
     variance = float(value.var())
@@ -261,7 +260,7 @@ def holm_adjusted(p: Sequence[float]) -> list[float]:
 
 
 def check_before(names: Sequence[str], before: Array, arm: Numbers, metric: Metric) -> None:
-    """Raises RefusedError when a column "from before" differs between the arms, or knows the outcome: it came after."""
+    """Raises RefusedError: a column of `before` (units, k) differs between the arms, or knows the outcome: it came after."""
     value = np.where(metric.under > 0, metric.over / np.maximum(metric.under, 1e-12), 0.0)
     for k, name in enumerate(names):
         x = before[:, k]

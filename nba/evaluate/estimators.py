@@ -69,7 +69,7 @@ def switch_threshold(rows: int) -> float:
 
 
 def all_values(log: Logged, threshold: float | None = None) -> dict[str, Array]:
-    """The five by name, in the order in which they are printed."""
+    """The five by name, each (n,), in the order in which they are printed. `threshold`: of the switch; None: by the rows."""
     limit = switch_threshold(len(log.weight)) if threshold is None else threshold
     return {
         "ips": ips(log),

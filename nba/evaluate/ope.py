@@ -170,7 +170,7 @@ def refuse_reversed(asked: Question) -> None:
 
 
 def refuse_leak(reward: Array, q_logged: Array) -> None:
-    """Raises RefusedError when rewards are foretold too well to be true: a column was written after the outcome."""
+    """Raises RefusedError: rewards (n,) are foretold too well to be true, so a column was written after the outcome."""
     yes = reward > np.median(reward) if reward.max() > 1 or reward.min() < 0 else reward > 0.5
     if min(int(yes.sum()), int((~yes).sum())) < 20:
         return

@@ -81,10 +81,8 @@ class Plan:
         if not self.binary:
             return math.inf
         arms = ((self.mean, 1 - self.share), (min(max(self.mean * (1 + lift), 0.0), 1.0), self.share))
-        whole = (
-            min(1 - (1 - p) ** self.group, 1 - p**self.group) * share for p, share in arms
-        )  # of a group of customers
-        return float(min(whole) / self.group)
+        of_a_group = (min(1 - (1 - p) ** self.group, 1 - p**self.group) * share for p, share in arms)
+        return float(min(of_a_group) / self.group)
 
 
 def units_for(plan: Plan, lift: float) -> int:
@@ -131,7 +129,7 @@ def _told(plan: Plan, lift: float, units: int) -> float:
 
 def lift_for(plan: Plan, units: int) -> float | None:
     """The relative lift that so many units in all would show; None: none, for it would lift a share above 1, or nobody looks
-    at so few every day.
+    at so few every day. Raises InputError: fewer than 2 units, or too many.
     """
     if not 2 <= units <= MOST_UNITS:
         raise InputError(f"--customers {units}: give 2 to {MOST_UNITS:,}")

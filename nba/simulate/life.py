@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from math import ceil, cos, pi
 
-from nba.clock import DAY_MS, HOUR_MS, format_at
+from nba.clock import DAY_MS, HOUR_MS
 from nba.domain import Activity
 from nba.simulate.population import Life, Tariff, World, addons_cents, calendar, day_of_month, extra_gb
 
@@ -58,23 +58,6 @@ def call_rate(life: Life, world: World) -> float:
 
 def _moment(event: Activity) -> int:
     return event.at_ms
-
-
-def as_event(activity: Activity) -> dict[str, object]:
-    """An activity as POST /v1/activity takes it."""
-    given = {
-        "value": activity.value,
-        "subject": activity.subject,
-        "text": activity.text,
-        "interaction_id": activity.interaction_id,
-    }
-    head = {"event_id": activity.event_id, "customer_id": activity.customer_id, "at": format_at(activity.at_ms)}
-    return {
-        **head,
-        "channel": activity.channel,
-        "type": activity.type,
-        **{k: v for k, v in given.items() if v is not None},
-    }
 
 
 @lru_cache(maxsize=4096)

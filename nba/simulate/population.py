@@ -32,9 +32,9 @@ _BLOCK_DAYS = 32
 class World:
     """The settings of a world; 1.0 is the world as shipped. Rates are a day and a customer unless said otherwise.
 
-    `sensitivity`: how much a euro moves people. `patience`: how much they bear before they leave.
-    `trust`: how much honest advice, once taken, binds them. `seasonality`: swing of
-    data use over the year, as a share. `faults`: how often something breaks. `calls_a_year`: calls that need no occasion.
+    `sensitivity`: how much a euro moves people. `patience`: how much they bear before they leave. `trust`: how much
+    honest advice, once taken, binds them. `seasonality`: swing of data use over the year, as a share. `faults`: how
+    often something breaks. `calls_a_year`: calls that need no occasion.
     """
 
     sensitivity: float = 1.0
@@ -187,13 +187,15 @@ def _born(plans: dict[str, Tariff], number: int, seed: int, day: int) -> Life:
     rng = np.random.default_rng([seed, number, 0])
     traits = _traits(rng)
     tenure = int(rng.exponential(900)) + 40
+    names = _names(rng)
+    plan = _first_plan(list(plans.values()), traits, rng)
     life = Life(
         customer_id=f"sim-{seed}-{number}",
-        names=_names(rng),
+        names=names,
         traits=traits,
         seed=seed,
         number=number,
-        plan=(plan := _first_plan(list(plans.values()), traits, rng)),
+        plan=plan,
         first_plan=plan,
         day=day,
         since_day=day,

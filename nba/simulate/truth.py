@@ -119,6 +119,17 @@ def after_call(life: Life, offer: Offer, occasion: Occasion, accepted: bool) -> 
     _take(life, offer)
 
 
+# What an offer changes in a life: a field and its value, or the day until which it lasts.
+_GIVES: dict[str, tuple[str, bool | int]] = {
+    "wifi-calling": ("wifi_calling", True),
+    "autopay": ("autopay", True),
+    "family-line": ("lines", 2),
+    "data-plus-10": ("data_plus", True),
+    "renewal-phone": ("phone", True),
+}
+_GIVES_FOR_DAYS = {"double-data": ("gift_until", 182), "loyalty-credit": ("credit_until", 365)}
+
+
 def _take(life: Life, offer: Offer) -> None:
     if offer.is_plan:
         life.plan = offer.id
@@ -128,15 +139,12 @@ def _take(life: Life, offer: Offer) -> None:
     if offer.id in ("world-pass", "world-pass-pause"):
         life.pass_paused = offer.id == "world-pass-pause"
         life.world_pass = not life.pass_paused
-    {
-        "wifi-calling": lambda: setattr(life, "wifi_calling", True),
-        "autopay": lambda: setattr(life, "autopay", True),
-        "family-line": lambda: setattr(life, "lines", 2),
-        "data-plus-10": lambda: setattr(life, "data_plus", True),
-        "renewal-phone": lambda: setattr(life, "phone", True),
-        "double-data": lambda: setattr(life, "gift_until", life.day + 182),
-        "loyalty-credit": lambda: setattr(life, "credit_until", life.day + 365),
-    }.get(offer.id, lambda: None)()
+    elif offer.id in _GIVES:
+        name, value = _GIVES[offer.id]
+        setattr(life, name, value)
+    elif offer.id in _GIVES_FOR_DAYS:
+        name, days = _GIVES_FOR_DAYS[offer.id]
+        setattr(life, name, life.day + days)
 
 
 def is_fixed_by(life: Life, offer: Offer) -> bool:

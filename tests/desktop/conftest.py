@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,14 +16,15 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
-import uvicorn
 from pydantic import SecretStr
 
+from kits.activity import as_event
+from kits.live import in_a_thread
+from kits.ports import free_port
 from nba.clock import format_at, system_now_ms
 from nba.domain import Activity
 from nba.settings import Settings
 from nba.simulate.callers import callers
-from nba.simulate.life import as_event
 from serving.app import create_app
 from serving.desk import CALLERS_FILE
 
@@ -116,28 +114,12 @@ def _wire(event: Activity, customer_id: str, number: int) -> dict[str, object]:
 @contextmanager
 def serving(settings: Settings, key: str | None = None) -> Iterator[Service]:
     """Start a service on a free port, and stop it as an operator would."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error", access_log=False))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            wait_until(lambda: server.started or not thread.is_alive())
-            headers = {"Authorization": f"Bearer {key}"} if key else {}
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, headers=headers) as http:
-                yield Service(f"http://127.0.0.1:{port}", http, settings.state_dir)
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return when it is so; fail when it does not become so."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not become so")
-        time.sleep(0.01)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with (
+        in_a_thread(create_app(settings)) as url,
+        httpx.Client(base_url=url, timeout=30, headers=headers) as http,
+    ):
+        yield Service(url, http, settings.state_dir)
 
 
 @pytest.fixture(scope="session")
@@ -150,8 +132,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that wants a key, and lets pages of http://localhost:* (made by `host`) embed the widget."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = Settings(
         config="telco", state_dir=tmp_path_factory.mktemp("keyed-desk"), budget_ms=2000, api_keys=SecretStr("boss"),
         widget_origins=f"http://localhost:{port}",

@@ -22,7 +22,7 @@ def check(page, where: str) -> None:
 
 
 @pytest.mark.parametrize("light", ["light", "dark"])
-def test_every_view_of_the_desktop(page_of, cast, light):
+def test_every_view_of_the_desktop_is_accessible(page_of, cast, light):
     """Start, call, reasons, compare, why, help; then one that is locked, and one with nothing to say."""
     page = page_of(color_scheme=light, bypass_csp=True)
     page.wait_for_selector("#callers button")
@@ -51,7 +51,7 @@ def test_every_view_of_the_desktop(page_of, cast, light):
     check(page, "nothing")
 
 
-def test_the_side_panel_and_the_supervisor(page_of, cast):
+def test_the_side_panel_and_the_insights_are_accessible(page_of, cast):
     """At 360 pixels, in German; and today's numbers."""
     page = page_of(viewport={"width": 360, "height": 780}, locale="de-DE", bypass_csp=True)
     page.locator("#callers button").nth(2).click()

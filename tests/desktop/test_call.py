@@ -6,21 +6,18 @@ import re
 
 import pytest
 
+from kits.desk import say
 from nba.clock import format_at, system_now_ms
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
 
 
-def say(page):
-    return page.locator(".item.on .say")
-
-
 def titles(page) -> list[str]:
     return page.locator(".item .pick span").all_text_contents()
 
 
-def test_the_whole_call_by_keyboard(desk, cast, service):
+def test_a_whole_call_is_taken_by_keyboard(desk, cast, service):
     """Pick the caller, read, say, accept, end: without a mouse, and each click is an outcome in the contact history."""
     desk.keyboard.press("1")
     expect(desk.locator("#name")).to_have_text("Mr. Kraus")
@@ -231,7 +228,7 @@ def test_a_reload_goes_on_with_the_same_call(desk, cast):
     assert desk.locator("#intent").input_value() == "technical"
 
 
-def test_the_skip_link_and_the_way_back(desk, cast):
+def test_skipping_to_the_call_does_not_end_it_and_going_back_does(desk, cast):
     """Skipping to the call does not end it; the browser's Back does, and Forward takes it up again."""
     desk.keyboard.press("1")
     expect(say(desk)).to_be_visible()
@@ -263,9 +260,8 @@ def test_an_age_is_no_day_of_the_calendar(page_of, cast, service):
     for hours in (46, 24 * 33):
         service.happens(cast["kraus"], "complaint", subject=f"{hours} h", at=format_at(now - hours * 3_600_000))
     page = page_of(locale="de-DE", loud=True)
-    page.route(
-        "**/stream?*", lambda route: route.fulfill(status=404, body="{}")
-    )  # its next word would tell the true time
+    # The stream's next word would tell the true time.
+    page.route("**/stream?*", lambda route: route.fulfill(status=404, body="{}"))
     page.clock.install()
     page.reload()
     page.wait_for_selector("#callers button")

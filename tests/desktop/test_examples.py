@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 
 
-def test_curl(service):
+def test_the_curl_example_gets_a_suggestion(service):
     """ask.sh puts a customer, sends activity and asks."""
     if shutil.which("curl") is None:
         pytest.skip("no curl")
@@ -24,7 +24,7 @@ def test_curl(service):
     assert "Ms. Adler, let us first put this right" in ran.stdout
 
 
-def test_python(service):
+def test_the_python_example_reports_what_was_said(service):
     """ask.py says the sentence and reports that it was said."""
     command = [sys.executable, EXAMPLES / "ask.py", service.url]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False, cwd=ROOT)
@@ -32,7 +32,7 @@ def test_python(service):
     assert service.contacts("c-8")[0][1] == "spoken"
 
 
-def test_javascript(page_of, service, cast):
+def test_the_javascript_example_reports_what_was_said(page_of, service, cast):
     """ask.js, in a browser, asks and reports."""
     source = (EXAMPLES / "ask.js").read_text(encoding="utf-8").replace("export async function", "async function")
     script = f"([base, customer]) => {{ {source}\n return ask(base, customer, 'call-9'); }}"

@@ -156,7 +156,7 @@ def test_an_infinite_value_from_before_is_counted_and_named(journal: Any, tmp_pa
     assert found["effects"] == empty["effects"] and not any("infinite" in words for words in empty["counts"])
 
 
-def test_power_before_the_start(journal: Any) -> None:
+def test_power_tells_what_an_experiment_would_need_and_could_show(journal: Any) -> None:
     """Customers for a lift, days, and what those there are can show."""
     found = journal.nba("power", "--rate", 0.2, "--lift", 0.1, "--a-day", 500, "--once", "--customers", 4000)
     assert found["customers"] == pytest.approx(13_014, abs=5) and found["days"] == 27

@@ -79,7 +79,7 @@ def test_self_normalising_takes_the_mean_of_weights_out() -> None:
     assert values.mean() == pytest.approx((weight * reward).sum() / weight.sum(), abs=1e-12)
 
 
-def test_each_estimator_by_hand() -> None:
+def test_each_estimator_agrees_with_a_sum_by_hand() -> None:
     """Two rows that the target never says or says twice as often; the switch leaves weights above its threshold out."""
     log = Logged(np.array([0.0, 2.0]), np.array([5.0, 3.0]), np.array([1.0, 2.0]), np.array([0.5, 1.5]))
     found = {name: values.tolist() for name, values in all_values(log, 2.0).items()}
@@ -118,7 +118,7 @@ def test_customers_are_drawn_not_rows() -> None:
     assert by_customer.high - by_customer.low > 8 * (by_row.high - by_row.low)
 
 
-def test_the_error_by_hand() -> None:
+def test_the_error_is_the_standard_error_of_the_customers_means() -> None:
     """Of customers with one row each it is the standard error of the mean; rows that only repeat others add nothing."""
     value, customer = np.random.default_rng(6).gamma(1.0, 1.0, 200), np.arange(200)
     found = estimates({"v": value}, customer, seed=0)["v"]

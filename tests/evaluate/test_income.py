@@ -38,7 +38,7 @@ def test_a_customer_who_is_asked_often_is_one_customer(customers: int, most: int
     assert held >= 182
 
 
-def test_what_suggestions_are_worth_together() -> None:
+def test_suggestions_count_by_how_many_customers_they_met() -> None:
     """Each to another customer: all of them. Customers who always say the same: one each. One customer: one. None: none."""
     yes = np.tile([1.0, 1.0, 0.0, 0.0], 50)
     assert worth_of(yes, np.arange(200)) == pytest.approx(1.0, abs=0.01)

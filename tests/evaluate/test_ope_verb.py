@@ -129,7 +129,7 @@ def test_what_agents_skip_is_no_reversed_label(journal: Any, tmp_path: Path) -> 
     assert found["logged"]["value"] == pytest.approx(asked.reward[~likely].sum() / len(likely))
 
 
-def test_no_such_model(journal: Any) -> None:
+def test_a_model_that_is_not_there_is_refused_with_those_that_are(journal: Any) -> None:
     """A version that is not there ends with the way out."""
     said = journal.nba("ope", "--decisions", journal.state / "decisions", "--model", "20200101T000000-aaaaaa", status=2)
     assert f"there are {journal.model}" in said["problems"][0]

@@ -1,26 +1,14 @@
-"""A real Redis, a config that uses every `take`, and customers nobody has used before."""
+"""A real Redis, alone and as a cluster, and stores on it."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
-import json
-import os
-import random
 import shlex
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
-from itertools import count
-from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError as ConnectionError_
@@ -29,87 +17,17 @@ from features.embedded import EmbeddedRedis, find_binary
 from features.ingest import ingest
 from features.spec import FeatureSpec
 from features.store import Store
-from nba.clock import format_at
-from nba.config import FeaturesConfig
-from nba.domain import Activity
+from kits.activity import NOW_MS, make_config
+from kits.ports import free_ports
+from kits.waiting import wait_until
 from nba.errors import UnavailableError
 
 T = TypeVar("T")
-NOW_MS = 1_790_000_000_000
-DAY_MS = 86_400_000
-TAKES = ("count", "sum", "mean", "min", "max", "last", "distinct", "hours_since", "streak", "trend")
-WINDOWS = ("6h", "7d", "30d", "month", "month-1", "month-2")
-_ids = count(1)
-
-
-def every_take() -> list[dict[str, Any]]:
-    """Each take over each window it can have, on a type with a unit and on one without, and narrowed ones."""
-    features = []
-    for take in TAKES:
-        for window in (None, *WINDOWS):
-            if take == "trend" and (window is None or window.startswith("month")):
-                continue
-            for kind in ("spent", "seen"):
-                name = f"{kind}_{take}_{window}".replace("-", "_").lower()
-                features.append({"name": name, "of": kind, "take": take} | ({"window": window} if window else {}))
-    for take in ("count", "sum", "last", "max", "distinct"):
-        where = {
-            "spent": {"subject": "a"},
-            "both": {"subject": ["a", "b"], "channel": "web"},
-            "app": {"channel": "app"},
-        }
-        for name, narrowed in where.items():
-            features.append({"name": f"{name}_{take}", "of": "spent", "take": take, "window": "30d", "where": narrowed})
-    return features
-
-
-CONFIG: dict[str, Any] = {
-    "timezone": "Europe/Berlin",
-    "activities": {
-        "spent": {"unit": "cent"},
-        "seen": {"thread": False},
-        "told": {"text": {"en": "did something"}},
-        "complaint": {"opens_issue": True},
-        "resolved": {"closes_issue": True},
-        "failed": {"bad_experience": True},
-    },
-    "features": [
-        *every_take(),
-        {"name": "share", "is": "features.spent_sum_7d / features.spent_sum_30d", "default": -1.0},
-        {"name": "twice", "is": "2 * double_count"},
-        {"name": "double_count", "is": "2 * features.seen_count_30d"},
-    ],
-    "profile": {"plan": "category", "age": "number", "vip": "boolean"},
-}
-
-
-def config(**changes: Any) -> FeaturesConfig:
-    """The config above with some parts changed."""
-    return FeaturesConfig.model_validate({**CONFIG, **changes})
-
-
-def customer_id() -> str:
-    """A customer nobody has used before."""
-    return f"c-{next(_ids)}"
-
-
-def event(event_id: str, at_ms: int, kind: str = "spent", value: int | None = 1, **more: Any) -> Activity:
-    """An event of customer `c`, over the web if nothing else is said."""
-    return Activity(event_id, more.pop("customer_id", "c"), at_ms, more.pop("channel", "web"), kind, value, **more)
-
-
-def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return when it is so; fail when it does not become so."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not become so")
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")
 def spec() -> FeatureSpec:
-    return FeatureSpec(config())
+    return FeatureSpec(make_config())
 
 
 @pytest.fixture(scope="session")
@@ -160,22 +78,6 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"redis+cluster://127.0.0.1:{ports[1]}"
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on; a node of a cluster also takes the port 10,000 above, so they stay below 50,000."""
-    found: list[int] = []
-    candidates = iter(random.Random(os.getpid()).sample(range(20_000, 50_000), 200))
-    while len(found) < count:
-        port = next(candidates)
-        with socket.socket() as one, socket.socket() as bus:
-            try:
-                one.bind(("127.0.0.1", port))
-                bus.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            found.append(port)
-    return found
-
-
 def answers(client: Redis) -> bool:
     """Whether a Redis is up."""
     try:
@@ -216,56 +118,11 @@ def store(opened: Callable[..., Store]) -> Store:
     return opened()
 
 
-@pytest.fixture(scope="session")
-def kit() -> Any:
-    """The functions and constants of this file, for tests that are imported without a package around them."""
-    return sys.modules[__name__]
-
-
-def rows_of(kit, count: int, customers: int = 7) -> list[dict]:
-    """Events of some customers with all that an event may carry."""
-    return [
-        {
-            "event_id": f"e{i}",
-            "customer_id": f"c{i % customers}",
-            "at": format_at(kit.NOW_MS - i * 60_000),
-            "channel": ("web", "app", "kiosk")[i % 3],
-            "type": ("spent", "seen", "told", "complaint")[i % 4],
-            "value": None if i % 5 == 0 else i - 50,
-            "subject": (None, "a", "b")[i % 3],
-            "text": "so said" if i % 11 == 0 else None,
-            "interaction_id": "call-1" if i % 13 == 0 else None,
-        }
-        for i in range(count)
-    ]
-
-
-def write(rows: list[dict], file: Path, **casts: pa.DataType) -> Path:
-    """The rows in the format that the file's name asks for."""
-    if ".jsonl" in file.name:
-        text = "".join(json.dumps({k: v for k, v in row.items() if v is not None}) + "\n" for row in rows).encode()
-        file.write_bytes(gzip.compress(text) if file.suffix == ".gz" else text)
-        return file
-    table = pa.Table.from_pylist(rows)
-    for name, kind in casts.items():
-        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
-    (pa_csv.write_csv if file.suffix == ".csv" else pq.write_table)(table, file)
-    return file
-
-
-def refused(report) -> list[tuple[int, str]]:
-    """Line and reason of each refused row."""
-    told = (json.loads(line) for line in report.rejected_file.read_text().splitlines())
-    return [(row["line"], row["reason"]) for row in told]
-
-
 @pytest.fixture
-def load(store, run, spec, kit, tmp_path):
+def load(store, run, spec, tmp_path):
     """Ingest files of activity, or of another kind."""
 
     def go(*files, kind="activity", **more):
-        return run(
-            ingest(files, kind, store, spec, now_ms=kit.NOW_MS, rejected_file=tmp_path / "rejected.jsonl", **more)
-        )
+        return run(ingest(files, kind, store, spec, now_ms=NOW_MS, rejected_file=tmp_path / "rejected.jsonl", **more))
 
     return go

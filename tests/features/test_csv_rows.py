@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from features import csv_rows
-
-_spec = importlib.util.spec_from_file_location("features_kit", Path(__file__).with_name("conftest.py"))
-kit_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(kit_module)
-refused, rows_of, write = kit_module.refused, kit_module.rows_of, kit_module.write
+from kits.activity import refused, rows_of, write_rows
 
 
 @pytest.fixture
@@ -21,7 +14,7 @@ def url(redis_url):
     return redis_url
 
 
-def test_lines_are_told_as_an_editor_counts_them(load, kit, tmp_path):
+def test_lines_are_told_as_an_editor_counts_them(load, tmp_path):
     """A quoted value may run over several lines, in good rows, in refused ones and in those that are no rows."""
     start = "event_id,customer_id,at,channel,type,text\n"
     row = "e{0},c-{0},2026-09-01T10:00:00Z,web,{1},{2}\n"
@@ -45,10 +38,10 @@ def test_a_quote_that_is_not_closed_says_which_lines_it_swallowed(load, tmp_path
     assert "a quote that opens here runs over 2 more lines, which were not read: close it" in reason
 
 
-def test_a_row_with_two_faults_is_refused_alone_too(load, kit, tmp_path):
+def test_a_row_with_two_faults_is_refused_alone_too(load, tmp_path):
     """In another encoding and with a column too many, and a character cut in two by the reader's blocks harms nobody."""
-    rows = [row | {"text": "\u00fc" * 1001} for row in rows_of(kit, 3000)]
-    lines = write(rows, tmp_path / "a.csv").read_bytes().splitlines(keepends=True)
+    rows = [row | {"text": "\u00fc" * 1001} for row in rows_of(3000)]
+    lines = write_rows(rows, tmp_path / "a.csv").read_bytes().splitlines(keepends=True)
     lines[1500] = "M\u00fcller,too,much,of,it,all,in,all,here,x\n".encode("latin-1")
     (tmp_path / "a.csv").write_bytes(b"".join(lines))
     assert (tmp_path / "a.csv").stat().st_size > 2 * csv_rows.BLOCK_BYTES

@@ -14,6 +14,8 @@ import pytest
 from features import embedded
 from features.embedded import EmbeddedRedis
 from features.store import Store
+from kits.activity import NOW_MS, make_event
+from kits.waiting import wait_until
 from nba.errors import StoreError, UnavailableError
 
 ENGINE = """
@@ -49,20 +51,20 @@ def gone(pid: int) -> bool:
         return True
 
 
-def test_what_was_written_is_there_after_stop_and_start(tmp_path, run, spec, kit, caplog):
+def test_what_was_written_is_there_after_stop_and_start(tmp_path, run, spec, caplog):
     """Append-only persistence, and one line in the log that says it is the embedded one."""
     redis = EmbeddedRedis(tmp_path)
     with caplog.at_level(logging.INFO, "features.embedded"):
         url = redis.start()
     assert [r.message.startswith("started the embedded Redis") for r in caplog.records] == [True]
     store = run(Store.open(url, spec, timeout_s=5.0))
-    run(store.append([kit.event("e", kit.NOW_MS)]))
+    run(store.append([make_event("e", NOW_MS)]))
     pid = redis_pid(tmp_path)
     redis.stop()
     redis.stop()
     assert gone(pid)
     assert redis.start() == url
-    assert run(store.read("c", kit.NOW_MS)).features["spent_count_30d"] == 1
+    assert run(store.read("c", NOW_MS)).features["spent_count_30d"] == 1
     run(store.close())
     redis.stop()
 
@@ -79,24 +81,24 @@ def test_two_engines_share_one_redis_and_the_last_one_ends_it(tmp_path):
     assert gone(pid)
 
 
-def test_kill_9_of_the_last_engine_ends_its_redis_and_loses_nothing(tmp_path, run, spec, kit):
+def test_kill_9_of_the_last_engine_ends_its_redis_and_loses_nothing(tmp_path, run, spec):
     """No orphan is left, and the next start finds what was written."""
     process, url = engine(tmp_path)
     store = run(Store.open(url, spec, timeout_s=5.0))
-    run(store.append([kit.event("e", kit.NOW_MS)]))
+    run(store.append([make_event("e", NOW_MS)]))
     run(store.close())
     pid = redis_pid(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     redis = EmbeddedRedis(tmp_path)
     store = run(Store.open(redis.start(), spec, timeout_s=5.0))
-    assert run(store.read("c", kit.NOW_MS)).features["spent_count_30d"] == 1
+    assert run(store.read("c", NOW_MS)).features["spent_count_30d"] == 1
     run(store.close())
     redis.stop()
-    kit.wait_until(lambda: gone(pid))
+    wait_until(lambda: gone(pid))
 
 
-def test_kill_9_of_one_engine_leaves_the_other_one_its_redis(tmp_path, run, spec, kit):
+def test_kill_9_of_one_engine_leaves_the_other_one_its_redis(tmp_path, run, spec):
     """The one that started it may die; the others go on."""
     process, url = engine(tmp_path)
     redis = EmbeddedRedis(tmp_path)
@@ -112,21 +114,21 @@ def test_kill_9_of_one_engine_leaves_the_other_one_its_redis(tmp_path, run, spec
 
 
 @pytest.mark.parametrize("what", ["keeper", "socket", "redis"])
-def test_whatever_is_torn_away_the_next_start_works(tmp_path, run, spec, kit, what):
+def test_whatever_is_torn_away_the_next_start_works(tmp_path, run, spec, what):
     """The keeper killed, the socket deleted, Redis itself killed: nothing blocks, nothing runs twice, nothing is lost."""
     process, url = engine(tmp_path)
     store = run(Store.open(url, spec, timeout_s=5.0))
-    run(store.append([kit.event("e", kit.NOW_MS)]))
+    run(store.append([make_event("e", NOW_MS)]))
     run(store.close())
     old = redis_pid(tmp_path)
     if what == "socket":
         (tmp_path / "redis" / "redis.sock").unlink()
     else:
         os.kill(old if what == "redis" else int((tmp_path / "redis" / "keeper.pid").read_text()), signal.SIGKILL)
-        kit.wait_until(lambda: gone(old))
+        wait_until(lambda: gone(old))
     redis = EmbeddedRedis(tmp_path)
     store = run(Store.open(redis.start(), spec, timeout_s=5.0))
-    assert run(store.read("c", kit.NOW_MS)).features["spent_count_30d"] == 1
+    assert run(store.read("c", NOW_MS)).features["spent_count_30d"] == 1
     run(store.close())
     assert gone(old)
     process.kill()
@@ -173,23 +175,23 @@ def test_a_redis_that_cannot_start_says_why(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("victim", ["redis", "keeper"])
-def test_one_that_is_killed_is_started_again_with_its_data(tmp_path, run, spec, kit, victim):
+def test_one_that_is_killed_is_started_again_with_its_data(tmp_path, run, spec, victim):
     """Redis or its keeper: the same address answers again, and what was written is there."""
     redis = EmbeddedRedis(tmp_path)
     url = redis.start()
     redis.guard()
     store = run(Store.open(url, spec, timeout_s=5.0))
-    run(store.append([kit.event("e", kit.NOW_MS)]))
+    run(store.append([make_event("e", NOW_MS)]))
     before = redis_pid(tmp_path)
     os.kill(before if victim == "redis" else int((tmp_path / "redis" / "keeper.pid").read_text()), signal.SIGKILL)
 
     def back() -> bool:
         try:
-            return run(store.read("c", kit.NOW_MS)).activity_at_ms is not None and gone(before)
+            return run(store.read("c", NOW_MS)).activity_at_ms is not None and gone(before)
         except StoreError:
             return False
 
-    kit.wait_until(back)
+    wait_until(back)
     after = redis_pid(tmp_path)
     run(store.close())
     redis.stop()

@@ -16,6 +16,7 @@ from features import files as files_module
 from features.compute import settle
 from features.spec import FeatureSpec
 from features.store import Store
+from kits.waiting import wait_until
 from nba.clock import parse_at
 from nba.load import find_config, load_config
 
@@ -70,7 +71,7 @@ def everybody(url: str, run, spec: FeatureSpec) -> dict[str, tuple[int, str]]:
     return found
 
 
-def test_megaline_killed_in_the_middle_and_resumed_is_megaline_loaded_once(store, redis_url, run, kit, verb):
+def test_megaline_killed_in_the_middle_and_resumed_is_megaline_loaded_once(store, redis_url, run, verb):
     """kill -9 at a quarter and at two thirds: the counts are exact, and no customer differs by a bit."""
     spec = FeatureSpec(load_config(find_config("megaline")).features)
     with verb() as whole:
@@ -81,7 +82,7 @@ def test_megaline_killed_in_the_middle_and_resumed_is_megaline_loaded_once(store
         client.flushall()
         for least in (EVENTS // 4, EVENTS * 2 // 3):
             with verb() as child:
-                kit.wait_until(lambda least=least: rows_kept(client) >= least)
+                wait_until(lambda least=least: rows_kept(client) >= least)
                 child.send_signal(signal.SIGKILL)
             assert child.returncode == -signal.SIGKILL
             assert least <= rows_kept(client) < EVENTS

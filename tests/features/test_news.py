@@ -10,6 +10,7 @@ from redis import Redis
 
 from features.news import News
 from features.store import Store
+from kits.activity import NOW_MS, customer_id, make_event
 
 WAIT_S = 10.0
 
@@ -30,20 +31,20 @@ async def listening(url: str, body: Callable[[News, asyncio.Queue], Awaitable[No
         await news.close()
 
 
-def test_only_those_who_are_watched_are_heard_of(store, url, run, kit):
+def test_only_those_who_are_watched_are_heard_of(store, url, run):
     """Another customer's activity and a profile are no news; events are, once for each append."""
-    mine, other, third = kit.customer_id(), kit.customer_id(), kit.customer_id()
+    mine, other, third = customer_id(), customer_id(), customer_id()
 
     async def body(news: News, heard: asyncio.Queue) -> None:
         assert await news.watch(mine)
         assert await news.watch(third)
-        await store.put_profile(mine, {"plan": "l"}, kit.NOW_MS)
+        await store.put_profile(mine, {"plan": "l"}, NOW_MS)
         for number, name in enumerate((other, mine, third, mine)):
-            await store.append([kit.event(f"e{number}", kit.NOW_MS, customer_id=name)])
+            await store.append([make_event(f"e{number}", NOW_MS, customer_id=name)])
         assert sorted([await heard.get() for _ in range(3)]) == sorted([mine, third, mine])
         await news.unwatch(mine)
-        await store.append([kit.event("e9", kit.NOW_MS, customer_id=mine)])
-        await store.append([kit.event("e9", kit.NOW_MS, customer_id=third)])
+        await store.append([make_event("e9", NOW_MS, customer_id=mine)])
+        await store.append([make_event("e9", NOW_MS, customer_id=third)])
         assert await heard.get() == third
         assert heard.empty()
 
@@ -68,11 +69,11 @@ def test_it_ends_whenever_it_is_told_to(redis_url, run):
         assert not run(cancelled_after(turns)), turns
 
 
-def test_after_a_lost_line_it_listens_again_and_says_that_there_was_a_gap(store, redis_url, run, kit, request):
+def test_after_a_lost_line_it_listens_again_and_says_that_there_was_a_gap(store, redis_url, run, request):
     """The connection is cut by Redis; the same customers are watched afterwards."""
     if "cluster" in store._url:
         pytest.skip("one Redis is enough here")
-    name = kit.customer_id()
+    name = customer_id()
 
     async def body(news: News, heard: asyncio.Queue) -> None:
         assert await news.watch(name)
@@ -81,17 +82,17 @@ def test_after_a_lost_line_it_listens_again_and_says_that_there_was_a_gap(store,
             admin.client_kill_filter(_type="pubsub")
         while news.gaps == before or not await news.watch(name):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        await store.append([kit.event("e", kit.NOW_MS, customer_id=name)])
+        await store.append([make_event("e", NOW_MS, customer_id=name)])
         assert await heard.get() == name
 
     run(listening(redis_url, body))
 
 
-def test_who_may_not_publish_may_still_append(store, redis_url, run, kit, spec):
+def test_who_may_not_publish_may_still_append(store, redis_url, run, spec):
     """News are a hint; the events are what counts."""
     if "cluster" in store._url:
         pytest.skip("one Redis is enough here")
-    name = kit.customer_id()
+    name = customer_id()
     with Redis.from_url(redis_url) as admin:
         admin.execute_command("ACL", "SETUSER", "quiet", "on", ">word", "~*", "+@all", "resetchannels")
     kinds = ("unix://", "redis://")
@@ -99,14 +100,14 @@ def test_who_may_not_publish_may_still_append(store, redis_url, run, kit, spec):
     for kind in kinds:
         address = address.replace(kind, f"{kind}quiet:word@")
     quiet = run(Store.open(address, spec, timeout_s=WAIT_S))
-    run(quiet.append([kit.event("e", kit.NOW_MS, customer_id=name)]))
-    assert run(store.read(name, kit.NOW_MS)).activity_at_ms == kit.NOW_MS
+    run(quiet.append([make_event("e", NOW_MS, customer_id=name)]))
+    assert run(store.read(name, NOW_MS)).activity_at_ms == NOW_MS
     run(quiet.close())
 
 
-def test_a_line_that_ends_while_it_is_written_to_is_opened_again(store, url, run, kit, monkeypatch):
+def test_a_line_that_ends_while_it_is_written_to_is_opened_again(store, url, run, monkeypatch):
     """uvloop calls it a RuntimeError; who is watched is heard of afterwards, for listening goes on."""
-    customer = kit.customer_id()
+    customer = customer_id()
 
     async def body(news: News, heard: asyncio.Queue) -> None:
         listen, ends = news._listen, iter([True])
@@ -121,7 +122,7 @@ def test_a_line_that_ends_while_it_is_written_to_is_opened_again(store, url, run
         gaps = news.gaps
         while news.gaps < gaps + 2 or not await news.watch(customer):  # noqa: ASYNC110
             await asyncio.sleep(0)
-        await store.append([kit.event("e1", kit.NOW_MS, customer_id=customer)])
+        await store.append([make_event("e1", NOW_MS, customer_id=customer)])
         assert await heard.get() == customer
 
     run(listening(url, body))

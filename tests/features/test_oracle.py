@@ -16,6 +16,7 @@ import pytest
 from features.compute import settle, vector
 from features.packing import pack
 from features.spec import FeatureSpec
+from kits.activity import NOW_MS, make_config
 from nba.config import FeaturesConfig
 from nba.domain import Activity
 
@@ -122,11 +123,11 @@ def packed(rows, spec: FeatureSpec) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Sao_Paulo", "Pacific/Apia", "Asia/Kathmandu"])
-def test_sql_agrees_on_every_take_and_window_of_generated_streams(kit, zone):
+def test_sql_agrees_on_every_take_and_window_of_generated_streams(zone):
     """Two years of events over clock changes; Apia even skipped a day, in other years."""
     rng = np.random.default_rng(len(zone))
-    config = kit.config(timezone=zone)
-    moments = rng.choice(2 * 365 * DAY, 400, replace=False) + (kit.NOW_MS - 2 * 365 * DAY)
+    config = make_config(timezone=zone)
+    moments = rng.choice(2 * 365 * DAY, 400, replace=False) + (NOW_MS - 2 * 365 * DAY)
     rows = [
         (
             f"c{rng.integers(3)}",
@@ -138,7 +139,7 @@ def test_sql_agrees_on_every_take_and_window_of_generated_streams(kit, zone):
         )
         for at_ms in moments
     ]
-    asked = [(f"c{i % 3}", int(t)) for i, t in enumerate(rng.choice(moments, 3))] + [("c0", kit.NOW_MS)]
+    asked = [(f"c{i % 3}", int(t)) for i, t in enumerate(rng.choice(moments, 3))] + [("c0", NOW_MS)]
     check(database(rows), packed(rows, FeatureSpec(config)), config, asked)
 
 

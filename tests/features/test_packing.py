@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from features import packing
 from features.compute import settle, vector
 from features.spec import FeatureSpec
+from kits.activity import NOW_MS, make_event
 from nba.domain import Activity
 
 
-def log_of(kit, spec: FeatureSpec, count: int) -> bytes:
-    events = [kit.event(f"e{i}", kit.NOW_MS - i * 3_600_000, value=i, subject="a") for i in range(count, 0, -1)]
+def log_of(spec: FeatureSpec, count: int) -> bytes:
+    events = [make_event(f"e{i}", NOW_MS - i * 3_600_000, value=i, subject="a") for i in range(count, 0, -1)]
     return b"".join(packing.pack(event, spec.channels) for event in events)
 
 
@@ -26,28 +27,28 @@ def test_the_bytes_of_an_event_are_pinned(spec):
     assert (record["at_ms"], record["value"], record["channel"], record["flags"] & 1) == (event.at_ms, -7, 1, 1)
 
 
-def test_columns_are_packed_into_the_same_bytes_as_single_events(kit, spec):
+def test_columns_are_packed_into_the_same_bytes_as_single_events(spec):
     """`seal` and `pack` write the same check bits."""
-    log = log_of(kit, spec, 50)
+    log = log_of(spec, 50)
     records = np.frombuffer(log, packing.EVENT).copy()
     records["flags"] &= 1
     assert packing.seal(records).tobytes() == log
 
 
 @given(place=st.integers(0, 32 * 20 - 1), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_noticed_and_the_other_events_answer(kit, spec, place, bit):
+def test_a_flipped_bit_is_noticed_and_the_other_events_answer(spec, place, bit):
     """One damaged event of twenty: nineteen are counted, and the answer says that something was damaged."""
-    log = bytearray(log_of(kit, spec, 20))
+    log = bytearray(log_of(spec, 20))
     log[place] ^= 1 << bit
     settled = settle(bytes(log), spec)
     assert settled.damaged
-    assert vector(settled, kit.NOW_MS, spec)[spec.names.index("spent_count_none")] == 19
+    assert vector(settled, NOW_MS, spec)[spec.names.index("spent_count_none")] == 19
 
 
 @given(place=st.integers(0, 32 * 20), cut=st.integers(1, 100), inserted=st.binary(max_size=100))
-def test_lost_or_foreign_bytes_cost_only_the_events_they_touch(kit, spec, place, cut, inserted):
+def test_lost_or_foreign_bytes_cost_only_the_events_they_touch(spec, place, cut, inserted):
     """After a tear the walk finds the next whole event, at whatever offset it stands."""
-    log = log_of(kit, spec, 20)
+    log = log_of(spec, 20)
     torn = log[:place] + inserted + log[place + cut :]
     whole_before, whole_after = place // 32, max(len(log) - place - cut, 0) // 32
     settled = settle(torn, spec)
@@ -56,10 +57,10 @@ def test_lost_or_foreign_bytes_cost_only_the_events_they_touch(kit, spec, place,
 
 
 @given(noise=st.binary(max_size=400))
-def test_no_bytes_at_all_break_a_read(spec, kit, noise):
+def test_no_bytes_at_all_break_a_read(spec, noise):
     """Whatever stands in the value, there is a vector of the full length."""
     settled = settle(noise, spec)
-    assert len(vector(settled, kit.NOW_MS, spec)) == len(spec.names)
+    assert len(vector(settled, NOW_MS, spec)) == len(spec.names)
     assert settled.damaged or not noise
 
 
@@ -76,12 +77,10 @@ def test_of_two_readings_the_one_that_stands_in_its_place_is_believed():
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
-def test_a_value_is_small_below_two_to_the_forty(spec, kit, value):
+def test_a_value_is_small_below_two_to_the_forty(spec, value):
     """So that a million of them add up within 64 bits; whoever packs columns marks the same ones."""
     for each in (value, value >> 20, packing.SMALL_BELOW, packing.SMALL_BELOW - 1, -packing.SMALL_BELOW):
-        record = np.frombuffer(
-            packing.pack(kit.event("e", kit.NOW_MS, value=each), spec.channels), packing.EVENT
-        ).copy()
+        record = np.frombuffer(packing.pack(make_event("e", NOW_MS, value=each), spec.channels), packing.EVENT).copy()
         assert bool(record["flags"][0] & packing.SMALL) == (abs(each) < 2**40)
         sealed = record.copy()
         sealed["flags"] &= packing.HAS_VALUE

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from features.ingest import ingest
+from kits.activity import NOW_MS
 from nba.errors import DataError, StoreError
 
 GOOD = {"event_id": "e1", "customer_id": "c1", "at": "2026-09-01T10:00:00Z", "channel": "web", "type": "seen"}
@@ -14,7 +15,7 @@ BAD = GOOD | {"event_id": "e2", "type": "nosuch"}
 
 
 @pytest.fixture
-def load(opened, run, kit, tmp_path):
+def load(opened, run, tmp_path):
     """Ingest rows from one file; refusals go to `rejected.jsonl` if nothing else is said."""
     store = opened()
 
@@ -22,7 +23,7 @@ def load(opened, run, kit, tmp_path):
         file = tmp_path / name
         if rows:  # else it lies there, and its marks know it by size and time
             file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        given = {"now_ms": kit.NOW_MS, "rejected_file": tmp_path / rejected}
+        given = {"now_ms": NOW_MS, "rejected_file": tmp_path / rejected}
         return run(ingest([file], "activity", store, store._spec, **given))
 
     return go

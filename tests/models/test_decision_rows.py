@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kits.decisions import NOW_MS, make_rows
 from models.dataset import read_decisions, settle
 from models.matrix import Assembler
 from models.schema import Schema, SchemaColumn
@@ -18,17 +19,14 @@ from nba.clock import DAY_MS, HOUR_MS
 from nba.config import Config
 from nba.errors import DataError, UnavailableError
 
-Make = Callable[..., pa.Table]
-NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
+
+def small(**columns: object) -> pa.Table:
+    return make_rows(6, **{"customer_id": ["c"] * 6, **columns})
 
 
-def small(rows: Make, **columns: object) -> pa.Table:
-    return rows(6, **{"customer_id": ["c"] * 6, **columns})
-
-
-def test_a_file_a_folder_and_a_day_partition_read_the_same(rows: Make, config: Config, tmp_path: Path) -> None:
+def test_a_file_a_folder_and_a_day_partition_read_the_same(config: Config, tmp_path: Path) -> None:
     """One history, however it is laid out on disk."""
-    table = rows(300)
+    table = make_rows(300)
     pq.write_table(table, tmp_path / "all.parquet")
     for day, part in (("2026-02-02", table[:100]), ("2026-02-03", table[100:])):
         (tmp_path / "log" / f"day={day}").mkdir(parents=True)
@@ -42,15 +40,13 @@ def test_a_file_a_folder_and_a_day_partition_read_the_same(rows: Make, config: C
     assert (settle(one, NOW_MS).label == settle(two, NOW_MS).label).all()
 
 
-def test_a_folder_is_read_whole_or_refused(
-    rows: Make, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_read_whole_or_refused(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through links, older days on another disk; without what is being written; and not at all where a day is locked."""
     log, other = tmp_path / "log", tmp_path / "other"
     for folder in (log / "day=1", log / "_temporary" / "0", other):
         folder.mkdir(parents=True)
-    pq.write_table(rows(5), log / "day=1" / "a.parquet")
-    pq.write_table(rows(7), other / "b.parquet")
+    pq.write_table(make_rows(5), log / "day=1" / "a.parquet")
+    pq.write_table(make_rows(7), other / "b.parquet")
     (log / "day=2").symlink_to(other)
     (log / "day=3").symlink_to(log)  # round in a circle
     (log / "_temporary" / "0" / "c.parquet").write_bytes(b"PAR1")
@@ -70,9 +66,9 @@ def test_a_folder_is_read_whole_or_refused(
 
 
 @pytest.mark.parametrize("end", ["rewritten", "removed"])
-def test_a_file_that_changes_between_two_looks_is_refused(rows: Make, config: Config, tmp_path: Path, end: str) -> None:
+def test_a_file_that_changes_between_two_looks_is_refused(config: Config, tmp_path: Path, end: str) -> None:
     """An erasure takes rows out of a part: every row after them would be given the features of another call."""
-    table, path = rows(50), tmp_path / "rows.parquet"
+    table, path = make_rows(50), tmp_path / "rows.parquet"
     pq.write_table(table, path)
     decisions = read_decisions(path, config.catalog)
     if end == "removed":
@@ -84,26 +80,26 @@ def test_a_file_that_changes_between_two_looks_is_refused(rows: Make, config: Co
         Assembler(decisions, config).matrix(schema, np.arange(50))
 
 
-def test_rows_not_yet_rolled_join_those_on_disk(rows: Make, config: Config, tmp_path: Path) -> None:
+def test_rows_not_yet_rolled_join_those_on_disk(config: Config, tmp_path: Path) -> None:
     """Files and tables may be given together."""
-    pq.write_table(rows(100), tmp_path / "a.parquet")
-    assert len(read_decisions([tmp_path, rows(50, seed=1)], config.catalog)) == 150
+    pq.write_table(make_rows(100), tmp_path / "a.parquet")
+    assert len(read_decisions([tmp_path, make_rows(50, seed=1)], config.catalog)) == 150
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
-def test_a_moment_is_the_same_in_every_unit_and_zone(rows: Make, config: Config, unit: str, zone: str | None) -> None:
+def test_a_moment_is_the_same_in_every_unit_and_zone(config: Config, unit: str, zone: str | None) -> None:
     """Timestamps without a zone are UTC; with one they are that moment."""
     at = pa.array([1_770_000_000] * 6).cast(pa.timestamp("s", tz=zone)).cast(pa.timestamp(unit, tz=zone))
-    assert set(read_decisions(small(rows, at=at), config.catalog).at_ms) == {1_770_000_000_000}
+    assert set(read_decisions(small(at=at), config.catalog).at_ms) == {1_770_000_000_000}
 
 
 @pytest.mark.parametrize(
     "wrap", [lambda c: c.cast(pa.large_string()), lambda c: c.dictionary_encode(), lambda c: c.cast(pa.string_view())]
 )
-def test_text_may_come_in_every_arrow_form(rows: Make, config: Config, wrap: Callable[[pa.Array], pa.Array]) -> None:
+def test_text_may_come_in_every_arrow_form(config: Config, wrap: Callable[[pa.Array], pa.Array]) -> None:
     """string, large_string, string_view and dictionary columns are all text."""
-    table = rows(50)
+    table = make_rows(50)
     for name in ("offer_id", "customer_id", "decision_id", "outcome"):
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, pa.chunked_array([wrap(table[name].combine_chunks())]))
@@ -130,36 +126,36 @@ def test_text_may_come_in_every_arrow_form(rows: Make, config: Config, wrap: Cal
         ({"outcome_at": pa.array([1] * 6, pa.timestamp("ms"))}, ["row 1", "'outcome_at'", "before its decision"]),
     ],
 )
-def test_a_wrong_row_is_named(rows: Make, config: Config, columns: dict[str, object], names: list[str]) -> None:
+def test_a_wrong_row_is_named(config: Config, columns: dict[str, object], names: list[str]) -> None:
     """Every refusal names row and column."""
     with pytest.raises(DataError) as caught:
-        read_decisions(small(rows, **columns), config.catalog)
+        read_decisions(small(**columns), config.catalog)
     assert all(name in str(caught.value) for name in names), str(caught.value)
 
 
-def test_an_id_that_every_file_counts_anew_is_refused(rows: Make, config: Config, tmp_path: Path) -> None:
+def test_an_id_that_every_file_counts_anew_is_refused(config: Config, tmp_path: Path) -> None:
     """Calls of other customers would be repeated rows of one: most left out, and of each id only the best outcome kept."""
     for name, customers in (("a", ["c1", "c2", "c3"]), ("b", ["c1", "c9", "c8"])):
-        pq.write_table(rows(3, decision_id=["1", "2", "3"], customer_id=customers), tmp_path / f"{name}.parquet")
+        pq.write_table(make_rows(3, decision_id=["1", "2", "3"], customer_id=customers), tmp_path / f"{name}.parquet")
     with pytest.raises(DataError) as caught:
         read_decisions(tmp_path, config.catalog)
     for words in ("b.parquet: row 2", "'decision_id': '2'", "a.parquet: row 2", "2 such rows", "an id of its own"):
         assert words in str(caught.value)
 
 
-def test_an_optional_column_without_any_value_is_as_none(rows: Make, config: Config) -> None:
+def test_an_optional_column_without_any_value_is_as_none(config: Config) -> None:
     """Writers give such a column no type at all: moments are then as unknown as words and numbers are."""
     empty = {name: pa.nulls(6) for name in ("outcome_at", "outcome", "reward", "rank")}
-    found = read_decisions(small(rows, **empty), config.catalog)
+    found = read_decisions(small(**empty), config.catalog)
     np.testing.assert_array_equal(found.known_ms, found.at_ms)
     with pytest.raises(DataError, match="row 1: column 'at' is empty"):
-        read_decisions(small(rows, at=pa.nulls(6)), config.catalog)
+        read_decisions(small(at=pa.nulls(6)), config.catalog)
 
 
-def test_a_row_is_named_by_its_own_file(rows: Make, config: Config, tmp_path: Path) -> None:
+def test_a_row_is_named_by_its_own_file(config: Config, tmp_path: Path) -> None:
     """In a folder the row is counted inside the file that holds it."""
-    pq.write_table(small(rows), tmp_path / "a.parquet")
-    pq.write_table(small(rows, propensity=[1.0, 1.0, 7.0, 1.0, 1.0, 1.0]), tmp_path / "b.parquet")
+    pq.write_table(small(), tmp_path / "a.parquet")
+    pq.write_table(small(propensity=[1.0, 1.0, 7.0, 1.0, 1.0, 1.0]), tmp_path / "b.parquet")
     with pytest.raises(DataError, match=r"b\.parquet: row 3"):
         read_decisions(tmp_path, config.catalog)
 
@@ -178,89 +174,87 @@ def test_what_is_not_parquet_is_refused(config: Config, tmp_path: Path) -> None:
         read_decisions(tmp_path / "log.csv", config.catalog)
 
 
-def test_a_column_that_only_a_folder_names_is_told_from_one_that_is_missing(
-    rows: Make, config: Config, tmp_path: Path
-) -> None:
+def test_a_column_that_only_a_folder_names_is_told_from_one_that_is_missing(config: Config, tmp_path: Path) -> None:
     """Writers that partition by a column take it out of the files: whoever wrote it is told where it went."""
     (tmp_path / "offer_id=s").mkdir()
-    pq.write_table(rows(5).drop_columns(["offer_id"]), tmp_path / "offer_id=s" / "a.parquet")
+    pq.write_table(make_rows(5).drop_columns(["offer_id"]), tmp_path / "offer_id=s" / "a.parquet")
     with pytest.raises(DataError, match="'offer_id' stands in the name of the folder only: write it into the file"):
         read_decisions(tmp_path, config.catalog)
 
 
-def test_outcomes_settle_by_the_stated_rule(rows: Make, config: Config) -> None:
+def test_outcomes_settle_by_the_stated_rule(config: Config) -> None:
     """Accepted wins, silence counts once its window has passed, skipped and unknown are no evidence."""
     outcomes = ["accepted", "declined", "shown", "spoken", "later", "skipped", None]
     old, young = NOW_MS - 2 * HOUR_MS, NOW_MS - 60_000
     at = pa.array([old] * 7 + [young] * 7, pa.timestamp("ms"))
-    table = rows(14, at=at, outcome=pa.array(outcomes * 2))
+    table = make_rows(14, at=at, outcome=pa.array(outcomes * 2))
     settled = settle(read_decisions(table, config.catalog), NOW_MS, HOUR_MS)
     wanted = [1, 0, 0, 0, 0] + [np.nan] * 9
     np.testing.assert_array_equal(settled.label, np.array(wanted, dtype=np.float32))
     assert settled.left_out == {"skipped": 2, "no outcome": 2, "too young": 5}
 
 
-def test_the_newest_days_are_no_richer_in_acceptances(rows: Make, config: Config) -> None:
+def test_the_newest_days_are_no_richer_in_acceptances(config: Config) -> None:
     """Acceptances that came at once do not count before the silence of the same days does."""
     young = NOW_MS - HOUR_MS // 2
     words = ["accepted", "shown", "shown", "shown"] * 50
     at = pa.array([NOW_MS - 2 * HOUR_MS] * 100 + [young] * 100, pa.timestamp("ms"))
-    label = settle(read_decisions(rows(200, at=at, outcome=words), config.catalog), NOW_MS, HOUR_MS).label
+    label = settle(read_decisions(make_rows(200, at=at, outcome=words), config.catalog), NOW_MS, HOUR_MS).label
     assert np.nanmean(label) == 0.25
 
 
-def test_back_tests_and_repeated_rows_are_left_out(rows: Make, config: Config) -> None:
+def test_back_tests_and_repeated_rows_are_left_out(config: Config) -> None:
     """A row made with `at` teaches nothing; a row that comes twice counts once."""
     ids, offers = ["a", "a", "b", "c", "d", "e"], ["s", "s", "s", "s", "s", "s"]
     outcome = ["declined", "accepted", "accepted", "accepted", "accepted", "accepted"]
     backtest = pa.array([False, False, True, None, False, False])
-    table = small(rows, decision_id=ids, offer_id=offers, outcome=outcome, backtest=backtest)
+    table = small(decision_id=ids, offer_id=offers, outcome=outcome, backtest=backtest)
     settled = settle(read_decisions(table, config.catalog), NOW_MS)
     np.testing.assert_array_equal(np.isnan(settled.label), [True, False, True, False, False, False])
     assert settled.left_out == {"back-test": 1, "repeated": 1}
 
 
 @pytest.mark.parametrize("weaker", ["shown", "later", "declined", "skipped", None])
-def test_of_repeated_rows_the_strongest_outcome_stands(rows: Make, config: Config, weaker: str | None) -> None:
+def test_of_repeated_rows_the_strongest_outcome_stands(config: Config, weaker: str | None) -> None:
     """Accepted wins whichever comes last, and a row without an outcome hides nothing that is known."""
     outcome = pa.array(["accepted", weaker, weaker, "accepted", "declined", None])
-    table = small(rows, decision_id=["a", "a", "b", "b", "c", "c"], offer_id=["s"] * 6, outcome=outcome)
+    table = small(decision_id=["a", "a", "b", "b", "c", "c"], offer_id=["s"] * 6, outcome=outcome)
     settled = settle(read_decisions(table, config.catalog), NOW_MS)
     nan = np.nan
     np.testing.assert_array_equal(settled.label, np.array([1, nan, nan, 1, 0, nan], dtype=np.float32))
     assert settled.left_out == {"repeated": 3}
 
 
-def test_a_back_test_hides_no_real_row(rows: Make, config: Config) -> None:
+def test_a_back_test_hides_no_real_row(config: Config) -> None:
     """A repeat that was made with `at` does not stand for the call that took place."""
     backtest = [False, True, False, False, False, False]
-    table = small(rows, decision_id=list("aabcde"), offer_id=["s"] * 6, outcome=["declined"] + ["accepted"] * 5)
+    table = small(decision_id=list("aabcde"), offer_id=["s"] * 6, outcome=["declined"] + ["accepted"] * 5)
     settled = settle(read_decisions(table.append_column("backtest", pa.array(backtest)), config.catalog), NOW_MS)
     assert settled.label[0] == 0.0
     assert settled.left_out == {"back-test": 1}
 
 
 @pytest.mark.parametrize("column", ["at", "outcome_at"])
-def test_a_moment_that_has_not_come_is_refused(rows: Make, config: Config, column: str) -> None:
+def test_a_moment_that_has_not_come_is_refused(config: Config, column: str) -> None:
     """More than a day ahead is a wrong clock, named by row with the cure; a day to the millisecond is not."""
     usual = [NOW_MS - DAY_MS] * 5
     far = pa.array([*usual, NOW_MS + DAY_MS + 1], pa.timestamp("ms"))
     near = pa.array([*usual, NOW_MS + DAY_MS], pa.timestamp("ms"))
     table = {"at": pa.array([NOW_MS - 2 * DAY_MS] * 6, pa.timestamp("ms"))}
     with pytest.raises(DataError, match=rf"row 6: column '{column}'.*future.*UTC"):
-        read_decisions(small(rows, **{**table, column: far}), config.catalog, now_ms=NOW_MS)
-    assert len(read_decisions(small(rows, **{**table, column: near}), config.catalog, now_ms=NOW_MS)) == 6
+        read_decisions(small(**{**table, column: far}), config.catalog, now_ms=NOW_MS)
+    assert len(read_decisions(small(**{**table, column: near}), config.catalog, now_ms=NOW_MS)) == 6
 
 
-def test_a_moment_before_2000_is_refused(rows: Make, config: Config) -> None:
+def test_a_moment_before_2000_is_refused(config: Config) -> None:
     """Seconds that were written as milliseconds lie in 1970: named by row, with the cure."""
     seconds = pa.array([NOW_MS - DAY_MS] * 5 + [NOW_MS // 1000], pa.timestamp("ms"))
     with pytest.raises(DataError, match=r"row 6: column 'at' lies before 2000 \(1 rows\): .*unit"):
-        read_decisions(small(rows, at=seconds), config.catalog, now_ms=NOW_MS)
+        read_decisions(small(at=seconds), config.catalog, now_ms=NOW_MS)
 
 
-def test_a_log_without_outcomes_settles_nothing(rows: Make, config: Config) -> None:
+def test_a_log_without_outcomes_settles_nothing(config: Config) -> None:
     """Nobody knows what was said: no row counts as declined."""
-    found = read_decisions(small(rows, outcome=None), config.catalog)
+    found = read_decisions(small(outcome=None), config.catalog)
     assert set(found.outcome.tolist()) == {-1}
     assert settle(found, NOW_MS + 9 * DAY_MS).left_out == {"no outcome": 6}

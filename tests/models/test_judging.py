@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import pyarrow as pa
 import pytest
 
+from kits.decisions import make_rows
 from models.calibrate import Calibration, fit_calibration, sigmoid
 from models.dataset import read_decisions
 from models.drift import drift
@@ -26,8 +24,6 @@ from models.slices import Split, split_in_time
 from nba.config import Config
 from nba.errors import RefusedError
 from nba.stats import auc, wilson
-
-Make = Callable[..., pa.Table]
 
 
 def world(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -201,9 +197,9 @@ def test_off_policy_value_is_the_true_value() -> None:
         assert value.effective == pytest.approx(np.count_nonzero(offer == pick))
 
 
-def test_a_log_without_exploration_is_not_valued(rows: Make, config: Config) -> None:
+def test_a_log_without_exploration_is_not_valued(config: Config) -> None:
     """Where every propensity is 1 the gate says so and does not guess."""
-    table = rows(200, propensity=np.ones(200))
+    table = make_rows(200, propensity=np.ones(200))
     assembler = Assembler(read_decisions(table, config.catalog), config)
     assert explored_log(assembler, np.arange(200), np.zeros(200)) is None
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from kits.decisions import NOW_MS, make_rows
 from models.leak import auc_within, leak_gate
 from models.registry import Registry
 from models.train import Options, train
 from nba.config import Config
 
-Make = Callable[..., pa.Table]
-NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
 QUICK = Options(threads=1)
 
 
@@ -26,11 +24,9 @@ def leaking(rows: pa.Table) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index("x.tenure"), "x.tenure", pa.array(tenure))
 
 
-def test_a_leaked_future_is_not_promoted_and_the_same_rows_without_it_are(
-    tmp_path: Path, config: Config, rows: Make
-) -> None:
+def test_a_leaked_future_is_not_promoted_and_the_same_rows_without_it_are(tmp_path: Path, config: Config) -> None:
     """The gate names the column; every other gate is delighted with such a model."""
-    sound = rows(3000)
+    sound = make_rows(3000)
     stopped = train(leaking(sound), config, Registry(tmp_path / "leaking"), now_ms=NOW_MS, options=QUICK)
     assert (stopped.promoted, stopped.stopped_by) == (False, ("leak",))
     [says] = [gate.says for gate in stopped.gates if gate.name == "leak"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
+from kits.decisions import NOW_MS, make_rows
 from models.drivers import drivers
 from models.learned import Options
 from models.registry import Registry
@@ -19,8 +18,6 @@ from models.schema import Schema, SchemaColumn
 from models.train import train
 from nba.config import Config
 
-Make = Callable[..., pa.Table]
-NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "chrome-headless-shell")
 
 
@@ -32,11 +29,11 @@ def browser() -> str | None:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, make_rows_once: Make, config_once: Config) -> Path:
+def page(tmp_path_factory: pytest.TempPathFactory, config: Config) -> Path:
     registry = Registry(tmp_path_factory.mktemp("page") / "models")
     options = Options(threads=1)
-    train(make_rows_once(1500), config_once, registry, now_ms=NOW_MS, options=options)
-    second = train(make_rows_once(1800), config_once, registry, now_ms=NOW_MS + 1000, options=options)
+    train(make_rows(1500), config, registry, now_ms=NOW_MS, options=options)
+    second = train(make_rows(1800), config, registry, now_ms=NOW_MS + 1000, options=options)
     return second.folder / "report.html"
 
 
@@ -56,11 +53,11 @@ def test_the_page_needs_nothing_from_outside(page: Path) -> None:
     ],
     ids=["a count that is mostly nothing", "a column that mostly has its largest value", "no direction"],
 )
-def test_a_column_that_is_the_same_for_most_has_a_direction(config_once: Config, values: list[int], says: str) -> None:
+def test_a_column_that_is_the_same_for_most_has_a_direction(config: Config, values: list[int], says: str) -> None:
     """Whoever declined before is pushed down although two thirds never did: nobody reads that more is not worse."""
     schema = Schema((SchemaColumn("pair.declined_before", "number"),))
     pushes = np.array([0.2, 0.2, 0.2, 0.2, 0.2, -0.8, -0.8 if values[0] != 2 else 0.0] * 20)
-    found = drivers(schema, np.array(values * 20, dtype=np.float32)[:, None], pushes[:, None], config_once, "accept")
+    found = drivers(schema, np.array(values * 20, dtype=np.float32)[:, None], pushes[:, None], config, "accept")
     assert says in found[0].says
 
 

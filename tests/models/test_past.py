@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kits.decisions import NOW_MS, START_MS, make_rows
 from models.dataset import Decisions, read_decisions
 from models.learned import Options
 from models.matrix import Assembler
@@ -26,8 +25,6 @@ from nba.domain import OUTCOMES, Contact
 from nba.past import NEVER, Past, pasts
 from nba.rules import Values
 
-Make = Callable[..., pa.Table]
-NOW_MS = 1_770_000_000_000 + 40 * DAY_MS  # when the last of these rows is settled
 ROWS = st.lists(
     st.tuples(
         st.integers(0, 3),  # customer
@@ -42,7 +39,7 @@ ROWS = st.lists(
 
 
 def moment(day: int) -> int:
-    return 1_770_000_000_000 + day * DAY_MS
+    return START_MS + day * DAY_MS
 
 
 def table(rows: list[tuple[int, str, str | None, int, int | None]]) -> pa.Table:
@@ -70,10 +67,10 @@ def past_of(decisions: Decisions, config: Config, row: int, place: int) -> Past:
 
 
 @given(rows=ROWS)
-def test_the_log_tells_of_the_past_what_the_store_tells_a_call(config_once: Config, rows: list) -> None:
+def test_the_log_tells_of_the_past_what_the_store_tells_a_call(config: Config, rows: list) -> None:
     """For every row and every offer: counted in the log's rows, or served from the contacts that they left, it is the same."""
-    decisions = read_decisions(table(rows), config_once.catalog)
-    ids = [offer.id for offer in config_once.catalog.offers]
+    decisions = read_decisions(table(rows), config.catalog)
+    ids = [offer.id for offer in config.catalog.offers]
     for row in range(len(rows)):
         customer, at_ms = rows[row][0], int(decisions.at_ms[row])
         contacts = [
@@ -83,7 +80,7 @@ def test_the_log_tells_of_the_past_what_the_store_tells_a_call(config_once: Conf
         ]
         served = pasts(sorted(contacts, key=lambda c: c.at_ms), at_ms)
         for place, offer in enumerate(ids):
-            assert past_of(decisions, config_once, row, place) == served.get(offer, NEVER)
+            assert past_of(decisions, config, row, place) == served.get(offer, NEVER)
 
 
 def test_back_tests_and_repeated_rows_told_nobody_anything(config: Config) -> None:
@@ -102,7 +99,7 @@ def test_an_order_that_is_booked_on_every_call_before_it_is_foretold_by_none_of_
 ) -> None:
     """Planted: a coin that falls five days after the last of three calls and is logged with each: no call knows it yet."""
     rng = np.random.default_rng(3)
-    at = 1_770_000_000_000 + rng.integers(0, 25 * DAY_MS, (1000, 1)) + np.array([0, DAY_MS, 2 * DAY_MS])
+    at = START_MS + rng.integers(0, 25 * DAY_MS, (1000, 1)) + np.array([0, DAY_MS, 2 * DAY_MS])
     known = np.repeat(at[:, 2:] + 5 * DAY_MS, 3, axis=1)
     log = pa.table(
         {
@@ -120,12 +117,12 @@ def test_an_order_that_is_booked_on_every_call_before_it_is_foretold_by_none_of_
     assert found is not None and found < 0.6
 
 
-def test_what_was_logged_as_served_wins(rows: Make, config: Config) -> None:
+def test_what_was_logged_as_served_wins(config: Config) -> None:
     """The journal's own columns are taken; a log without them is counted."""
     served = {name: np.full(300, 5.0) for name in PAST_NAMES}
     twins = pa.array([f"c{n % 9}" for n in range(300)])
     for logged, expected in ((served, True), ({}, False)):
-        decisions = read_decisions(rows(300, customer_id=twins, **logged), config.catalog)
+        decisions = read_decisions(make_rows(300, customer_id=twins, **logged), config.catalog)
         assembler = Assembler(decisions, config)
         schema, _ = choose_schema(assembler, np.arange(300))
         found = assembler.matrix(schema, np.arange(300))[:, [schema.names.index(name) for name in PAST_NAMES]]
@@ -133,12 +130,12 @@ def test_what_was_logged_as_served_wins(rows: Make, config: Config) -> None:
         assert found.max() > 0.0
 
 
-def test_an_empty_past_is_counted_as_one_that_no_column_holds(rows: Make, config: Config) -> None:
+def test_an_empty_past_is_counted_as_one_that_no_column_holds(config: Config) -> None:
     """Rows of an older version stand beside newer ones with nulls, in one file or as another file: all know the same."""
     twins = pa.array([f"c{n % 9}" for n in range(300)])
-    bare = rows(300, customer_id=twins)
+    bare = make_rows(300, customer_id=twins)
     served = {name: pa.array([None] * 200 + [5.0] * 100) for name in PAST_NAMES}
-    mixed = rows(300, customer_id=twins, **served)
+    mixed = make_rows(300, customer_id=twins, **served)
     found = []
     for log in (bare, mixed, [bare.slice(0, 200), mixed.slice(200)]):
         assembler = Assembler(read_decisions(log, config.catalog), config)
@@ -150,22 +147,22 @@ def test_an_empty_past_is_counted_as_one_that_no_column_holds(rows: Make, config
     np.testing.assert_array_equal(two_files, one_file)
 
 
-def test_rows_that_are_judged_alone_keep_their_past(rows: Make, config: Config) -> None:
+def test_rows_that_are_judged_alone_keep_their_past(config: Config) -> None:
     """The newest rows of a log, taken out of it, know what their customers heard before."""
     twins = pa.array([f"c{n % 9}" for n in range(300)])
-    assembler = Assembler(read_decisions(rows(300, customer_id=twins), config.catalog), config)
+    assembler = Assembler(read_decisions(make_rows(300, customer_id=twins), config.catalog), config)
     newest = np.arange(250, 300)
     np.testing.assert_array_equal(assembler.subset(newest).pairs(np.arange(50)), assembler.pairs(newest))
     assert assembler.pairs(newest)[:, :, -1].max() > 0.0
 
 
 @pytest.fixture(scope="module")
-def learnt(config_once: Config, tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+def learnt(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     """A model of people of whom half never want `m`, which only their answers tell."""
     rng = np.random.default_rng(5)
     wants = rng.random(400) < 0.5
     customer = rng.integers(0, 400, 6000)
-    at = np.sort(1_770_000_000_000 + rng.integers(0, 38 * DAY_MS, 6000))
+    at = np.sort(START_MS + rng.integers(0, 38 * DAY_MS, 6000))
     accepted = rng.random(6000) < np.where(wants[customer], 0.7, 0.05)
     log = pa.table(
         {
@@ -179,16 +176,14 @@ def learnt(config_once: Config, tmp_path_factory: pytest.TempPathFactory) -> Sco
         }
     )
     registry = Registry(tmp_path_factory.mktemp("past"))
-    report = train(log, config_once, registry, now_ms=NOW_MS, options=Options(threads=1))
+    report = train(log, config, registry, now_ms=NOW_MS, options=Options(threads=1))
     assert report.version is not None
-    return Scorer.load(registry.path(report.version), config_once.catalog, config_once.features.columns)
+    return Scorer.load(registry.path(report.version), config.catalog, config.features.columns)
 
 
-def test_an_offer_that_was_declined_again_and_again_is_foretold_to_be_declined(
-    learnt: Scorer, config_once: Config
-) -> None:
+def test_an_offer_that_was_declined_again_and_again_is_foretold_to_be_declined(learnt: Scorer, config: Config) -> None:
     """The same customer but for what they answered: three times no, never asked, three times yes."""
-    candidates = make_candidates(CatalogRules(config_once.catalog), Values({}), {})
+    candidates = make_candidates(CatalogRules(config.catalog), Values({}), {})
     says = [Past(0.0, 3.0, 1.0), NEVER, Past(3.0, 0.0, 1.0)]
     no, never, yes = (
         float(learnt.score({"usage": 8.0}, [candidates[1]._replace(past=past)]).accept[0]) for past in says

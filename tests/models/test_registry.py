@@ -8,10 +8,10 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
+from kits.versions import version_files
 from models.registry import Registry, verified
 from models.schema import Schema
 from models.scorer import check_runs
@@ -20,20 +20,10 @@ from nba.errors import ModelError, NotFoundError, RefusedError, UnavailableError
 NAMES = [f"2026010{i}T000000-00000{i}" for i in range(1, 6)]
 
 
-def files(passed: bool = True, model: bytes = b"onnx") -> dict[str, bytes]:
-    certificate = {"passed": passed, "onnx_sha256": hashlib.sha256(model).hexdigest()}
-    return {"model.onnx": model, "schema.json": b"{}", "certificate.json": json.dumps(certificate).encode()}
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "models")
-
-
 def test_a_version_is_kept_and_found(registry: Registry) -> None:
     """What is written is listed, oldest first, and verified."""
     for name in reversed(NAMES[:3]):
-        registry.write(name, files())
+        registry.write(name, version_files())
     assert registry.versions() == NAMES[:3]
     assert verified(registry.path(NAMES[0]))["model.onnx"] == b"onnx"
     assert registry.champion() is None
@@ -42,7 +32,7 @@ def test_a_version_is_kept_and_found(registry: Registry) -> None:
 def test_promotion_and_rollback_go_through_the_history(registry: Registry) -> None:
     """Rolling back gives the champion before, and once there is none before it refuses."""
     for name in NAMES[:2]:
-        registry.write(name, files())
+        registry.write(name, version_files())
         registry.promote(name)
     assert registry.champion() == NAMES[1]
     assert registry.rollback() == (NAMES[0], [])
@@ -54,10 +44,10 @@ def test_promotion_and_rollback_go_through_the_history(registry: Registry) -> No
 
 def test_no_certificate_no_promotion(registry: Registry) -> None:
     """A failed certificate, or one for another file, keeps the champion where it is."""
-    registry.write(NAMES[0], files())
+    registry.write(NAMES[0], version_files())
     registry.promote(NAMES[0])
-    registry.write(NAMES[1], files(passed=False))
-    registry.write(NAMES[2], files() | {"model.onnx": b"another"})
+    registry.write(NAMES[1], version_files(passed=False))
+    registry.write(NAMES[2], version_files() | {"model.onnx": b"another"})
     for name in NAMES[1:3]:
         with pytest.raises(RefusedError, match="certificate"):
             registry.promote(name)
@@ -67,7 +57,7 @@ def test_no_certificate_no_promotion(registry: Registry) -> None:
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest"])
 def test_an_altered_version_is_refused(registry: Registry, damage: str) -> None:
     """A flipped byte, a cut file, a missing file and a broken manifest are each told, and never promoted."""
-    folder = registry.write(NAMES[0], files(model=b"a model of some bytes"))
+    folder = registry.write(NAMES[0], version_files(model=b"a model of some bytes"))
     model = folder / "model.onnx"
     match damage:
         case "flip":
@@ -86,7 +76,7 @@ def test_an_altered_version_is_refused(registry: Registry, damage: str) -> None:
 @pytest.mark.parametrize("name", ["../secret.txt", "/dev/zero", "link", ".", "report/../../secret.txt"])
 def test_a_version_names_only_files_of_its_own(registry: Registry, name: str) -> None:
     """A folder that was copied from elsewhere reads nothing else of this machine, and nothing that never ends."""
-    folder = registry.write(NAMES[0], files())
+    folder = registry.write(NAMES[0], version_files())
     (registry.root / "secret.txt").write_bytes(b"secret")
     (folder / "link").symlink_to("/dev/zero")
     (folder / "report").mkdir()
@@ -99,14 +89,14 @@ def test_a_version_names_only_files_of_its_own(registry: Registry, name: str) ->
 
 def test_an_unknown_version_is_not_found(registry: Registry) -> None:
     """The message says which there are."""
-    registry.write(NAMES[0], files())
+    registry.write(NAMES[0], version_files())
     with pytest.raises(NotFoundError, match=NAMES[0]):
         registry.promote("20990101T000000-ffffff")
 
 
 def test_a_full_disk_leaves_nothing_behind(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk fills up during the write there is no version, no rest of one, and the champion stays."""
-    registry.write(NAMES[0], files())
+    registry.write(NAMES[0], version_files())
     registry.promote(NAMES[0])
     before = sorted(p.name for p in registry.root.iterdir())
 
@@ -115,7 +105,7 @@ def test_a_full_disk_leaves_nothing_behind(registry: Registry, monkeypatch: pyte
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UnavailableError, match="make room"):
-        registry.write(NAMES[1], files())
+        registry.write(NAMES[1], version_files())
     with pytest.raises(UnavailableError, match="make room"):
         registry.rollback() if len(registry.history()) > 1 else registry._point([NAMES[0]])
     monkeypatch.undo()
@@ -125,7 +115,7 @@ def test_a_full_disk_leaves_nothing_behind(registry: Registry, monkeypatch: pyte
 
 def test_a_broken_pointer_is_told_and_promoting_mends_it(registry: Registry) -> None:
     """The way out that the message names works."""
-    registry.write(NAMES[0], files())
+    registry.write(NAMES[0], version_files())
     registry.promote(NAMES[0])
     (registry.root / "champion.json").write_text("not json")
     with pytest.raises(ModelError, match="nba models promote"):
@@ -137,7 +127,7 @@ def test_a_broken_pointer_is_told_and_promoting_mends_it(registry: Registry) -> 
 @pytest.mark.parametrize("verb", ["champion", "promote", "write"])
 def test_a_folder_in_the_place_of_the_pointer_is_told_as_what_it_is(registry: Registry, verb: str) -> None:
     """Room or another promotion would not help: it has to be taken away. A version can be kept meanwhile."""
-    registry.write(NAMES[0], files())
+    registry.write(NAMES[0], version_files())
     in_the_way = registry.root / "champion.json"
     in_the_way.mkdir()
     told = pytest.raises(
@@ -151,7 +141,7 @@ def test_a_folder_in_the_place_of_the_pointer_is_told_as_what_it_is(registry: Re
             with told:
                 registry.promote(NAMES[0])
         case "write":
-            registry.write(NAMES[1], files())
+            registry.write(NAMES[1], version_files())
             assert registry.versions() == NAMES[:2]
     in_the_way.rmdir()
     registry.promote(NAMES[0])
@@ -162,7 +152,7 @@ def test_a_folder_in_the_place_of_the_pointer_is_told_as_what_it_is(registry: Re
 @pytest.mark.parametrize("text", ['{"history": 5}', "null", '"abc"', '{"history": "abc"}', '{"history": [1]}', "[]"])
 def test_a_pointer_of_another_shape_is_told(registry: Registry, text: str) -> None:
     """JSON that is no history is as broken as no JSON."""
-    registry.write(NAMES[0], files())
+    registry.write(NAMES[0], version_files())
     (registry.root / "champion.json").write_text(text)
     with pytest.raises(ModelError, match="nba models promote"):
         registry.history()
@@ -171,7 +161,7 @@ def test_a_pointer_of_another_shape_is_told(registry: Registry, text: str) -> No
 @pytest.mark.parametrize("text", [b"[]", b"null", b"{", b'{"passed": true}'])
 def test_a_certificate_of_another_shape_promotes_nothing(registry: Registry, text: bytes) -> None:
     """Whatever the file holds, without a passed certificate the answer is no and not a traceback."""
-    registry.write(NAMES[0], files() | {"certificate.json": text})
+    registry.write(NAMES[0], version_files() | {"certificate.json": text})
     with pytest.raises(RefusedError, match="certificate"):
         registry.promote(NAMES[0])
 
@@ -179,7 +169,7 @@ def test_a_certificate_of_another_shape_promotes_nothing(registry: Registry, tex
 def test_a_promotion_counts_only_against_the_champion_it_was_judged_by(registry: Registry) -> None:
     """Of two versions judged against the same champion the second is not promoted over the first."""
     for name in NAMES[:3]:
-        registry.write(name, files())
+        registry.write(name, version_files())
     assert registry.promote_over(NAMES[0], None)
     assert not registry.promote_over(NAMES[1], None)
     assert registry.promote_over(NAMES[1], NAMES[0])
@@ -189,7 +179,7 @@ def test_a_promotion_counts_only_against_the_champion_it_was_judged_by(registry:
 
 def test_what_does_not_run_is_not_promoted(registry: Registry) -> None:
     """Foreign bytes with a manifest and a certificate that fit them still have to load and answer."""
-    registry.write(NAMES[0], files() | {"schema.json": json.dumps(Schema(()).as_json()).encode()})
+    registry.write(NAMES[0], version_files(schema=Schema(())))
     with pytest.raises(ModelError, match="ONNX"):
         registry.promote(NAMES[0], prove=check_runs)
     assert registry.champion() is None
@@ -199,7 +189,7 @@ def test_what_does_not_run_is_not_promoted(registry: Registry) -> None:
 def test_rollback_passes_over_what_cannot_serve(registry: Registry, damage: str) -> None:
     """A predecessor that was deleted or altered is named and left out; the one before it serves."""
     for name in NAMES[:3]:
-        registry.write(name, files())
+        registry.write(name, version_files())
         registry.promote(name)
     if damage == "gone":
         shutil.rmtree(registry.root / NAMES[1])
@@ -214,7 +204,7 @@ def test_rollback_passes_over_what_cannot_serve(registry: Registry, damage: str)
 def test_rollback_without_a_whole_predecessor_changes_nothing(registry: Registry) -> None:
     """Where every earlier champion is gone the one that serves stays."""
     for name in NAMES[:2]:
-        registry.write(name, files())
+        registry.write(name, version_files())
         registry.promote(name)
     shutil.rmtree(registry.root / NAMES[0])
     with pytest.raises(RefusedError, match=NAMES[0]):
@@ -224,11 +214,11 @@ def test_rollback_without_a_whole_predecessor_changes_nothing(registry: Registry
 
 def test_the_next_write_clears_what_a_killed_one_left(registry: Registry) -> None:
     """Half a version and half a pointer of a dead process do not stay on the disk for ever."""
-    registry.write(NAMES[0], files())
+    registry.write(NAMES[0], version_files())
     (registry.root / f".{NAMES[1]}.4194000").mkdir()
     (registry.root / f".{NAMES[1]}.4194000" / "model.onnx").write_bytes(b"half")
     (registry.root / ".champion.json.4194000").write_text("half")
-    registry.write(NAMES[2], files())
+    registry.write(NAMES[2], version_files())
     assert {path.name for path in registry.root.iterdir()} == {NAMES[0], NAMES[2], ".lock"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kits.versions import version_files
 from models import scorer as scorer_module
 from models.calibrate import Calibration
 from models.export import Head, to_onnx
@@ -42,9 +42,7 @@ TREE = Tree((Split(0, 5.0, None, "nan", True, ~0, ~1),), (-1.0, 1.0))
 def kept(root: Path, columns: tuple[SchemaColumn, ...] = COLUMNS, model: bytes | None = None) -> Path:
     schema = Schema(columns)
     model = model or to_onnx(len(columns), Head(Forest(schema.names, (TREE,)), Calibration()), None)
-    certificate = {"passed": True, "onnx_sha256": hashlib.sha256(model).hexdigest()}
-    files = {"model.onnx": model, "schema.json": json.dumps(schema.as_json()).encode()}
-    return Registry(root).write(VERSION, {**files, "certificate.json": json.dumps(certificate).encode()})
+    return Registry(root).write(VERSION, version_files(model, schema))
 
 
 def candidates(catalog: Catalog) -> list[Candidate]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from kits.decisions import NOW_MS, answers_along, make_rows
 from models.learned import Options
 from models.registry import Registry
 from models.scorer import Scorer
@@ -19,29 +19,27 @@ from nba.clock import DAY_MS
 from nba.config import Config
 from nba.errors import DataError, InputError, RefusedError, UnavailableError
 
-Make = Callable[..., pa.Table]
-NOW_MS = 1_770_000_000_000 + 40 * 86_400_000
 QUICK = Options(threads=1)
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory, rows_once: pa.Table, config_once: Config) -> TrainReport:
+def first(tmp_path_factory: pytest.TempPathFactory, rows_once: pa.Table, config: Config) -> TrainReport:
     registry = Registry(tmp_path_factory.mktemp("first") / "models")
-    return train(rows_once, config_once, registry, now_ms=NOW_MS, options=QUICK)
+    return train(rows_once, config, registry, now_ms=NOW_MS, options=QUICK)
 
 
 @pytest.fixture(scope="module")
-def rows_once(make_rows_once: Make) -> pa.Table:
-    return make_rows_once(3000)
+def rows_once() -> pa.Table:
+    return make_rows(3000)
 
 
-def test_a_first_model_is_promoted_and_served(first: TrainReport, config_once: Config) -> None:
+def test_a_first_model_is_promoted_and_served(first: TrainReport, config: Config) -> None:
     """An honest journal gives a champion that beats the base rate and loads for serving."""
     assert first.promoted
     assert first.stopped_by == ()
     assert first.accept.figures.log_loss < first.accept.figures.base_log_loss
     assert first.certificate.passed
-    scorer = Scorer.load(first.folder, config_once.catalog, config_once.features.columns)
+    scorer = Scorer.load(first.folder, config.catalog, config.features.columns)
     assert scorer.version == first.version == Registry(first.folder.parent).champion()
     assert not scorer.has_stay
 
@@ -65,28 +63,30 @@ def test_slices_follow_each_other_in_time(first: TrainReport) -> None:
 
 
 def test_same_data_same_seed_same_bytes(
-    first: TrainReport, rows_once: pa.Table, config_once: Config, registry: Registry
+    first: TrainReport, rows_once: pa.Table, config: Config, registry: Registry
 ) -> None:
     """A second training, with another number of threads and another order of rows, writes the very same files."""
     shuffled = rows_once.take(np.random.default_rng(1).permutation(len(rows_once)))
-    again = train(shuffled, config_once, registry, now_ms=NOW_MS, options=Options(threads=2))
+    again = train(shuffled, config, registry, now_ms=NOW_MS, options=Options(threads=2))
     assert again.version == first.version
     for path in first.folder.iterdir():
         assert (again.folder / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_another_seed_gives_another_model(
-    first: TrainReport, rows_once: pa.Table, config_once: Config, registry: Registry
+    first: TrainReport, rows_once: pa.Table, config: Config, registry: Registry
 ) -> None:
     """The seed is what it says."""
-    other = train(rows_once, config_once, registry, now_ms=NOW_MS, options=Options(seed=7, threads=1))
+    other = train(rows_once, config, registry, now_ms=NOW_MS, options=Options(seed=7, threads=1))
     assert other.version != first.version
 
 
-def test_progress_reaches_the_end(rows: Make, config: Config, registry: Registry) -> None:
+def test_progress_reaches_the_end(config: Config, registry: Registry) -> None:
     """Fractions never fall and end at 1, with words for a person."""
     seen: list[tuple[float, str]] = []
-    train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK, progress=lambda f, text: seen.append((f, text)))
+    train(
+        make_rows(600), config, registry, now_ms=NOW_MS, options=QUICK, progress=lambda f, text: seen.append((f, text))
+    )
     fractions = [fraction for fraction, _ in seen]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
@@ -105,12 +105,12 @@ def test_progress_reaches_the_end(rows: Make, config: Config, registry: Registry
     ],
 )
 def test_bad_input_is_refused_and_the_champion_stays(
-    rows: Make, config: Config, registry: Registry, columns: dict[str, Any], error: type[Exception], words: str
+    config: Config, registry: Registry, columns: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     """A clear refusal with the way out; what was promoted before is promoted still."""
-    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
+    champion = train(make_rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
     with pytest.raises(error, match=words):
-        train(rows(600, **columns), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+        train(make_rows(600, **columns), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
     assert registry.champion() == champion
     assert registry.versions() == [champion]
 
@@ -128,22 +128,22 @@ def test_bad_input_is_refused_and_the_champion_stays(
     ],
 )
 def test_a_refusal_says_what_was_left_out(
-    rows: Make, config: Config, registry: Registry, columns: dict[str, Any], days: int, words: str
+    config: Config, registry: Registry, columns: dict[str, Any], days: int, words: str
 ) -> None:
     """Whoever reads that there are too few rows has logged many, and what helps depends on why they do not count."""
     options = Options(threads=1, window_ms=days * DAY_MS)
     with pytest.raises(RefusedError, match=words):
-        train(rows(600, **columns), config, registry, now_ms=NOW_MS, options=options)
+        train(make_rows(600, **columns), config, registry, now_ms=NOW_MS, options=options)
 
 
-def test_numbers_beyond_all_are_told_and_break_nothing(rows: Make, config: Config, registry: Registry) -> None:
+def test_numbers_beyond_all_are_told_and_break_nothing(config: Config, registry: Registry) -> None:
     """Infinite features are noted with their rows; weights that are none stop, and both columns they come from are named."""
-    table = rows(600)
+    table = make_rows(600)
     usage = table["x.usage"].to_numpy().copy()
     usage[::7], usage[1::11] = np.inf, -np.inf
     propensity = np.where(np.arange(600) % 2, 1e-310, 0.3)
     columns = {"x.usage": usage, "propensity": propensity}
-    report = train(rows(600, **columns), config, registry, now_ms=NOW_MS, options=QUICK)
+    report = train(make_rows(600, **columns), config, registry, now_ms=NOW_MS, options=QUICK)
     assert (
         f"infinite: x.usage in {np.isinf(usage).sum()} rows: log what was measured, or leave it empty" in report.notes
     )
@@ -152,10 +152,10 @@ def test_numbers_beyond_all_are_told_and_break_nothing(rows: Make, config: Confi
     assert "'reward' and 'propensity'" in gate.says
 
 
-def test_too_few_rows_are_refused(rows: Make, config: Config, registry: Registry) -> None:
+def test_too_few_rows_are_refused(config: Config, registry: Registry) -> None:
     """Fifty calls teach nothing that could be proven."""
     with pytest.raises(RefusedError, match="50 usable rows"):
-        train(rows(50), config, registry, now_ms=NOW_MS, options=QUICK)
+        train(make_rows(50), config, registry, now_ms=NOW_MS, options=QUICK)
 
 
 @pytest.mark.parametrize(
@@ -173,90 +173,81 @@ def test_too_few_rows_are_refused(rows: Make, config: Config, registry: Registry
         ({"tune_minutes": float("nan")}, "tune"),
     ],
 )
-def test_wrong_options_are_refused(
-    rows: Make, config: Config, registry: Registry, given: dict[str, Any], words: str
-) -> None:
+def test_wrong_options_are_refused(config: Config, registry: Registry, given: dict[str, Any], words: str) -> None:
     """Each with its name, before anything is kept."""
     with pytest.raises(InputError, match=words):
-        train(rows(600), config, registry, now_ms=NOW_MS, options=Options(**{"threads": 1, **given}))
+        train(make_rows(600), config, registry, now_ms=NOW_MS, options=Options(**{"threads": 1, **given}))
     assert registry.versions() == []
 
 
-def test_a_monotone_column_that_does_not_vary_is_noted(rows: Make, config: Config, registry: Registry) -> None:
+def test_a_monotone_column_that_does_not_vary_is_noted(config: Config, registry: Registry) -> None:
     """What the policy says of a column holds once it varies: until then the model is trained without it."""
     options = Options(threads=1, monotone={"x.tenure": 1, "x.usage": 1})
-    report = train(rows(600, **{"x.tenure": np.full(600, 3.0)}), config, registry, now_ms=NOW_MS, options=options)
+    report = train(make_rows(600, **{"x.tenure": np.full(600, 3.0)}), config, registry, now_ms=NOW_MS, options=options)
     assert report.promoted
     assert any("monotone" in note and "x.tenure" in note for note in report.notes)
     assert not any("monotone" in note and "x.usage" in note for note in report.notes)
 
 
-def test_a_column_that_comes_twice_is_refused(rows: Make, config: Config, registry: Registry) -> None:
+def test_a_column_that_comes_twice_is_refused(config: Config, registry: Registry) -> None:
     """Nobody knows which of the two is meant."""
-    table = rows(600)
+    table = make_rows(600)
     twice = table.append_column("x.usage", table["x.tenure"])
     with pytest.raises(DataError, match=r"'x.usage'.*twice"):
         train(twice, config, registry, now_ms=NOW_MS, options=QUICK)
 
 
-def test_parity_is_asked_on_every_judged_row(rows: Make, config: Config, registry: Registry) -> None:
+def test_parity_is_asked_on_every_judged_row(config: Config, registry: Registry) -> None:
     """None of the rows that the figures are from is left out of the certificate, however many they are."""
     options = Options(threads=1, valid_share=0.9, calibrate_share=0.2)
-    report = train(rows(3000), config, registry, now_ms=NOW_MS, options=options)
+    report = train(make_rows(3000), config, registry, now_ms=NOW_MS, options=options)
     assert report.counts.judging > 2000
     assert report.certificate.rows["rows"] == report.counts.judging
 
 
-def test_a_full_disk_keeps_the_champion(
-    rows: Make, config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_keeps_the_champion(config: Config, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the version cannot be written the run fails, nothing is listed and the champion serves on."""
-    champion = train(rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
+    champion = train(make_rows(600), config, registry, now_ms=NOW_MS, options=QUICK).version
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UnavailableError, match="make room"):
-        train(rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
+        train(make_rows(700), config, registry, now_ms=NOW_MS + 1000, options=QUICK)
     monkeypatch.undo()
     assert registry.versions() == [champion] == [registry.champion()]
 
 
-def test_a_constant_column_is_left_out_and_said(rows: Make, config: Config, registry: Registry) -> None:
+def test_a_constant_column_is_left_out_and_said(config: Config, registry: Registry) -> None:
     """It cannot teach anything, and the report names it."""
-    report = train(rows(600, **{"x.tenure": np.ones(600)}), config, registry, now_ms=NOW_MS, options=QUICK)
+    report = train(make_rows(600, **{"x.tenure": np.ones(600)}), config, registry, now_ms=NOW_MS, options=QUICK)
     assert "x.tenure" not in report.accept.importance
     assert any("x.tenure" in note for note in report.notes)
 
 
-def test_a_larger_saving_never_lowers_acceptance(rows: Make, config: Config, registry: Registry) -> None:
+def test_a_larger_saving_never_lowers_acceptance(config: Config, registry: Registry) -> None:
     """With a monotone constraint the answer rises or stays along the column, for every row asked."""
     options = Options(threads=1, monotone={"x.usage": 1})
-    report = train(rows(2000), config, registry, now_ms=NOW_MS, options=options)
+    report = train(make_rows(2000), config, registry, now_ms=NOW_MS, options=options)
     scorer = Scorer.load(report.folder, config.catalog)
-    place = scorer.schema.names.index("x.usage")
-    matrix = np.random.default_rng(0).normal(10, 5, (200, len(scorer.schema.columns))).astype(np.float32)
-    answers = []
-    for value in np.linspace(-5, 60, 40):
-        matrix[:, place] = value
-        answers.append(scorer.run(matrix).accept)
-    assert np.diff(np.stack(answers), axis=0).min() >= 0.0
+    accepts = [found.accept for found in answers_along(scorer, "x.usage")]
+    assert np.diff(np.stack(accepts), axis=0).min() >= 0.0
 
 
-def test_importance_weights_change_the_model(rows: Make, config: Config, registry: Registry) -> None:
+def test_importance_weights_change_the_model(config: Config, registry: Registry) -> None:
     """On request a row counts by 1 / propensity."""
-    table = rows(1500, propensity=np.random.default_rng(0).uniform(0.05, 1.0, 1500))
+    table = make_rows(1500, propensity=np.random.default_rng(0).uniform(0.05, 1.0, 1500))
     plain = train(table, config, registry, now_ms=NOW_MS, options=QUICK)
     weighted = train(table, config, registry, now_ms=NOW_MS, options=Options(threads=1, weights="propensity"))
     assert plain.version != weighted.version
 
 
-def test_tuning_finds_parameters_and_keeps_them(rows: Make, config: Config, registry: Registry) -> None:
+def test_tuning_finds_parameters_and_keeps_them(config: Config, registry: Registry) -> None:
     """A search of a moment leaves its parameters with the version."""
     pytest.importorskip("optuna", reason="--tune is an optional extra")
     options = Options(threads=1, tune_minutes=0.02)
-    report = train(rows(800), config, registry, now_ms=NOW_MS, options=options)
+    report = train(make_rows(800), config, registry, now_ms=NOW_MS, options=options)
     assert "num_leaves" in report.facts["options"]["parameters"]
     assert report.certificate.passed
 

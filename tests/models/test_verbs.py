@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import sys
@@ -15,17 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kits.versions import version_files
 from models.registry import Registry
 from nba.cli import main
 from nba.clock import DAY_MS, system_now_ms
 
 NAMES = [f"2026010{i}T000000-00000{i}" for i in range(1, 4)]
 Run = Callable[..., tuple[int, Any, str]]
-
-
-def files(model: bytes = b"onnx") -> dict[str, bytes]:
-    certificate = {"passed": True, "onnx_sha256": hashlib.sha256(model).hexdigest()}
-    return {"model.onnx": model, "schema.json": b"{}", "certificate.json": json.dumps(certificate).encode()}
 
 
 @pytest.fixture
@@ -49,7 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def registry(tmp_path: Path) -> Registry:
     registry = Registry(tmp_path / "models")
     for name in NAMES:
-        registry.write(name, files())
+        registry.write(name, version_files())
         registry.promote(name)
     return registry
 
@@ -85,7 +80,7 @@ def test_list_tells_versions_apart(run: Run, registry: Registry) -> None:
     """Rows, figures and what stopped it; nothing of a version that does not say, and no more than that."""
     figures = {"log_loss": 0.4, "base_log_loss": 0.5, "auc": None}
     metrics = {"counts": {"used": 900}, "accept": {"figures": figures}, "stopped_by": ["log_loss"]}
-    registry.write("20260105T000000-000005", {**files(), "metrics.json": json.dumps(metrics).encode()})
+    registry.write("20260105T000000-000005", {**version_files(), "metrics.json": json.dumps(metrics).encode()})
     _, document, _ = run("models", "list")
     first, *_, last = document["versions"]
     assert last == {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kits.shop import POLICY, case_for
 from nba.arbitration import Arbiter, worth_of
 from nba.candidates import Candidate
 from nba.config import Offer, Worth
@@ -17,9 +15,6 @@ from nba.decide import Decider
 from nba.domain import Scores
 from nba.load import load_config
 
-_spec = importlib.util.spec_from_file_location("nba_shop_arbitration", Path(__file__).with_name("conftest.py"))
-values = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(values)
 WORTH = "{horizon_months: 12, margin: 1.0, saving: 1.0, of_kind: {resolve: 20, escalate: 5}}"
 
 
@@ -29,7 +24,7 @@ def candidate(margin_delta: float, saving: float | None) -> Candidate:
     )
 
 
-def test_the_formula_by_hand() -> None:
+def test_the_worth_agrees_with_its_formula_by_hand() -> None:
     """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12, 1.5 months of 18 kept."""
     weights = {
         "margin": 2.0,
@@ -43,7 +38,7 @@ def test_the_formula_by_hand() -> None:
 
 
 def with_worth(shop, worth: str) -> Decider:
-    return Decider(load_config(shop(policy=values.POLICY.replace(WORTH, worth))))
+    return Decider(load_config(shop(policy=POLICY.replace(WORTH, worth))))
 
 
 def market(shop, worth: str) -> list[str]:
@@ -52,7 +47,7 @@ def market(shop, worth: str) -> list[str]:
     accept = np.array([0.0, 0.4, 0.2, 0.0, 0.0])
     stays = np.full(5, 0.6), np.where(np.arange(5) == 1, 0.95, 0.6)
     scores = Scores(accept, stay_if_accepted=stays[1], stay_if_not=stays[0])
-    return [s.offer_id for s in decider.decide(values.case_for(decider), scores).suggestions]
+    return [s.offer_id for s in decider.decide(case_for(decider), scores).suggestions]
 
 
 def test_the_honest_cheaper_plan_wins_where_it_keeps_the_customer(shop) -> None:
@@ -78,8 +73,8 @@ def test_levers_and_context_weigh_in_the_open(shop) -> None:
     weigh = "context: [{when: \"context.intent == 'billing'\", times: 50.0, kinds: [resolve]}]"
     decider = with_worth(shop, "{saving: 0.0, levers: {music: 100.0}, " + weigh + ", of_kind: {resolve: 200}}")
     scores = Scores(np.full(5, 0.2))
-    calm = decider.decide(values.case_for(decider), scores).suggestions
-    billing = decider.decide(values.case_for(decider, context={"intent": "billing"}), scores).suggestions
+    calm = decider.decide(case_for(decider), scores).suggestions
+    billing = decider.decide(case_for(decider, context={"intent": "billing"}), scores).suggestions
     assert [calm[0].offer_id, billing[0].offer_id] == ["music", "line-check"]
 
 
@@ -87,14 +82,14 @@ def test_weights_of_offers_and_kinds_multiply(shop) -> None:
     """Every condition that holds counts, by offer as by kind, and each factor as often as it is named."""
     weigh = "[{when: 'true', times: 3.0, offers: [music]}, {when: 'true', times: 2.0, offers: [music], kinds: [cross_sell]}]"
     decider = with_worth(shop, "{horizon_months: 1, context: " + weigh + ", levers: {music: 0.5}}")
-    said = decider.decide(values.case_for(decider, limit=5), Scores(np.full(5, 0.2))).suggestions
+    said = decider.decide(case_for(decider, limit=5), Scores(np.full(5, 0.2))).suggestions
     assert {s.offer_id: s.expected_value for s in said}["music"] == pytest.approx(0.2 * 3.0 * (3 * 2 * 2 * 0.5))
 
 
 @pytest.mark.parametrize("sure", [0.0, 1.0])
 def test_never_and_always_are_probabilities(decider: Decider, sure: float) -> None:
     """A model, or its base rate, that is sure of an offer is believed: nothing else stands in for it."""
-    case, arbiter = values.case_for(decider, limit=5), Arbiter(decider.config.policy)
+    case, arbiter = case_for(decider, limit=5), Arbiter(decider.config.policy)
     ranked = arbiter.rank(case.sayable, Scores(np.full(5, sure)), decider.rules.place, case.values, 18.0)
     assert {(item.accept, item.scored) for item in ranked} == {(sure, True)}
     blind = Scores(np.full(5, np.nan), base=np.full(5, sure))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
+from kits.shop import CATALOG, case_for, customer
 from nba.candidates import make_candidate, rule_values
 from nba.decide import Decider
 from nba.load import load_config
 
-_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for, customer = shop_module.case_for, shop_module.customer
 MORE = """
   - {id: more, kind: cross_sell, title: More, margin_month: 2, cost_month: "own_cost_month + 5.0"}
   - {id: gift, kind: cross_sell, title: Gift, price_month: 0, covers: "features.data_gb_peak < 99.0"}
@@ -24,7 +18,7 @@ MORE = """
 @pytest.fixture
 def decider(shop) -> Decider:
     """The shop with an add-on by formula and one that is free."""
-    return Decider(load_config(shop(catalog=shop_module.CATALOG + MORE)))
+    return Decider(load_config(shop(catalog=CATALOG + MORE)))
 
 
 @pytest.mark.parametrize("used", [2150.0, 30_000.0, float("nan")])

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from kits.shop import Shop
 from nba.cautions import literal_numbers
 from nba.cli import build
 from nba.errors import ConfigError
 from nba.load import check_folder, find_config
 
-Shop = Callable[..., Path]
 ARM = "experiments:\n  - name: e\n    arms:\n      - {name: a, share: 0.5}\n      - name: b\n        share: 0.5\n"
 
 # ruff: noqa: E501
@@ -28,6 +26,7 @@ WEAK = [
     ("policy", "base_accept:", ARM + "        policy:\n          service_first:\n            override: [up_sell]\nbase_accept:", r"policy.yaml:16: e, arm b: service_first.override lets up_sell pass"),
     ("policy", "base_accept:", ARM + "        policy: {consent: {vulnerable_kinds: [up_sell]}}\nbase_accept:", r"policy.yaml:14: e, arm b: consent.vulnerable_kinds: up_sell"),
     ("policy", "worth: {", "worth: {context: [{when: \"context.intent in ['outge']\", times: 2, kinds: [resolve]}], ", r"policy.yaml:9: service_first.service_intents: 'outage' is asked for nowhere, 'outge' is, at policy.yaml:7: .*write them the same"),
+    ("catalog", ">= features.data_gb_peak", ">= features.data_gb_peak && context.intent != 'outge'", r"policy.yaml:9: service_first.service_intents: 'outage' is asked for nowhere, 'outge' is, at catalog.yaml:\d+: "),
     ("catalog", "{title} covers that and saves", "5G covers 12 and saves", r"catalog.yaml:24: flex-10: literal number 12 in a template is not verified: use a claim"),
     ("policy", "with {title}", "in 5 minutes", r"policy.yaml:6: literal number 5 in a template is not verified: use a claim"),
     ("catalog", "saves you {saving_month} a month", "saves you €{saving_month} a month", r"catalog.yaml:24: flex-10: {saving_month} brings its currency sign along: leave out the '€'"),

@@ -48,7 +48,7 @@ def test_what_may_differ_is_let_pass(text: str) -> None:
     assert mismatch(text, TYPES, ["gb_m1"]) is None
 
 
-def test_nothing_is_null() -> None:
+def test_a_comparison_with_null_is_told_the_way_to_ask() -> None:
     """What is missing cannot be compared at all; the way to ask for it is named."""
     assert "has(profile.plan)" in str(mismatch("profile.plan != null", TYPES))
 

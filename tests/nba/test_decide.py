@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from kits.shop import NOW_MS, case_for, customer
 from nba.answer import answer
 from nba.config import Catalog
 from nba.decide import Decider
 from nba.domain import Contact, OpenIssue, Scores
 from nba.load import load_config
-
-_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for, customer, NOW_MS = shop_module.case_for, shop_module.customer, shop_module.NOW_MS
 
 
 def ids(decision) -> list[str]:

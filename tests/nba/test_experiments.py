@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from kits.shop import POLICY, case_for
 from nba.config import Policy
 from nba.decide import Decider
 from nba.errors import ConfigError
 from nba.experiments import arm_configs, assign, assignment_of
 from nba.load import load_config
-
-_spec = importlib.util.spec_from_file_location("nba_shop_experiments", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for = shop_module.case_for
 
 EXPERIMENTS = """
 holdout: {random: 0.05, nothing: 0.05}
@@ -33,7 +27,7 @@ experiments:
 
 
 def policy(text: str = EXPERIMENTS) -> str:
-    return shop_module.POLICY + text
+    return POLICY + text
 
 
 def test_each_arm_gets_its_share(shop) -> None:

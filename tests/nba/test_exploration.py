@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kits.shop import POLICY, case_for, customer
 from nba.decide import Decider
 from nba.exploration import draw, first_rank_probabilities, rank_probability, ranked, uniform
 from nba.load import load_config
 
-_spec = importlib.util.spec_from_file_location("nba_shop_tried", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for, customer = shop_module.case_for, shop_module.customer
 values_of = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=12).map(lambda v: sorted(v, reverse=True))
 
 
@@ -33,7 +28,7 @@ def test_probabilities_sum_to_one_and_follow_the_value(values: list[float], gamm
     assert p[0] >= max(p) - 1e-12
 
 
-def test_squarecb_by_hand() -> None:
+def test_squarecb_agrees_with_its_formula_by_hand() -> None:
     """1 / (K + gamma * gap) for every arm but the best (Foster and Rakhlin 2020)."""
     assert first_rank_probabilities([10.0, 5.0, 1.0], 20.0, [True] * 3) == pytest.approx(
         [1 - 1 / 13 - 1 / 21, 1 / 13, 1 / 21]
@@ -95,7 +90,7 @@ def test_what_may_not_be_tried_is_never_drawn(seed: int, key: str) -> None:
 
 def exploring(shop, more: str = "") -> Decider:
     """The shop, which tries everything that may be said."""
-    return Decider(load_config(shop(policy=shop_module.POLICY + f"exploration: {{gamma: 0.1, off_for: []{more}}}\n")))
+    return Decider(load_config(shop(policy=POLICY + f"exploration: {{gamma: 0.1, off_for: []{more}}}\n")))
 
 
 def first(decider: Decider, **request: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,18 +15,16 @@ from hypothesis.errors import NoSuchExample
 import nba.arbitration
 import nba.decide
 import nba.funnel
+from kits.shop import NOW_MS
 from nba.arbitration import Arbiter
 from nba.audit import violations
 from nba.candidates import Withheld
+from nba.clock import DAY_MS
 from nba.config import Catalog, Config, FeaturesConfig, Policy
 from nba.decide import Decider, Request, Suggestion
 from nba.domain import KINDS, OUTCOMES, Contact, Customer, OpenIssue, Scores, StatedIntent
 from nba.past import NEVER
 
-_spec = importlib.util.spec_from_file_location("nba_shop_values", Path(__file__).with_name("conftest.py"))
-_shop = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_shop)
-NOW_MS, DAY_MS = _shop.NOW_MS, 86_400_000
 FEATURES = FeaturesConfig.model_validate({
     "activities": {"data_used": {"unit": "megabyte"}},
     "features": [{"name": "gb", "of": "data_used", "take": "sum", "window": "30d"}],

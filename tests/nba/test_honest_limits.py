@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from kits.shop import CATALOG, NOW_MS, POLICY, case_for, customer
 from nba.config import Config, Policy
 from nba.decide import Decider
 from nba.domain import SERVICE_KINDS, Contact, Scores
 from nba.load import load_config
 
-_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for, customer, NOW_MS = shop_module.case_for, shop_module.customer, shop_module.NOW_MS
 MUSIC = "{id: music, kind: cross_sell, title: Music, price_month: 5, margin_month: 3}"
 
 
 def with_music(shop, more: str, currency: str = "EUR") -> Decider:
     """The shop with another add-on in the place of Music."""
-    catalog = shop_module.CATALOG.replace(MUSIC, more).replace("currency: EUR", f"currency: {currency}")
+    catalog = CATALOG.replace(MUSIC, more).replace("currency: EUR", f"currency: {currency}")
     return Decider(load_config(shop(catalog=catalog)))
 
 
@@ -77,7 +71,7 @@ def test_an_unreadable_history_offers_help_only(decider: Decider) -> None:
 
 def test_nobody_is_offered_the_plan_they_have(shop) -> None:
     """Even where its rule forgot to say so."""
-    catalog = shop_module.CATALOG.replace("eligible: \"profile.plan != 'l-40'\"", 'eligible: "true"')
+    catalog = CATALOG.replace("eligible: \"profile.plan != 'l-40'\"", 'eligible: "true"')
     assert withheld(Decider(load_config(shop(catalog=catalog))), "l-40") == "eligibility"
 
 
@@ -142,7 +136,7 @@ def test_the_skill_that_can_help_is_named(shop, config: Config) -> None:
     """An escalation says to whom."""
     from nba.answer import answer
 
-    catalog = shop_module.CATALOG.replace("title: a person who can help}", "title: a person, skill: network}")
+    catalog = CATALOG.replace("title: a person who can help}", "title: a person, skill: network}")
     decider = Decider(load_config(shop(catalog=catalog)))
     case = case_for(decider, limit=20)
     said = answer(decider.config, case, decider.decide(case, None), model=None)["suggestions"]
@@ -201,7 +195,7 @@ def test_one_conversation_is_one_contact(decider: Decider) -> None:
 
 def test_the_limit_across_offers_counts_sales_and_holds_back_sales(shop) -> None:
     """Help is never rationed, and neither it nor an offer that the catalog has no more uses up the limit."""
-    policy = shop_module.POLICY + "contact: {at_most: 1, per_days: 30}\n"
+    policy = POLICY + "contact: {at_most: 1, per_days: 30}\n"
     decider = Decider(load_config(shop(policy=policy)))
     for offer, stage in (("line-check", None), ("gone", None), ("flex-10", "contact")):
         of = customer(contacts=(Contact(NOW_MS - DAY_MS, offer, "spoken", "call", interaction_id="call-0"),))
@@ -213,7 +207,7 @@ def test_the_limit_across_offers_counts_sales_and_holds_back_sales(shop) -> None
 def test_what_costs_the_same_is_not_dominated(shop, cost: float) -> None:
     """Only a plan that costs less speaks against another way to pay for the same use."""
     same = f"{{id: same, kind: optimize, title: Same, price_month: {cost}, margin_month: 20}}\n"
-    decider = Decider(load_config(shop(catalog=shop_module.CATALOG + f"  - {same}")))
+    decider = Decider(load_config(shop(catalog=CATALOG + f"  - {same}")))
     assert withheld(decider, "same") == ("dominated" if cost > 29.90 else None)
 
 
@@ -221,8 +215,8 @@ def test_what_costs_the_same_is_not_dominated(shop, cost: float) -> None:
 def test_a_budget_is_spent_for_its_days(shop, days: int, stage: str | None) -> None:
     """What was given away before `budget_per_days` is made up for; what was given since is not given again."""
     gift = "{id: gift, kind: retain, title: a gift, discount_month: 5, contact: {per_days: 1}}"
-    policy = shop_module.POLICY + "authority: {budget_per_customer: 100, budget_per_days: 365}\n"
-    catalog = shop_module.CATALOG + f"  - {gift}\n  - {gift.replace('id: gift', 'id: other')}\n"
+    policy = POLICY + "authority: {budget_per_customer: 100, budget_per_days: 365}\n"
+    catalog = CATALOG + f"  - {gift}\n  - {gift.replace('id: gift', 'id: other')}\n"
     decider = Decider(load_config(shop(catalog=catalog, policy=policy)))
     given = Contact(NOW_MS - days * 86_400_000, "gift", "accepted", "call", interaction_id="call-0")
     assert withheld(decider, "other", customer(contacts=(given,))) == stage
@@ -234,8 +228,8 @@ def test_who_gives_nothing_away_needs_no_authority(shop) -> None:
         f"  - {{id: gift-{n}, kind: retain, title: a gift, discount_month: {n}, contact: {{per_days: 1}}}}\n"
         for n in (5, 6, 50)
     )
-    policy = shop_module.POLICY + "authority: {default: {discount_month: 5}, budget_per_customer: 60}\n"
-    decider = Decider(load_config(shop(catalog=shop_module.CATALOG + offers, policy=policy)))
+    policy = POLICY + "authority: {default: {discount_month: 5}, budget_per_customer: 60}\n"
+    decider = Decider(load_config(shop(catalog=CATALOG + offers, policy=policy)))
     given = [Contact(NOW_MS - 10 * DAY_MS, o, "accepted", "call", interaction_id="call-0") for o in ("gift-50", "gone")]
     assert withheld(decider, "gift-5", customer(contacts=tuple(given[1:]))) is None
     assert withheld(decider, "gift-6", customer(contacts=tuple(given[1:]))) == "authority"

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 import nba.funnel
+from kits.shop import NOW_MS, case_for, customer
 from nba.config import Catalog, Config, ContactLimit
 from nba.decide import Decider
 from nba.domain import Contact
 from nba.load import find_config, load_config
 from nba.rules import Rule
-
-_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for, customer, NOW_MS = shop_module.case_for, shop_module.customer, shop_module.NOW_MS
 
 COPIES = 200
 SAY = [{"when": "features.plan_views_7d > 3.0", "en": "you looked"}, {"when": "context.mood > 0.0", "en": "so it is"}]

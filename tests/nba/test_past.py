@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 
+from kits.shop import NOW_MS, case_for, customer
 from nba.clock import DAY_MS
 from nba.decide import Decider
 from nba.domain import Contact
 from nba.past import Past, pasts
-
-_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for, customer, NOW_MS = shop_module.case_for, shop_module.customer, shop_module.NOW_MS
 
 
 def met(outcome: str, days: float = 1.0, decision: str = "", offer: str = "flex-10") -> Contact:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
+from kits.shop import CATALOG, FEATURES, POLICY, case_for, customer
 from nba.decide import Decider
 from nba.load import load_config
 
-_spec = importlib.util.spec_from_file_location("nba_shop", Path(__file__).with_name("conftest.py"))
-shop_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(shop_module)
-case_for, customer = shop_module.case_for, shop_module.customer
 OPENING = "{salutation} {family_name}, judging by your recent activity we believe you would benefit from {title}"
 
 
@@ -32,7 +26,7 @@ def first(decider: Decider, of=None, **request: object):
 def test_a_reason_is_read_as_the_sentence_says_it(shop, locale: str, label: str, reasons: set[str]) -> None:
     """The same rounding and currency, under the label of the config or of the engine, else under its own name."""
     peak = 'is: "data_mb_m1 / 1024.0"'
-    decider = Decider(load_config(shop(features=shop_module.FEATURES.replace(peak, peak + label))))
+    decider = Decider(load_config(shop(features=FEATURES.replace(peak, peak + label))))
     assert {reason.text for reason in first(decider, locale=locale).because} == reasons
 
 
@@ -40,9 +34,9 @@ def test_a_reason_is_read_as_the_sentence_says_it(shop, locale: str, label: str,
 def test_fields_and_attributes_are_reasons_under_their_labels(shop, locale: str, tenure: str) -> None:
     """A label in another language is still more than the name of a column."""
     field = "tenure_months: {type: number, label: {en: months with us, de: Monate bei uns}, default"
-    features = shop_module.FEATURES.replace("tenure_months: {type: number, default", field)
+    features = FEATURES.replace("tenure_months: {type: number, default", field)
     labels = "currency: EUR\nlabels: {data_gb: {en: GB included}}"
-    catalog = shop_module.CATALOG.replace("currency: EUR", labels).replace(
+    catalog = CATALOG.replace("currency: EUR", labels).replace(
         "{data_gb_peak", "{tenure_months:d} {data_gb:d} {data_gb_peak"
     )
     texts = {reason.text for reason in first(Decider(load_config(shop(features, catalog))), locale=locale).because}
@@ -51,14 +45,14 @@ def test_fields_and_attributes_are_reasons_under_their_labels(shop, locale: str,
 
 def test_a_number_without_a_format_is_no_money(shop) -> None:
     """Only what is money is written as money on its own."""
-    catalog = shop_module.CATALOG.replace("you used at most", "{data_gb} GB for {price_month}: you used at most")
+    catalog = CATALOG.replace("you used at most", "{data_gb} GB for {price_month}: you used at most")
     assert "10 GB for €29.90: you used" in first(Decider(load_config(shop(catalog=catalog)))).say
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_a_fact_that_is_no_number_is_not_said(shop, broken: float) -> None:
     """A template whose condition does not ask for it stays unsaid all the same."""
-    catalog = shop_module.CATALOG.replace("features.data_gb_peak < 8.0 && saving_month > 0", "saving_month > 0")
+    catalog = CATALOG.replace("features.data_gb_peak < 8.0 && saving_month > 0", "saving_month > 0")
     decider = Decider(load_config(shop(catalog=catalog.replace("features.data_gb_peak", "2.0"))))
     decision = decider.decide(
         case_for(decider, customer(features={"data_mb_m1": 2150.0, "data_gb_peak": broken}), limit=9), None
@@ -69,7 +63,7 @@ def test_a_fact_that_is_no_number_is_not_said(shop, broken: float) -> None:
 def test_the_sentence_that_stands_on_most_facts_is_said(shop) -> None:
     """Whatever the order of the catalog; where its facts are missing, the next."""
     less = '      - {when: "true", en: "{title} is cheaper"}\n      - when: "features.data_gb_peak < 8.0'
-    catalog = shop_module.CATALOG.replace('      - when: "features.data_gb_peak < 8.0', less)
+    catalog = CATALOG.replace('      - when: "features.data_gb_peak < 8.0', less)
     decider = Decider(load_config(shop(catalog=catalog)))
     assert "saves you" in first(decider).say
     few = customer(profile={"plan": "of another age", "salutation": "Mr.", "family_name": "Kraus"})
@@ -87,6 +81,6 @@ def test_the_sentence_that_stands_on_most_facts_is_said(shop) -> None:
 )
 def test_a_caller_is_addressed_once(shop, opening: str, known: str, nameless: str) -> None:
     """By an opening that names them at its end as well; a title before a comma is nobody's name."""
-    decider = Decider(load_config(shop(policy=shop_module.POLICY.replace(OPENING, opening))))
+    decider = Decider(load_config(shop(policy=POLICY.replace(OPENING, opening))))
     assert first(decider).say.startswith(known)
     assert first(decider, customer(profile={"plan": "l-40"})).say.startswith(nameless)

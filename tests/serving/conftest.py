@@ -5,24 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from pydantic import SecretStr
 from redis import Redis
+from redis.exceptions import RedisError
 
 from features.embedded import find_binary
+from kits.live import in_a_thread
+from kits.ports import free_port
+from kits.served import NBA, Served, answers
+from kits.waiting import wait_until
 from nba.clock import format_at, system_now_ms
 from nba.load import find_config
 from nba.settings import Settings
@@ -30,15 +31,6 @@ from serving.app import create_app
 from serving.server import ImpatientProtocol
 
 _ids = count(1)
-
-
-def wait_until(predicate: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return when it is so; fail when it does not become so."""
-    deadline = time.monotonic() + seconds
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError("it did not become so")
-        time.sleep(0.01)
 
 
 @dataclass
@@ -89,20 +81,11 @@ def event(customer_id: str, kind: str, *, days: float = 0.0, **fields: object) -
 def running(settings: Settings, protocol: type = ImpatientProtocol) -> Iterator[Running]:
     """Start, and stop as an operator would."""
     app = create_app(settings)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        given: dict = {"loop": "asyncio", "lifespan": "on", "http": protocol, "timeout_graceful_shutdown": 5}
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, **given))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            wait_until(lambda: server.started or not thread.is_alive())
-            assert server.started, "the service did not start"
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-                yield Running(f"http://127.0.0.1:{port}", http, settings.state_dir, app)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with (
+        in_a_thread(app, loop="asyncio", lifespan="on", http=protocol, timeout_graceful_shutdown=5) as url,
+        httpx.Client(base_url=url, timeout=30) as http,
+    ):
+        yield Running(url, http, settings.state_dir, app)
 
 
 @pytest.fixture(scope="session")
@@ -149,37 +132,25 @@ def start(tmp_path: Path, config_folder: Path) -> Iterator[Callable[..., Running
         )
 
 
-@pytest.fixture
-def eventually() -> Callable[..., None]:
-    """See `wait_until`."""
-    return wait_until
-
-
 class OwnRedis:
     """A real Redis that a test may stop, pause, restart and fill."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         self.start()
 
     def start(self) -> None:
         settings = ["--port", str(self.port), "--dir", str(self.folder), "--appendonly", "yes", "--save", ""]
         self.process = subprocess.Popen([find_binary(), *settings], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                with Redis.from_url(self.url) as client:
-                    client.ping()
-                return
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            except Exception:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        wait_until(self.answers)
+
+    def answers(self) -> bool:
+        """Whether it is up, with its data read."""
+        with suppress(RedisError), Redis.from_url(self.url) as client:
+            return bool(client.ping())
+        return False
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
@@ -197,3 +168,21 @@ def redis(tmp_path) -> Iterator[OwnRedis]:
     own = OwnRedis(tmp_path / "redis-data")
     yield own
     own.stop()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Starts `nba serve` with these arguments and settings: `serve("--workers", 2, NBA_LOG="json")`."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object, **settings: str) -> Served:
+            port, errors = free_port(), tmp_path / "stderr"
+            command = [str(NBA), "serve", "--port", str(port), *map(str, arguments)]
+            given = {"NBA_STATE_DIR": str(tmp_path / "state"), "NBA_BUDGET_MS": "1000", **settings}
+            said = stack.enter_context(errors.open("w"))
+            process = stack.enter_context(subprocess.Popen(command, env={**os.environ, **given}, stderr=said))
+            stack.callback(process.kill)
+            wait_until(lambda: answers(port, process), 180)
+            return Served(port, process, errors)
+
+        yield start

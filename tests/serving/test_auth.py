@@ -128,15 +128,19 @@ def test_what_is_not_listed_needs_a_key():
     assert needed_scope("DELETE", "/v1/customers/c-1") == ADMIN
 
 
-def test_doors_over_http(keyed):
-    """401 without a key, 403 with the wrong one, and health stays open."""
-    ask = {"customer_id": "c-1"}
-    refused = keyed.http.post("/v1/recommend", json=ask)
+def test_without_a_key_only_health_and_readiness_are_answered(keyed):
+    """Everything else is refused with 401 and the way to ask."""
+    refused = keyed.http.post("/v1/recommend", json={"customer_id": "c-1"})
     assert refused.status_code == 401
     assert refused.headers["www-authenticate"].startswith("Bearer")
     assert refused.headers["content-type"] == "application/problem+json"
     assert keyed.http.get("/healthz").status_code == keyed.http.get("/readyz").status_code == 200
     assert keyed.http.get("/metrics").status_code == 401
+
+
+def test_a_key_opens_what_its_scope_names(keyed):
+    """Any other call is refused with 403."""
+    ask = {"customer_id": "c-1"}
 
     def post(key: str, path: str, body: dict) -> int:
         return keyed.http.post(path, json=body, headers={"authorization": f"Bearer {key}"}).status_code

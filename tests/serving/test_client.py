@@ -84,7 +84,7 @@ both = pytest.mark.parametrize("blocking", [True, False], ids=["sync", "async"])
 
 
 @both
-def test_a_call_from_profile_to_outcome(nba, make_event, blocking):
+def test_the_client_takes_a_call_from_profile_to_outcome(nba, make_event, blocking):
     """Every verb of the client, against the real service."""
     either(nba.url, lambda c: c.put_customer("k-1", SENTENCE), blocking)
     answer = either(

@@ -89,7 +89,7 @@ def test_a_wrong_context_is_refused(nba, query):
     assert nba.http.get(f"/v1/desk/c-1?{query}").status_code == 422
 
 
-def test_today_in_numbers(start):
+def test_todays_numbers_stay_the_same_when_the_log_is_rolled(start):
     """Counted while they are written, and the same after the log was rolled and the service started anew."""
     service = start()
     customer = service.customer()

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 
 from features.embedded import EmbeddedRedis
+from kits.waiting import wait_until
 from nba.clock import format_at, system_now_ms
 from serving.rewriting import DueRewrite
 
@@ -20,17 +21,17 @@ def holds(folder, word: str) -> bool:
     return any(word.encode() in path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
-def test_an_erased_customer_leaves_the_append_only_file(start, tmp_path, eventually):
+def test_an_erased_customer_leaves_the_append_only_file(start, tmp_path):
     """DELETE says that the file is being rewritten, and it is, however many ask at once."""
     service = start()
     names = [service.customer(family_name=f"Unmistakable-{number}") for number in range(3)]
-    eventually(lambda: holds(tmp_path / "redis", "Unmistakable-2"))
+    wait_until(lambda: holds(tmp_path / "redis", "Unmistakable-2"))
     for name in names:
         assert service.http.delete(f"/v1/customers/{name}").json()["redis_file"] == "being rewritten"
-    eventually(lambda: not holds(tmp_path / "redis", "Unmistakable"))
+    wait_until(lambda: not holds(tmp_path / "redis", "Unmistakable"))
 
 
-def test_a_rewrite_that_a_stop_cut_off_is_done_at_the_next_start(start, tmp_path, eventually):
+def test_a_rewrite_that_a_stop_cut_off_is_done_at_the_next_start(start, tmp_path):
     """The receipt promised it. Erased and noted, and then stopped before it was done: the next service does it."""
     before = EmbeddedRedis(tmp_path)
     with Redis.from_url(before.start()) as client:
@@ -40,40 +41,39 @@ def test_a_rewrite_that_a_stop_cut_off_is_done_at_the_next_start(start, tmp_path
     before.stop()
     assert holds(tmp_path / "redis", "Unmistakable")
     start()
-    eventually(lambda: not holds(tmp_path / "redis", "Unmistakable"))
-    eventually(lambda: DueRewrite(tmp_path).standing is None)
+    wait_until(lambda: not holds(tmp_path / "redis", "Unmistakable"))
+    wait_until(lambda: DueRewrite(tmp_path).standing is None)
 
 
-def test_a_note_is_taken_away_by_the_last_who_asked(start, tmp_path, eventually):
+def test_a_note_is_taken_away_by_the_last_who_asked(start, tmp_path):
     """Two erasures at once share a rewrite; the note stays until the later one is covered too."""
     service = start()
     for _ in range(2):
         assert service.http.delete(f"/v1/customers/{service.customer()}").status_code == 200
-    eventually(lambda: DueRewrite(tmp_path).standing is None)
+    wait_until(lambda: DueRewrite(tmp_path).standing is None)
 
 
-def test_nba_forget_returns_when_the_file_is_rewritten(start, tmp_path, config_folder, eventually):
+def test_nba_forget_returns_when_the_file_is_rewritten(start, tmp_path, config_folder):
     """The receipt of the command is the end of it."""
     service = start()
     name = service.customer(family_name="Unmistakable")
-    eventually(lambda: holds(tmp_path / "redis", "Unmistakable"))
+    wait_until(lambda: holds(tmp_path / "redis", "Unmistakable"))
     asked = ["forget", name, "--config", str(config_folder), "--state-dir", str(tmp_path), "--json"]
     command = [sys.executable, "-c", "from nba.cli import main; main()", *asked]
     answer = subprocess.run(command, capture_output=True, check=True)
     assert json.loads(answer.stdout)["redis_file"] == "rewritten"
-    eventually(
-        lambda: not holds(tmp_path / "redis", "Unmistakable")
-    )  # Redis unlinks the old file in a thread of its own
+    # Redis unlinks the old file in a thread of its own.
+    wait_until(lambda: not holds(tmp_path / "redis", "Unmistakable"))
 
 
-def test_one_of_several_workers_knows_its_own_redis(start, tmp_path, eventually):
+def test_one_of_several_workers_knows_its_own_redis(start, tmp_path):
     """It is given the URL by the process that started both: the file is rewritten all the same."""
     shared = EmbeddedRedis(tmp_path)
     service = start(redis_url=shared.start())
     name = service.customer(family_name="Unmistakable")
-    eventually(lambda: holds(tmp_path / "redis", "Unmistakable"))
+    wait_until(lambda: holds(tmp_path / "redis", "Unmistakable"))
     assert service.http.delete(f"/v1/customers/{name}").json()["redis_file"] == "being rewritten"
-    eventually(lambda: not holds(tmp_path / "redis", "Unmistakable"))
+    wait_until(lambda: not holds(tmp_path / "redis", "Unmistakable"))
     shared.stop()
 
 

@@ -7,14 +7,8 @@ import gzip
 import orjson
 import pytest
 
+from kits.answers import problem
 from nba.clock import format_at, system_now_ms
-
-
-def problem(answer, status: int) -> dict:
-    """A refusal is a problem document."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.json()
 
 
 @pytest.mark.parametrize(

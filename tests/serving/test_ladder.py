@@ -9,6 +9,8 @@ import pytest
 from redis import Redis
 
 from features.keys import customer_keys
+from kits.answers import assert_safe
+from kits.waiting import wait_until
 from nba.domain import SALES_KINDS
 
 BUDGET_MS = 300
@@ -21,13 +23,6 @@ def service(start, redis):
     return start(redis_url=redis.url, budget_ms=BUDGET_MS)
 
 
-def assert_safe(answer: dict) -> None:
-    """The worst is assumed: the answer says what it lacks, and sells nothing."""
-    assert answer["source"] == "fallback"
-    assert {"features", "profile", "contacts"} <= set(answer["degraded"])
-    assert not {s["kind"] for s in answer["suggestions"]} & SALES_KINDS
-
-
 def timed(service, customer: str) -> tuple[dict, float]:
     started = time.monotonic()
     answer = service.recommend(customer)
@@ -35,7 +30,7 @@ def timed(service, customer: str) -> tuple[dict, float]:
 
 
 @pytest.mark.parametrize("fault", ["killed", "paused"])
-def test_without_redis_there_is_a_safe_answer_in_time_and_it_comes_back_by_itself(service, redis, fault, eventually):
+def test_without_redis_there_is_a_safe_answer_in_time_and_it_comes_back_by_itself(service, redis, fault):
     """Gone or silent: every call is answered inside the budget; later ones do not even wait for it."""
     customer = service.customer()
     assert service.recommend(customer)["degraded"] == ["model"]
@@ -51,11 +46,11 @@ def test_without_redis_there_is_a_safe_answer_in_time_and_it_comes_back_by_itsel
         redis.start()
     else:
         redis.send(signal.SIGCONT)
-    eventually(lambda: service.recommend(customer)["degraded"] == ["model"])
+    wait_until(lambda: service.recommend(customer)["degraded"] == ["model"])
     assert 'nba_degraded_total{what="features"} 0.0' not in service.http.get("/metrics").text
 
 
-def test_what_came_while_redis_was_away_arrives_when_it_is_back(service, redis, make_event, eventually):
+def test_what_came_while_redis_was_away_arrives_when_it_is_back(service, redis, make_event):
     """Activity and outcomes are acknowledged from the spool, and delivered once."""
     customer = service.customer()
     decision = service.recommend(customer)
@@ -66,13 +61,13 @@ def test_what_came_while_redis_was_away_arrives_when_it_is_back(service, redis, 
     assert service.outcome(decision, "declined").status_code == 200
     assert "activity_pending" in service.recommend(customer)["degraded"]
     redis.start()
-    eventually(lambda: len(service.http.get(f"/v1/customers/{customer}").json().get("contacts", [])) == 1)
+    wait_until(lambda: len(service.http.get(f"/v1/customers/{customer}").json().get("contacts", [])) == 1)
     view = service.http.get(f"/v1/customers/{customer}").json()
     assert [issue["type"] for issue in view["open_issues"]] == ["complaint"]
-    eventually(lambda: "activity_pending" not in service.recommend(customer)["degraded"])
+    wait_until(lambda: "activity_pending" not in service.recommend(customer)["degraded"])
 
 
-def test_a_full_redis_loses_nothing(service, redis, make_event, eventually):
+def test_a_full_redis_loses_nothing(service, redis, make_event):
     """Out of memory it still reads; writes wait in the spool until there is room."""
     customer = service.customer()
     with Redis.from_url(redis.url) as client:
@@ -85,10 +80,10 @@ def test_a_full_redis_loses_nothing(service, redis, make_event, eventually):
         assert refused.status_code == 503
         assert refused.headers["retry-after"] == "1"
         client.config_set("maxmemory", 0)
-    eventually(lambda: service.http.get(f"/v1/customers/{customer}").json()["open_issues"])
+    wait_until(lambda: service.http.get(f"/v1/customers/{customer}").json()["open_issues"])
 
 
-def test_what_waits_in_one_workers_spool_is_named_by_the_others(start, service, redis, make_event, eventually):
+def test_what_waits_in_one_workers_spool_is_named_by_the_others(start, service, redis, make_event):
     """Two workers on one state folder: whoever answers says that activity waits, until it is delivered."""
     other, customer = start(redis_url=redis.url, budget_ms=BUDGET_MS), service.customer()
     with Redis.from_url(redis.url) as client:
@@ -96,10 +91,10 @@ def test_what_waits_in_one_workers_spool_is_named_by_the_others(start, service, 
         client.config_set("maxmemory", 1)
         sent = {"events": [make_event(customer, "complaint")]}
         assert service.http.post("/v1/activity", json=sent).json()["accepted"] == 1
-        eventually(lambda: other.recommend(customer)["degraded"] == ["activity_pending", "model"])
+        wait_until(lambda: other.recommend(customer)["degraded"] == ["activity_pending", "model"])
         assert other.recommend("c-somebody-else")["degraded"] == ["model"]
         client.config_set("maxmemory", 0)
-    eventually(lambda: other.recommend(customer)["degraded"] == ["model"])
+    wait_until(lambda: other.recommend(customer)["degraded"] == ["model"])
 
 
 def damaged_values(service) -> dict[str, float]:
@@ -146,11 +141,11 @@ def test_a_redis_that_is_away_counts_nothing_as_damaged(service, redis):
     assert damaged_values(service) == {}
 
 
-def test_a_service_starts_without_redis_and_finds_it_later(start, redis, eventually):
+def test_a_service_starts_without_redis_and_finds_it_later(start, redis):
     """The order in which things start does not matter."""
     redis.send(signal.SIGKILL)
     redis.process.wait()
     service = start(redis_url=redis.url, budget_ms=BUDGET_MS)
     assert_safe(service.recommend("c-1"))
     redis.start()
-    eventually(lambda: "features" not in service.recommend("c-1")["degraded"])
+    wait_until(lambda: "features" not in service.recommend("c-1")["degraded"])

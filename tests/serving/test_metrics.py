@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kits.waiting import wait_until
 from nba.load import find_config
 from serving.metrics import Metrics
 
@@ -58,12 +59,12 @@ def test_what_an_alert_counts_begins_at_zero(start):
     assert 'nba_reloads_total{result="refused"} 0.0' in text
 
 
-def test_the_time_of_a_stream_is_not_that_of_a_question(start, eventually):
+def test_the_time_of_a_stream_is_not_that_of_a_question(start):
     """A stream lasts as long as a call does: among the questions it would be the slowest of all, and NbaSlow never end."""
     nba = start()
     with nba.http.stream("GET", "/v1/interactions/i-1/stream", params={"customer_id": "c-1"}) as answer:
         assert next(answer.iter_lines()) == ": listening"
     nba.recommend("c-1")
     took = 'nba_request_seconds_count{route="%s"} 1.0'
-    eventually(lambda: took % "/v1/interactions/{interaction_id:path}/stream" in nba.http.get("/metrics").text)
+    wait_until(lambda: took % "/v1/interactions/{interaction_id:path}/stream" in nba.http.get("/metrics").text)
     assert took % "/v1/recommend" in nba.http.get("/metrics").text

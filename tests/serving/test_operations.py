@@ -11,89 +11,19 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
 
+from kits.ports import free_port, has_ipv6
+from kits.served import ASK, JSON, NBA, Served, answers, asked, metric, sent, starts, workers_of
+from kits.waiting import wait_until
 from nba.load import find_config
 from serving.service import _stop_all
-
-NBA = Path(sys.executable).with_name("nba")
-ASK = json.dumps({"customer_id": "c-very-secret"}).encode()
-JSON = {"content-type": "application/json"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-def has_ipv6() -> bool:
-    with suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
-        return True
-    return False
-
-
-@dataclass
-class Served:
-    """`nba serve` as a process of its own."""
-
-    port: int
-    process: subprocess.Popen
-    errors: Path
-
-    def said(self) -> str:
-        return self.errors.read_text(encoding="utf-8")
-
-    def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-
-    def ended(self) -> int:
-        """Its exit status after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=180)
-
-
-def answers(port: int, process: subprocess.Popen) -> bool:
-    assert process.poll() is None, "the service ended"
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-        return True
-    return False
-
-
-@pytest.fixture
-def serve(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[..., Served]]:
-    """Starts `nba serve` with these arguments and settings: `serve("--workers", 2, NBA_LOG="json")`."""
-    with ExitStack() as stack:
-
-        def start(*arguments: object, **settings: str) -> Served:
-            port, errors = free_port(), tmp_path / "stderr"
-            command = [str(NBA), "serve", "--port", str(port), *map(str, arguments)]
-            given = {"NBA_STATE_DIR": str(tmp_path / "state"), "NBA_BUDGET_MS": "1000", **settings}
-            said = stack.enter_context(errors.open("w"))
-            process = stack.enter_context(subprocess.Popen(command, env={**os.environ, **given}, stderr=said))
-            stack.callback(process.kill)
-            eventually(lambda: answers(port, process), 180)
-            return Served(port, process, errors)
-
-        yield start
-
-
-def asked(served: Served, path: str = "/v1/recommend", **headers: str) -> int:
-    connection = served.connection()
-    method, body = ("POST", ASK) if path == "/v1/recommend" else ("GET", None)
-    connection.request(method, path, body, JSON | {name.replace("_", "-"): v for name, v in headers.items()})
-    status = connection.getresponse().status
-    connection.close()
-    return status
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -146,14 +76,14 @@ def load(served: Served, counts: Counter, stop: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_end_under_load_loses_no_answer(serve, eventually, workers):
+def test_the_end_under_load_loses_no_answer(serve, workers):
     """SIGTERM while eight clients ask: everything taken is answered, nothing new is taken, status 0."""
     served = serve("--workers", workers)
     counts, stop = Counter(), threading.Event()
     clients = [threading.Thread(target=load, args=(served, counts, stop)) for _ in range(8)]
     for client in clients:
         client.start()
-    eventually(lambda: counts[200] > 100)
+    wait_until(lambda: counts[200] > 100)
     status = served.ended()
     stop.set()
     for client in clients:
@@ -163,7 +93,7 @@ def test_the_end_under_load_loses_no_answer(serve, eventually, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventually, workers):
+def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, workers):
     """A body that arrives after the signal is answered, a stream ends whole, a new connection is refused meanwhile."""
     served = serve("--workers", workers)
     streaming, half = served.connection(), socket.create_connection(("127.0.0.1", served.port), timeout=30)
@@ -174,7 +104,7 @@ def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventua
     half.sendall(head % len(ASK) + ASK[:10])
     served.process.send_signal(signal.SIGTERM)
     assert events.read() == b"\n"
-    eventually(lambda: not answers(served.port, served.process))
+    wait_until(lambda: not answers(served.port, served.process))
     half.sendall(ASK[10:])
     answer = http.client.HTTPResponse(half)
     answer.begin()
@@ -185,20 +115,11 @@ def test_what_is_half_sent_and_what_streams_is_brought_to_its_end(serve, eventua
     streaming.close()
 
 
-def metric(served: Served, name: str) -> list[str]:
-    """The series of a metric, as /metrics has them."""
-    connection = served.connection()
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
-    return [line for line in lines if line.startswith(name)]
-
-
-def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path, eventually):
+def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path):
     """Killed workers have no streams; after a reload one version is told; the killed are started again."""
     config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
     served = serve("--workers", 2, NBA_CONFIG=str(config))
-    eventually(lambda: len(workers_of(tmp_path / "state")) == 2)
+    wait_until(lambda: len(workers_of(tmp_path / "state")) == 2)
     with ExitStack() as stack:
         for number in range(6):
             streaming = stack.enter_context(closing(served.connection()))
@@ -207,7 +128,7 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path,
         assert metric(served, "nba_streams") == ["nba_streams 6.0"]
         for pid in workers_of(tmp_path / "state"):
             os.kill(pid, signal.SIGKILL)
-        eventually(
+        wait_until(
             lambda: answers(served.port, served.process) and metric(served, "nba_streams")[:1] == ["nba_streams 0.0"],
             180,
         )
@@ -241,16 +162,7 @@ def test_old_decisions_do_not_load_pandas_into_the_service(serve):
     assert "pandas" not in loaded
 
 
-def sent(served: Served, method: str, path: str, body: dict | None = None, *, status: int = 200) -> str:
-    """The answer's text; it has to be one of this status."""
-    with closing(served.connection()) as connection:
-        connection.request(method, path, None if body is None else json.dumps(body), JSON)
-        answer = connection.getresponse()
-        assert answer.status == status, answer.read()
-        return answer.read().decode()
-
-
-def test_workers_end_with_their_parent(serve, eventually):
+def test_workers_end_with_their_parent(serve):
     """Who kills the service with SIGKILL leaves nobody behind that still holds its port."""
     served = serve("--workers", 2)
     served.process.kill()
@@ -261,7 +173,7 @@ def test_workers_end_with_their_parent(serve, eventually):
             return True
         return False
 
-    eventually(free, 180)
+    wait_until(free, 180)
 
 
 @pytest.fixture(scope="session")
@@ -276,11 +188,11 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "cert.pem", folder / "key.pem"
 
 
-def test_tls_by_options(serve, certificate, eventually):
+def test_tls_is_switched_on_by_options(serve, certificate):
     """Who trusts the certificate is answered over TLS; who speaks plainly, or trusts others, is not."""
     chain, key = certificate
     served = serve("--ssl-certfile", chain, "--ssl-keyfile", key)
-    eventually(lambda: "on https://" in served.said(), 30)  # it says so once the port is open
+    wait_until(lambda: "on https://" in served.said(), 30)  # it says so once the port is open
     address = f"https://127.0.0.1:{served.port}/v1/recommend"
     with httpx.Client(verify=ssl.create_default_context(cafile=str(chain)), timeout=30) as trusting:
         assert trusting.post(address, content=ASK, headers=JSON).json()["customer_id"] == "c-very-secret"
@@ -299,9 +211,7 @@ def test_half_a_certificate_is_refused_before_anything_listens(tmp_path, certifi
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_program_learns_where_the_service_listens(
-    workers: int, tmp_path: Path, eventually: Callable[..., None]
-) -> None:
+def test_a_program_learns_where_the_service_listens(workers: int, tmp_path: Path) -> None:
     """`nba serve --json` says in one JSON document on stdout where it can be asked, also where the port was any free one."""
     command = [str(NBA), "serve", "--port", "0", "--workers", str(workers), "--json"]
     settings = {**os.environ, "NBA_STATE_DIR": str(tmp_path)}
@@ -310,7 +220,7 @@ def test_a_program_learns_where_the_service_listens(
     ) as served:
         try:
             told = json.loads("".join(iter(served.stdout.readline, "}\n")) + "}")
-            eventually(lambda: answers(httpx.URL(told["url"]).port, served), 180)
+            wait_until(lambda: answers(httpx.URL(told["url"]).port, served), 180)
             assert httpx.get(f"{told['url']}/healthz", timeout=180).status_code == 200 and told["workers"] == workers
         finally:
             served.send_signal(signal.SIGTERM)
@@ -382,117 +292,17 @@ def test_a_task_that_does_not_hear_a_cancellation_is_told_again():
     assert asyncio.run(stopped())
 
 
-# Each answers with several statuses, and so adds series until the counts need more room.
-PATHS = [
-    *("/readyz", "/docs", "/insights", "/desktop", "/desktop/widget.js", "/openapi.json", "/metrics", "/v1/tokens"),
-    *("/v1/activity", "/v1/outcomes", "/v1/decisions/a", "/v1/customers/a", "/v1/recommend", "/v1/admin/reload"),
-]
-_ROOM = "mount -t tmpfs -o size=8m,nr_inodes=400,mode=1777 tmpfs /mnt && export TMPDIR=/mnt NBA_STATE_DIR=/mnt/state && exec "
-
-
-def mounts_of_its_own() -> bool:
-    """Whether a process here may have a disk that nobody else sees."""
-    command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + "true"]
-    return (
-        shutil.which("unshare") is not None
-        and subprocess.run(command, check=False, capture_output=True).returncode == 0
-    )
-
-
-@pytest.fixture
-def serve_on_a_disk_of_its_own(tmp_path: Path, eventually: Callable[..., None]) -> Iterator[Callable[[], Served]]:
-    """Starts `nba serve --workers 2` on a small disk that a test may fill, without a Redis."""
-    if not mounts_of_its_own():
-        pytest.skip("no mount namespaces here")
-    with ExitStack() as stack:
-
-        def start() -> Served:
-            port, errors = free_port(), tmp_path / "stderr"
-            serving = f"{NBA} serve --workers 2 --port {port} --redis-url redis://127.0.0.1:{free_port()}"
-            command = ["unshare", "--mount", "--map-root-user", "sh", "-c", _ROOM + serving]
-            process = stack.enter_context(subprocess.Popen(command, stderr=stack.enter_context(errors.open("w"))))
-            stack.callback(process.kill)
-            eventually(lambda: answers(port, process), 180)
-            return Served(port, process, errors)
-
-        yield start
-
-
-def disk_of(served: Served) -> Path:
-    return Path("/proc", str(served.process.pid), "root", "mnt")
-
-
-def fill(disk: Path) -> None:
-    """Not another byte goes there, and not another file."""
-    rest = disk / "rest"
-    rest.mkdir()
-    with suppress(OSError):
-        for number in count():
-            (rest / str(number)).touch()
-    with suppress(OSError), (rest / "0").open("wb", buffering=0) as file:
-        while file.write(bytes(1 << 12)):
-            pass
-
-
-def workers_of(state_dir: Path) -> list[int]:
-    """The process ids of the workers, as each has said; a worker's file is there, empty, before its first line."""
-    lines = [path.read_bytes().splitlines() for path in state_dir.glob("workers/w*")]
-    return [json.loads(line[-1])["pid"] for line in lines if line]
-
-
-def starts(served: Served) -> int:
-    """How many workers have started so far."""
-    return served.said().count("nba.serving: serving ")
-
-
-def test_a_full_disk_ends_no_worker(serve_on_a_disk_of_its_own, eventually):
-    """Without room for state and temporary files the workers live on, refuse, count that, and answer once there is room."""
-    served = serve_on_a_disk_of_its_own()
-    assert asked(served) == 200
-    fill(disk_of(served))
-    for path in PATHS:
-        for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"):
-            with closing(served.connection()) as connection:
-                connection.request(method, path, b"{}", JSON)
-                connection.getresponse().read()
-    assert asked(served) == 503
-    assert metric(served, "nba_journal_refusals_total ") != ["nba_journal_refusals_total 0.0"]
-    shutil.rmtree(disk_of(served) / "rest")
-    eventually(lambda: asked(served) == 200)
-    assert served.ended() == 0
-
-
-def test_workers_that_start_on_a_full_disk_refuse_until_there_is_room(serve_on_a_disk_of_its_own, eventually):
-    """Killed and replaced while nothing can be written: they are ready once something can, and say till then what is wrong."""
-    served = serve_on_a_disk_of_its_own()
-    disk = disk_of(served)
-    eventually(lambda: starts(served) == 2, 180)
-    fill(disk)
-    for pid in workers_of(disk / "state"):
-        os.kill(pid, signal.SIGKILL)
-    eventually(lambda: starts(served) == 4 or served.process.poll() is not None, 180)
-    assert served.process.poll() is None, served.said()
-    assert (asked(served, "/healthz"), asked(served)) == (200, 503)
-    assert "free space" in sent(served, "GET", "/readyz", status=503)
-    shutil.rmtree(disk / "rest")
-    eventually(lambda: json.loads(sent(served, "GET", "/readyz", status=503))["dependencies"]["journal"] == "ok")
-    assert asked(served) == 200
-    reloaded = json.loads(sent(served, "POST", "/v1/admin/reload", {}))
-    assert (reloaded["workers"], reloaded["not_yet"]) == (2, [])
-    assert served.ended() == 0
-
-
-def test_a_worker_that_cannot_start_again_ends_no_other(serve, tmp_path, eventually):
+def test_a_worker_that_cannot_start_again_ends_no_other(serve, tmp_path):
     """Replaced while its config is broken: the other one goes on answering, and with the config mended there are two again."""
     config = Path(shutil.copytree(find_config("telco"), tmp_path / "config"))
     served = serve("--workers", 2, NBA_CONFIG=str(config), NBA_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
-    eventually(lambda: starts(served) == 2, 180)
+    wait_until(lambda: starts(served) == 2, 180)
     policy = (config / "policy.yaml").read_text(encoding="utf-8")
     (config / "policy.yaml").write_text("broken: [")
     os.kill(workers_of(tmp_path / "state")[0], signal.SIGKILL)
-    eventually(lambda: "it is tried again" in served.said() or served.process.poll() is not None, 180)
+    wait_until(lambda: "it is tried again" in served.said() or served.process.poll() is not None, 180)
     assert served.process.poll() is None, served.said()
     assert asked(served) == 200
     (config / "policy.yaml").write_text(policy, encoding="utf-8")
-    eventually(lambda: starts(served) == 3, 180)
+    wait_until(lambda: starts(served) == 3, 180)
     assert served.ended() == 0

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
-import orjson
 import pytest
 
 from features.embedded import EmbeddedRedis
 from features.refused import append
+from kits.journals import NOW_MS, report_outcome, write_decision
 from models.registry import Registry
 from serving.journal import Journal
 from serving.roll import roll
 from serving.tokens import kept_secret
-
-NOW_MS = 1_795_428_000_000  # 2026-11-23
-PAIR = {"cost_month": 1.0, "saving_month": None, "margin_delta_month": 2.0, "covers": True}
-SUGGESTION = {"propensity": 0.5, "kind": "optimize", "accept_probability": 0.1, "expected_value": 1.0, "rank": 1}
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +27,7 @@ def usual_umask():
 def logged(state_dir: Path) -> None:
     """A decision with its outcome, rolled."""
     journal = Journal(state_dir, NOW_MS)
-    decision = journal.next_id(NOW_MS)
-    answer = {"source": "model", "suggestions": [{**SUGGESTION, "offer_id": "a"}]}
-    journal.write(
-        orjson.dumps(
-            {"decision_id": decision, "customer_id": "c-1", "at_ms": NOW_MS, "made_ms": NOW_MS, "backtest": False,
-             "request": {"channel": "call", "interaction_id": None}, "x": {}, "types": {}, "answer": answer,
-             "shown": [{"offer_id": "a", **PAIR}], "model": "m", "policy": "p", "experiment": None, "arm": None}
-        )
-    )  # fmt: skip
-    outcome = {"outcome_id": "o", "decision_id": decision, "offer_id": "a", "customer_id": "c-1", "outcome": "accepted"}
-    asyncio.run(journal.write_outcome({**outcome, "at_ms": NOW_MS, "received_ms": NOW_MS}))
+    report_outcome(journal, write_decision(journal), "a", "accepted")
     journal.close()
     assert roll(state_dir) == {"outcomes": 1, "decisions": 1, "quarantined": 0}
 

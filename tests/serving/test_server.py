@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kits.waiting import wait_until
 from serving.doors import MAX_BODY_BYTES
 from serving.rates import Rates
 from serving.server import ImpatientProtocol
@@ -54,13 +55,13 @@ class Watched(ImpatientProtocol):
         super().connection_lost(exc)
 
 
-def test_a_client_that_takes_nothing_of_its_answers_is_given_up(start, eventually):
+def test_a_client_that_takes_nothing_of_its_answers_is_given_up(start):
     """It asks for more than any buffer holds and reads none of it: let go of, and others are answered meanwhile."""
     service = start(protocol=Watched)
     asked = b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: localhost\r\n\r\n"
     with connected(service) as client:
         client.sendall(asked * 20)
-        eventually(lambda: Watched.lost, seconds=20)
+        wait_until(lambda: Watched.lost, seconds=20)
         assert service.recommend("c-1")["customer_id"] == "c-1"
 
 
@@ -211,14 +212,14 @@ def test_a_client_that_closes_its_side_still_gets_what_it_asked_for(nba):
     assert answered_after_its_end(nba, WHOLE[:-5]) == b""
 
 
-def test_a_stream_whose_listener_has_gone_is_let_go_of(nba, eventually):
+def test_a_stream_whose_listener_has_gone_is_let_go_of(nba):
     """A page that is closed says no more than one that has closed its side: not for long."""
     state = nba.app.state.service
     with connected(nba) as client:
         client.sendall(b"GET /v1/interactions/gone/stream?customer_id=c-1 HTTP/1.1\r\nhost: x\r\n\r\n")
         assert b"200 OK" in client.recv(65536)
-        eventually(lambda: "nba_streams 1.0" in state.metrics.exposition().decode())
-    eventually(lambda: "nba_streams 0.0" in state.metrics.exposition().decode())
+        wait_until(lambda: "nba_streams 1.0" in state.metrics.exposition().decode())
+    wait_until(lambda: "nba_streams 0.0" in state.metrics.exposition().decode())
 
 
 @pytest.mark.parametrize(

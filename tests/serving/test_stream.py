@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 
 import serving
 from features.embedded import EmbeddedRedis
+from kits.served import NBA
+from kits.waiting import wait_until
 from nba.clock import system_now_ms
 from serving.questions import Questions
 from serving.roll import roll
@@ -187,7 +189,6 @@ def test_the_last_question_is_found_wherever_and_whenever_it_was_asked(asks):
 
 
 ROOT = Path(serving.__file__).parents[1]
-NBA = Path(sys.executable).with_name("nba")
 
 
 @contextmanager
@@ -237,7 +238,7 @@ def test_what_other_machines_and_files_bring_is_heard_in_its_order(start, make_e
         redis.stop()
 
 
-def test_an_embedded_redis_that_dies_is_started_again_and_streams_hear_on(start, make_event, eventually):
+def test_an_embedded_redis_that_dies_is_started_again_and_streams_hear_on(start, make_event):
     """Killed under a running service: answers lack nothing soon after, with the data there, and news are heard again."""
     service = start()
     customer = service.customer()
@@ -246,9 +247,9 @@ def test_an_embedded_redis_that_dies_is_started_again_and_streams_hear_on(start,
         keeper = int((service.state_dir / "redis" / "keeper.pid").read_text())
         redis = int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()[0])
         os.kill(redis, 9)
-        eventually(lambda: not Path(f"/proc/{redis}").exists())
-        eventually(lambda: service.recommend(customer)["degraded"] == ["model"])
+        wait_until(lambda: not Path(f"/proc/{redis}").exists())
+        wait_until(lambda: service.recommend(customer)["degraded"] == ["model"])
         news = service.app.state.service.listeners.news
-        eventually(lambda: news.live)
+        wait_until(lambda: news.live)
         complain(service, customer, make_event)
         assert events.get(timeout=HEARTBEAT_S * 2)[2]["thread"][-1]["activity"] == "complaint"

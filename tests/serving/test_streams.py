@@ -6,6 +6,8 @@ import socket
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
+from kits.waiting import wait_until
+
 
 def opened(service, customer: str) -> tuple[socket.socket, int]:
     """A stream, and the status it was answered with."""
@@ -19,7 +21,7 @@ def opened(service, customer: str) -> tuple[socket.socket, int]:
     return client, int(said.split()[1])
 
 
-def test_one_customer_is_not_listened_to_without_end(nba, eventually):
+def test_one_customer_is_not_listened_to_without_end(nba):
     """Each stream is an answer for whatever the customer does, before anybody else's: a hundred, until one of them closes."""
     with ExitStack() as stack:
 
@@ -32,4 +34,4 @@ def test_one_customer_is_not_listened_to_without_end(nba, eventually):
         assert {status("c-crowd") for _ in range(100)} == {200}
         assert (status("c-crowd"), status("c-other")) == (429, 200)
         streams[0].close()
-        eventually(lambda: status("c-crowd") == 200)
+        wait_until(lambda: status("c-crowd") == 200)

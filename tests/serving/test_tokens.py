@@ -47,7 +47,7 @@ def test_a_secret_is_sixteen_bytes_at_least():
 
 @settings(deadline=None)
 @given(place=st.integers(0, 200), other=st.sampled_from("ABCxyz019-_."))
-def test_a_changed_token_is_none(place, other):
+def test_a_changed_token_is_no_token(place, other):
     """One character is enough, the last one too, which carries two bits that belong to no byte."""
     token = TOKENS.issue(GRANT)
     place %= len(token)
@@ -65,7 +65,7 @@ def test_a_token_has_one_way_to_be_written():
 
 
 @pytest.mark.parametrize("token", ["", "nbt1.", "nbt1..", "nbt1.e30.AAAA", "x" * 5000, "nbt1.é.é", "nbt1.a.b.c"])
-def test_nonsense_is_none(token):
+def test_nonsense_is_no_token(token):
     """Nothing that comes from outside raises."""
     assert TOKENS.grant_of(token, NOW_MS) is None
 

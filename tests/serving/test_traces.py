@@ -17,6 +17,7 @@ pytest.importorskip("opentelemetry.exporter.otlp", reason="the extra `otel` is n
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import serving
+from kits.waiting import wait_until
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 STAGES = ["decide", "journal", "read", "score"]
@@ -69,12 +70,12 @@ def of_decisions(collector: Collector) -> list:
     return [span for span in collector.spans() if span.name == "POST /v1/recommend"]
 
 
-def test_a_request_is_a_span_with_its_stages_below_it_and_the_caller_above(start, collector, eventually):
+def test_a_request_is_a_span_with_its_stages_below_it_and_the_caller_above(start, collector):
     """Names, parents and order in time; the decision by its id."""
     service = start()
     headers = {"traceparent": f"00-{TRACE}-{CALLER}-01", "x-request-id": "r-1"}
     decision = service.http.post("/v1/recommend", json={"customer_id": "c-1"}, headers=headers).json()
-    eventually(lambda: of_decisions(collector))
+    wait_until(lambda: of_decisions(collector))
     [request] = of_decisions(collector)
     assert (request.trace_id.hex(), request.parent_span_id.hex()) == (TRACE, CALLER)
     told = {"nba.decision_id": decision["decision_id"], "nba.request_id": "r-1", "http.response.status_code": 200}
@@ -87,7 +88,7 @@ def test_a_request_is_a_span_with_its_stages_below_it_and_the_caller_above(start
     assert in_time[-1].end_time_unix_nano <= request.end_time_unix_nano
 
 
-def test_every_request_is_told_once_and_each_alone(start, collector, eventually):
+def test_every_request_is_told_once_and_each_alone(start, collector):
     """Twenty decisions at once: twenty traces of five spans, none mixed with another."""
     service = start()
     asks = [threading.Thread(target=service.recommend, args=(f"c-{number}",)) for number in range(20)]
@@ -95,22 +96,22 @@ def test_every_request_is_told_once_and_each_alone(start, collector, eventually)
         ask.start()
     for ask in asks:
         ask.join()
-    eventually(lambda: len(of_decisions(collector)) == 20)
+    wait_until(lambda: len(of_decisions(collector)) == 20)
     traces = Counter(span.trace_id for span in collector.spans())
     assert sorted(traces.values()) == [5] * 20
     assert len({attributes(span)["nba.decision_id"] for span in of_decisions(collector)}) == 20
 
 
-def test_a_caller_who_does_not_sample_gets_no_spans(start, collector, eventually):
+def test_a_caller_who_does_not_sample_gets_no_spans(start, collector):
     """The flag of `traceparent` is heard."""
     service = start()
     service.http.post("/v1/recommend", json={"customer_id": "c-1"}, headers={"traceparent": f"00-{TRACE}-{CALLER}-00"})
     service.recommend("c-2")
-    eventually(lambda: of_decisions(collector))
+    wait_until(lambda: of_decisions(collector))
     assert TRACE not in {span.trace_id.hex() for span in collector.spans()}
 
 
-def test_no_span_names_a_person(start, collector, eventually, make_event: Callable[..., dict]):
+def test_no_span_names_a_person(start, collector, make_event: Callable[..., dict]):
     """Ids, names and paths with ids stay out of every byte that is sent, refusals included."""
     service = start()
     name = "c-very-secret"
@@ -121,7 +122,7 @@ def test_no_span_names_a_person(start, collector, eventually, make_event: Callab
     service.http.get(f"/v1/unknown/{name}")
     service.http.post("/v1/recommend", json={"customer_id": name, "context": {"secret": 1}})
     service.http.delete(f"/v1/customers/{name}")
-    eventually(lambda: len([s for s in collector.spans() if s.kind == s.SPAN_KIND_SERVER]) == 7)
+    wait_until(lambda: len([s for s in collector.spans() if s.kind == s.SPAN_KIND_SERVER]) == 7)
     names = {span.name for span in collector.spans()} - set(STAGES)
     assert names == {
         "PUT /v1/customers/{customer_id:path}", "GET /v1/customers/{customer_id:path}", "POST /v1/activity",
@@ -134,21 +135,25 @@ def test_what_waits_is_sent_when_the_service_stops(tmp_path: Path, collector, mo
     """A long delay between batches loses nothing at the end."""
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")
     code = """
-from conftest import *
-with running(Settings(config=sys.argv[1], state_dir=sys.argv[2], budget_ms=1000)) as service: service.recommend("c-1")
+import sys, httpx
+from kits.live import in_a_thread
+from nba.settings import Settings
+from serving.app import create_app
+with in_a_thread(create_app(Settings(config=sys.argv[1], state_dir=sys.argv[2], budget_ms=1000))) as url:
+    httpx.post(f"{url}/v1/recommend", json={"customer_id": "c-1"}, timeout=30).raise_for_status()
 """
-    command = [sys.executable, "-c", "import sys" + code, str(config_folder), str(tmp_path)]
-    subprocess.run(command, check=True, cwd=Path(__file__).parent, timeout=120)
+    command = [sys.executable, "-c", code, str(config_folder), str(tmp_path)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=120)
     assert len(of_decisions(collector)) == 1
 
 
-def test_the_framework_adds_no_spans_of_its_own(start, collector, eventually, monkeypatch):
+def test_the_framework_adds_no_spans_of_its_own(start, collector, monkeypatch):
     """Asked to configure itself by the environment it would send paths, and so ids: it stays silent."""
     monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
     service = start()
     service.http.get("/v1/customers/c-very-secret")
     service.recommend("c-1")
-    eventually(lambda: of_decisions(collector))
+    wait_until(lambda: of_decisions(collector))
     assert b"ecret" not in b"".join(collector.bodies)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from features.activity import parse_event
 from features.spec import FeatureSpec
+from kits.activity import as_event
 from nba.cli.memory import LocalMemory
 from nba.clock import DAY_MS
 from nba.config import Config
@@ -13,7 +14,6 @@ from nba.decide import Decider, Decision, Request
 from nba.domain import Activity
 from nba.fields import typed
 from nba.simulate.callers import Caller, callers
-from nba.simulate.life import as_event
 
 NOW_MS = 1_795_420_800_000
 DAYS = [NOW_MS, NOW_MS + 8 * DAY_MS, NOW_MS + 38 * DAY_MS + 23 * 3_600_000, NOW_MS + 98 * DAY_MS]
