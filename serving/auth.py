@@ -16,6 +16,7 @@ RECOMMEND, WRITE, ADMIN, ANY = "recommend", "write", "admin", "any"
 SCOPES = frozenset({RECOMMEND, WRITE, ADMIN})
 _DIGEST = re.compile(r"sha256[:$]([0-9a-fA-F]{64})")
 _MARKS = ("sha256:", "sha256$")
+SHORTEST_KEY = 16  # characters; those of `nba key` have 43
 
 
 class Keys:
@@ -23,11 +24,15 @@ class Keys:
 
     Entries are separated by commas or white space, or given as JSON: {"KEY": ["recommend"]}. An entry may be the key's
     digest, `sha256:HEX=scopes`, so that the key itself stands nowhere (`nba key` makes both); `sha256$HEX` is the same.
+
+    `short`: how many of them might be guessed; of a digest nobody knows.
     """
 
     def __init__(self, text: str | None) -> None:
         """Raises InputError for an entry that is not understood, without repeating it."""
-        self._digests = [(_digest(key), _scopes(scopes)) for key, scopes in _entries(text or "")]
+        entries = list(_entries(text or ""))
+        self._digests = [(_digest(key), _scopes(scopes)) for key, scopes in entries]
+        self.short = sum(len(key) < SHORTEST_KEY for key, _ in entries)
 
     def __bool__(self) -> bool:
         return bool(self._digests)

@@ -59,13 +59,8 @@ def serve(
 def run(settings: Settings, host: str, port: int, workers: int = 1, as_json: bool = False, **tls: Any) -> None:
     """Check what can be checked before anything listens, then serve until stopped."""
     from serving import server
-    from serving.auth import check_binding
-    from serving.tokens import Tokens
 
-    keys = settings.api_keys.get_secret_value() if settings.api_keys else None
-    check_binding(host, keys)
-    if settings.token_secret is not None:
-        Tokens(settings.token_secret.get_secret_value().encode())
+    _check_secrets(settings, host)
     load_config(find_config(settings.config))
     _check_reachable(settings)
     given = {name: value for name, value in tls.items() if value is not None}
@@ -87,6 +82,22 @@ def run(settings: Settings, host: str, port: int, workers: int = 1, as_json: boo
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts
         os.environ.update(_environment(_with_redis(settings, stack)))
         _ended_well(lambda: server.serve("nba.cli.serve:worker", workers=workers, **shared))
+
+
+def _check_secrets(settings: Settings, host: str) -> None:
+    """Keys and the secret of tokens; a key that might be guessed is said, and taken."""
+    from serving.auth import SHORTEST_KEY, Keys, check_binding
+    from serving.tokens import Tokens
+
+    keys = settings.api_keys.get_secret_value() if settings.api_keys else None
+    check_binding(host, keys)
+    if short := Keys(keys).short:
+        logging.getLogger("nba.serving").warning(
+            "%d of the keys in NBA_API_KEYS might be guessed, with fewer than %d characters: make new ones with `nba key`",
+            short, SHORTEST_KEY,
+        )  # fmt: skip
+    if settings.token_secret is not None:
+        Tokens(settings.token_secret.get_secret_value().encode())
 
 
 def _memory() -> str | None:

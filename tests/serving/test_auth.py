@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from kits.served import asked
 from nba.errors import InputError, RefusedError
-from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed, check_binding
+from serving.auth import ADMIN, ANY, RECOMMEND, WRITE, Keys, allowed, check_binding, entry, new_key
 from serving.doors import needed_scope
 
 ALL = {RECOMMEND, WRITE, ADMIN}
@@ -96,6 +97,16 @@ def test_no_other_text_opens(text):
 def test_keys_stand_nowhere_in_memory_but_as_digests():
     """What the object holds does not contain the key."""
     assert "very-secret-key" not in repr(vars(Keys("very-secret-key=write")))
+
+
+def test_a_key_that_might_be_guessed_is_said_when_the_service_starts(serve):
+    """How many, and the cure, without repeating one; keys of `nba key` and digests are not complained of."""
+    key = new_key()
+    served = serve(NBA_API_KEYS=f"boss=admin,{key}=write,{entry(key)}")
+    assert asked(served, Authorization="Bearer boss") == 200
+    told = [line for line in served.said().splitlines() if "might be guessed" in line]
+    assert len(told) == 1 and "1 of the keys in NBA_API_KEYS" in told[0] and "nba key" in told[0]
+    assert "boss" not in served.said() and key not in served.said()
 
 
 def test_admin_may_do_everything_and_the_others_their_own():
