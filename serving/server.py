@@ -262,8 +262,38 @@ def options() -> dict[str, Any]:
     }
 
 
+class Port(socket.socket):
+    """A port that several workers share. A worker that is handed it opens a listener of its own there, and the kernel spreads
+    the connections over all listeners (SO_REUSEPORT).
+
+    Of one listener for all, a worker that is awake takes what comes at once: all 16 connections of a client could go to
+    one of two workers, and stayed there for as long as they were kept alive, at half the throughput. The price: what waits to
+    be accepted by a worker that is killed ends with it, and while none lives a connection is refused where it had waited.
+    """
+
+    def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[Any, ...]]:
+        """How it is handed over."""
+        return _listener_at, (self.family, self.getsockname())
+
+
+def _listener_at(family: socket.AddressFamily, address: tuple[Any, ...]) -> socket.socket:
+    listener = socket.socket(family)
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
+    listener.bind(address)
+    return listener
+
+
+def _shared(bound: socket.socket) -> socket.socket:
+    """The port for several workers. It was bound without sharing, so that one that is taken is known to be."""
+    if sys.platform != "linux":
+        return bound  # elsewhere the kernel does not spread
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    return Port(fileno=bound.detach())
+
+
 class DrainingWorkers(Multiprocess):
-    """Several workers on one socket. It is closed before they drain, or new connections would wait in it for nobody.
+    """Several workers on one port. It is let go of before they drain, or new connections would wait in it for nobody.
 
     A worker that cannot start again (its config has been broken, its disk fails) ends no other: it is tried again now and
     then. Where nobody else serves the service ends, as uvicorn has it.
@@ -324,7 +354,7 @@ def serve(app: Any, listening: Callable[[int], None], workers: int = 1, **given:
     if workers == 1:
         _run(TellingServer(config, listening))
         return
-    listener = config.bind_socket()
+    listener = _shared(config.bind_socket())
     listening(listener.getsockname()[1])
     supervisor = DrainingWorkers(config, sockets=[listener])
     supervisor.run()

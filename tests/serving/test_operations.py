@@ -128,10 +128,14 @@ def test_the_metrics_of_several_workers_are_those_of_the_living(serve, tmp_path)
         assert metric(served, "nba_streams") == ["nba_streams 6.0"]
         for pid in workers_of(tmp_path / "state"):
             os.kill(pid, signal.SIGKILL)
-        wait_until(
-            lambda: answers(served.port, served.process) and metric(served, "nba_streams")[:1] == ["nba_streams 0.0"],
-            180,
-        )
+
+        def started_again() -> bool:
+            assert served.process.poll() is None, "the service ended"
+            with suppress(OSError, http.client.HTTPException):  # nobody listens yet, or who did was killed
+                return metric(served, "nba_streams")[:1] == ["nba_streams 0.0"]
+            return False
+
+        wait_until(started_again, 180)
     with (config / "policy.yaml").open("a") as policy:
         policy.write("# another\n")
     connection = served.connection()
@@ -160,6 +164,37 @@ def test_old_decisions_do_not_load_pandas_into_the_service(serve):
     loaded = Path(f"/proc/{served.process.pid}/maps").read_text(encoding="utf-8")
     assert "pyarrow" in loaded
     assert "pandas" not in loaded
+
+
+def test_connections_that_come_together_go_to_all_workers(serve, tmp_path):
+    """Of 64 that one client opens and keeps, each of two workers has ten at least, whoever of them was awake."""
+    served = serve("--workers", 2)
+    wait_until(lambda: listeners(served.port) == 2)
+    before = {pid: sockets_of(pid) for pid in workers_of(tmp_path / "state")}
+    with ExitStack() as stack:
+        kept = [stack.enter_context(closing(served.connection())) for _ in range(64)]
+        for connection in kept:
+            connection.connect()
+        for connection in kept:
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read()
+        assert len(before) == 2
+        assert all(sockets_of(pid) - count >= 10 for pid, count in before.items())
+
+
+def listeners(port: int) -> int:
+    """How many sockets of this machine listen there, by IPv4."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    return sum(place.endswith(f":{port:04X}") and state == "0A" for _, place, _, state, *_ in lines)
+
+
+def sockets_of(pid: int) -> int:
+    """How many sockets a process has."""
+    found = 0
+    for handle in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found += str(handle.readlink()).startswith("socket:")
+    return found
 
 
 def test_workers_end_with_their_parent(serve):
