@@ -5,6 +5,8 @@ import { $, askForKey, call as ask, h, key, store } from "./kit.js";
 import { drawAges, drawPerson, drawStanding } from "./person.js";
 import { fill, now, plain, speak } from "./words.js";
 
+let dismissed = false;  // who closed the question for a key is not asked by what comes in late, only after an action of their own
+
 const panel = $("panel"), Suggestions = customElements.get("nba-suggestions");
 const RETRY_MS = 2000;
 const TABS = ["say", "compare", "explain"];
@@ -15,6 +17,7 @@ const nextId = () => (crypto.randomUUID ? crypto.randomUUID() : String(Math.rand
 
 function open(call) {
   const skew = state.answer ? Date.parse(state.answer.at) - state.taken : 0;
+  dismissed = false;
   Object.assign(state, { call: { context: {}, interaction_id: `desk-${nextId()}`, began: Date.now() + skew, started: performance.now(), skew, ...call }, view: null, answer: null, limit: null, all: false });
   show("call");
   choose("say");
@@ -48,7 +51,7 @@ async function load() {
     const view = await ask(`/v1/desk/${encodeURIComponent(call.customer_id)}?${query}`, null, stop.signal);
     if (state.call === call) { state.view = view; draw(); }
   } catch (error) {
-    if (error.status === 401) askForKey();
+    if (error.status === 401) needKey();
     else if (!stop.signal.aborted) setTimeout(() => { if (state.loading === stop && state.call === call) load(); }, RETRY_MS);
   }
 }
@@ -62,7 +65,9 @@ panel.addEventListener("nba-answer", ({ detail }) => {
   if (detail.news || (missing && !first)) load();
 });
 for (const name of ["nba-accepted", "nba-declined"]) panel.addEventListener(name, () => state.call && load());  // one that is saved late may be of a call that is over
-panel.addEventListener("nba-token-needed", askForKey);
+function needKey() { if (!dismissed) askForKey(); }
+panel.addEventListener("nba-token-needed", needKey);
+panel.addEventListener("click", () => { dismissed = false; }, true);
 
 function correct(intent) {
   state.call.context = { ...state.call.context, [intentField()]: intent };
@@ -230,7 +235,8 @@ $("help").addEventListener("click", () => $("help-box").showModal());
 $("keys-on").addEventListener("change", () => { state.keysOn = $("keys-on").checked; store.set("keys", state.keysOn ? "on" : "off"); drawKeys(); });
 $("key-box").addEventListener("close", () => {
   const typed = $("key").value.trim();
-  if (!typed) return;  // the panel offers to ask once more
+  dismissed = !typed;
+  if (dismissed) return;  // the panel offers to ask once more
   key.value = typed;
   put({ token: typed });
   begin();
@@ -259,7 +265,7 @@ function pressed(name) {
   if (name === "escape") { if (!panel.cancel() && state.tab !== "say") choose("say", true); return true; }
   if (/^[1-9]$/.test(name)) { choose("say"); return panel.pending ? panel.giveReason(Number(name)) : panel.choose(Number(name)); }
   if (name in OUTCOMES) { choose("say"); return panel.act(OUTCOMES[name]); }
-  const also = { c: () => choose("compare", true), e: () => choose("explain", true), i: () => $("intent").focus(), n: somethingHappens, r: () => { panel.refresh(); load(); }, q: () => $("end").click(), m: () => { state.toLimit = true; choose("compare"); } };
+  const also = { c: () => choose("compare", true), e: () => choose("explain", true), i: () => $("intent").focus(), n: somethingHappens, r: () => { dismissed = false; panel.refresh(); load(); }, q: () => $("end").click(), m: () => { state.toLimit = true; choose("compare"); } };
   also[name]?.();
   return name in also;
 }
@@ -284,7 +290,7 @@ async function begin() {
     Object.assign(now, { currency: state.setup.currency, zone: state.setup.timezone });
     Suggestions.timeZone = state.setup.timezone;
     put({ currency: now.currency });
-  } catch (error) { if (error.status === 401) askForKey(); else setTimeout(begin, RETRY_MS); }
+  } catch (error) { if (error.status === 401) needKey(); else setTimeout(begin, RETRY_MS); }
   drawWords();
 }
 

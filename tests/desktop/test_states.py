@@ -354,3 +354,31 @@ def test_a_key_that_is_refused_is_said_to_be(browser, keyed, path, again, there)
     page.keyboard.press("Enter")
     expect(page.locator(there)).to_be_visible()
     context.close()
+
+
+def test_who_closes_the_question_for_a_key_is_not_asked_by_an_answer_that_comes_late(browser, keyed):
+    """A second refusal of the same key, still under way when the dialog was closed, does not open it again."""
+    context = browser.new_context(locale="en-GB")
+    page, held = context.new_page(), []
+
+    def hold(route):
+        held.append(route)
+
+    page.route("**/v1/desk/c-1*", hold)
+    page.goto(keyed.url + "/desktop#customer=c-1")
+    asked = page.get_by_role("dialog", name="API key")
+    page.locator("#key").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(asked.get_by_role("alert")).to_have_text("The service does not know this key.")
+    expect(page.get_by_role("button", name="Try again")).to_be_attached()
+    page.keyboard.press("Escape")
+    with page.expect_response("**/v1/desk/c-1*") as late:
+        held[-1].continue_()
+    assert late.value.status == 401
+    page.get_by_role("button", name="Try again").click()
+    expect(asked).to_be_visible()
+    page.locator("#key").fill("boss")
+    page.unroute("**/v1/desk/c-1*")
+    page.keyboard.press("Enter")
+    expect(page.locator(".empty strong")).to_be_visible()
+    context.close()
