@@ -119,8 +119,9 @@ def read_calls(
     x_among: Callable[[Head], bool] = lambda head: True,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Calls:
-    """Read rows and records. `numbers`: further numeric columns of the rows. `x_names`: x columns, of each customer's first call
-    `x_among` those that count, for of all calls they would be most of the memory. `tell` hears how many records are read.
+    """Read rows and records. `numbers`: further numeric columns of the rows. `x_names`: x columns to read, of each customer's
+    first call among those for which `x_among` is true: of all calls they would be most of the memory. `tell` hears how many
+    records are read.
 
     Raises DataError, InputError and RefusedError as the checks of nba.evaluate.rows say.
     """
