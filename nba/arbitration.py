@@ -1,11 +1,12 @@
 """What is best: acceptance x value x context weight x business lever, every factor in the open.
 
     value = margin * stay_1 * margin_delta * H  +  stay * (stay_1 - stay_0) * own_margin * H
-            + saving * saving_month * H  +  of_kind[kind]  +  keeps_months[kind] * own_margin
+            + saving * saving_month * H  +  of_kind[kind]  +  lifetime
 
 H: horizon in months. stay_1, stay_0: P(still a customer | accepted, not accepted), 1 without a stay head. The words in
-front (margin, stay, saving) and the tables by kind are the weights of policy.yaml: of_kind is money, keeps_months is what
-help, advice or a renewal keeps of the plan they have, as far as no stay head tells: who brings more is worth more to keep.
+front (margin, stay, saving) and of_kind, money by kind, are the weights of policy.yaml. lifetime: what a yes adds to the
+margin that they bring until they leave, by rates of the policy's own (nba/lifetime.py); it counts margin, saving and staying
+itself, so beside it the words in front of those are 0 unless the policy gives them.
 What an agent earns is not in it. Saying nothing has value 0, so an offer is only made when its expected value is above that.
 """
 
@@ -16,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nba.candidates import Candidate
-from nba.config import Policy, Worth
+from nba.config import Offer, Policy, Worth
 from nba.domain import Kind, Scores
-from nba.rules import Block, Rule, Values
+from nba.lifetime import Lifetimes, Standing
+from nba.rules import Block, Rule, Value, Values
 
 DEFAULT_BASE_ACCEPT: dict[Kind, float] = {
     "resolve": 0.5, "inform": 0.4, "escalate": 0.3, "optimize": 0.2, "retain": 0.15, "cross_sell": 0.04, "up_sell": 0.04,
@@ -41,10 +43,11 @@ class Ranked:
 
 
 class Arbiter:
-    """The weights of a policy, its context conditions compiled."""
+    """The weights of a policy, its context conditions compiled. `worths`: what an acceptance is worth by them."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self.worths = Worths(policy.worth)
         self._context = policy.worth.context
         self._whens = Block([Rule(weight.when) for weight in policy.worth.context])
         self.variables = frozenset(name for rule in self._whens.rules for name in rule.variables)
@@ -55,12 +58,12 @@ class Arbiter:
         scores: Scores | None,
         places: Mapping[str, int],
         values: Values,
-        own_margin: float,
+        standing: Standing,
     ) -> list[Ranked]:
         """Candidates in falling order of expected value; ties by offer id. `places`: offer id to its row in `scores`."""
         weights = self._weights(values)
         heads = _whole(scores, [places[c.offer.id] for c in candidates])
-        ranked = [self._ranked(c, heads, places[c.offer.id], weights, own_margin) for c in candidates]
+        ranked = [self._ranked(c, heads, places[c.offer.id], weights, standing) for c in candidates]
         if heads is not scores:
             ranked = [replace(item, scored=False) for item in ranked]
         return sorted(ranked, key=lambda r: (-r.expected_value, r.candidate.offer.id))
@@ -86,25 +89,48 @@ class Arbiter:
         scores: Scores | None,
         place: int,
         weights: tuple[dict[str, float], dict[str, float]],
-        own_margin: float,
+        standing: Standing,
     ) -> Ranked:
         offer = candidate.offer
-        worth = self._policy.worth
         accept = _score(scores, place)
         scored = accept is not None
         probability = accept if accept is not None else _base(scores, place, self.base_accept(offer.kind))
-        value = worth_of(worth, candidate, own_margin, *_stay(scores, place))
-        weight = weights[0].get(offer.kind, 1.0) * weights[1].get(offer.id, 1.0) * worth.levers.get(offer.id, 1.0)
+        value = self.worths.of(candidate, standing, *_stay(scores, place))
+        weight = (
+            weights[0].get(offer.kind, 1.0)
+            * weights[1].get(offer.id, 1.0)
+            * self._policy.worth.levers.get(offer.id, 1.0)
+        )
         return Ranked(candidate, probability, scored, value, weight, probability * value * weight)
 
 
-def worth_of(worth: Worth, candidate: Candidate, own_margin: float, stay_1: float, stay_0: float) -> float:
-    """The value of an acceptance by the formula at the top of this file."""
-    margin = worth.margin * stay_1 * candidate.margin_delta_month * worth.horizon_months
-    stay = worth.stay * (stay_1 - stay_0) * own_margin * worth.horizon_months
-    saving = worth.saving * (candidate.saving_month or 0.0) * worth.horizon_months
-    keeps = worth.keeps_months.get(candidate.offer.kind, 0.0) * own_margin
-    return margin + stay + saving + keeps + worth.of_kind.get(candidate.offer.kind, 0.0)
+class Worths:
+    """What an acceptance is worth by the formula at the top of this file, for the weights of one policy."""
+
+    def __init__(self, worth: Worth) -> None:
+        self._worth = worth
+        self._lifetimes = None if worth.lifetime is None else Lifetimes(worth.lifetime)
+
+    def standing(
+        self,
+        candidates: Sequence[Candidate],
+        sayable: Sequence[Candidate],
+        own: Offer | None,
+        columns: Mapping[str, Value],
+    ) -> Standing:
+        """How a customer stands before anything is said: as `Lifetimes.standing`, without a lifetime their margin alone."""
+        if self._lifetimes is None:
+            return Standing(own.margin_month if own else 0.0)
+        return self._lifetimes.standing(candidates, sayable, own, columns)
+
+    def of(self, candidate: Candidate, standing: Standing, stay_1: float = 1.0, stay_0: float = 1.0) -> float:
+        """The value of a yes to this candidate; `stay_1`, `stay_0` as above."""
+        worth, kind = self._worth, candidate.offer.kind
+        margin = worth.margin * stay_1 * candidate.margin_delta_month * worth.horizon_months
+        stay = worth.stay * (stay_1 - stay_0) * standing.margin * worth.horizon_months
+        saving = worth.saving * (candidate.saving_month or 0.0) * worth.horizon_months
+        lifetime = 0.0 if self._lifetimes is None else self._lifetimes.gain(candidate, standing)
+        return margin + stay + saving + worth.of_kind.get(kind, 0.0) + lifetime
 
 
 def _score(scores: Scores | None, place: int) -> float | None:

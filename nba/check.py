@@ -235,12 +235,27 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
         yield from _rule_problems(weight.when, {}, names, f"{place}: when")
         for offer_id in set(weight.offers) - offers.keys():
             yield f"{place}: unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
+    yield from _lifetime_problems(config, document)
     columns = {*(f"x.{name}" for name in config.features.columns_by_name), *(c.name for c in model_columns(config))}
     for name in policy.monotone.keys() - columns:
         place = document.place(("monotone", name))
         yield f"{place}: monotone: no model has a column {name!r}: {suggestion_for(name, columns)}"
     place = document.place(("exploration", "off_when"))
     yield from _rule_problems(policy.exploration.off_when, {}, names, f"{place}: off_when")
+
+
+def _lifetime_problems(config: Config, document: Document) -> Iterator[str]:
+    lifetime, offers, known = config.policy.worth.lifetime, config.catalog.by_id, config.features.profile
+    if lifetime is None:
+        return
+    for offer_id in lifetime.if_accepted.offers.keys() - offers.keys():
+        place = document.place(("worth", "lifetime", "if_accepted", "offers", offer_id))
+        yield f"{place}: a change by unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
+    name = lifetime.contract_end_days
+    if config.features.profile_types.get(name) != "number" and lifetime.bound.times != 1.0:
+        place = document.place(("worth", "lifetime", "contract_end_days"))
+        said = f"worth.lifetime counts bound months by profile.{name}, which is no number of the profile"
+        yield f"{place}: {said}: {suggestion_for(name, known)}; declare `profile: {{{name}: {{type: number, a_day: -1}}}}`"
 
 
 def _intent_problems(config: Config, document: Document, written: Mapping[str, Any]) -> Iterator[str]:

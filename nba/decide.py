@@ -131,8 +131,8 @@ class Decider:
     def _line_up(self, case: Case, scores: Scores | None, mode: Mode) -> _LineUp:
         """Everything up to the draw: what may be said, in order, and with which probability it comes first."""
         withheld = list(case.withheld)
-        own_margin = case.own.margin_month if case.own else 0.0
-        ranking = self._arbiter.rank(case.sayable, scores, self.rules.place, case.values, own_margin)
+        standing = self._arbiter.worths.standing(case.candidates, case.sayable, case.own, case.columns)
+        ranking = self._arbiter.rank(case.sayable, scores, self.rules.place, case.values, standing)
         best = _one_of_a_kind(ranking if mode == "random" else _worth_saying(ranking, withheld), withheld)
         if mode == "nothing":
             withheld += [Withheld(r.candidate.offer.id, "arbitration", "held out: this arm says nothing") for r in best]

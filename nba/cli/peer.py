@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nba.arbitration import worth_of
+from nba.arbitration import Worths
 from nba.candidates import Candidate
 from nba.config import Config
 from nba.errors import InputError
@@ -31,7 +31,7 @@ class SquareCB:
             from vowpalwabbit import Workspace
         except ImportError as error:
             raise InputError("Vowpal Wabbit is not installed: `pip install vowpalwabbit`, or leave --vw out") from error
-        self._worth = config.policy.worth
+        self._worths = Worths(config.policy.worth)
         self._learner = Workspace(_ARGUMENTS.format(seed=seed))
         self._heard: dict[str, tuple[list[str], int, float]] = {}
 
@@ -43,8 +43,9 @@ class SquareCB:
         lines = [_shared(situation.case.columns), *(_action(candidate) for candidate in sayable)]
         chances = self._learner.predict(lines)
         index = drawn(chances, situation.call.pick)
-        own = situation.case.own
-        worth = worth_of(self._worth, sayable[index], own.margin_month if own else 0.0, 1.0, 1.0)
+        case = situation.case
+        standing = self._worths.standing(case.candidates, sayable, case.own, case.columns)
+        worth = self._worths.of(sayable[index], standing)
         self._heard[situation.case.request.decision_id] = (lines, index, worth)
         return Choice(sayable[index], float(chances[index]))
 

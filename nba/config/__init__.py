@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict
 
 from nba.config.catalog import Catalog, Offer, Say
 from nba.config.features import ActivityType, Feature, FeaturesConfig, FieldType, Window
-from nba.config.policy import Experiment, Holdout, Limits, Policy, Worth
+from nba.config.policy import Change, Experiment, Holdout, Lifetime, Limits, Policy, Worth
 from nba.config.shapes import ContactLimit
 
 __all__ = [
     "ActivityType",
     "Catalog",
+    "Change",
     "Config",
     "ContactLimit",
     "Experiment",
@@ -24,6 +25,7 @@ __all__ = [
     "FeaturesConfig",
     "FieldType",
     "Holdout",
+    "Lifetime",
     "Limits",
     "Offer",
     "Policy",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from nba.config.catalog import Offer
 from nba.config.shapes import ContactLimit, Identifier, Number, Strict, Texts, Whole, no_truth
 from nba.domain import Kind
 
@@ -24,17 +25,96 @@ class ContextWeight(Strict):
 DEFAULT_OF_KIND: dict[Kind, float] = {"resolve": 40.0, "escalate": 20.0, "inform": 8.0, "retain": 20.0}
 
 
+_MOST_LOG = 20.0  # e to this is half a billion
+Times = Annotated[Number, Field(ge=0.001, le=1000)]
+Days = Annotated[Number, Field(ge=0, le=36_500)]
+Months = Annotated[Number, Field(ge=0, le=1_200)]
+
+
+class Change(Strict):
+    """What a yes changes for as long as the customer stays; what is left out stays as it is.
+
+    `binds_days`: their contract then runs for at least so long; `extends_days`: for so much longer. `times`: how often they
+    leave, for `for_months`. `lasts_months`: so long the offer costs or earns its margin; None: as long as they stay.
+    """
+
+    binds_days: Days = 0.0
+    extends_days: Days = 0.0
+    times: Times = 1.0
+    for_months: Months = 0.0
+    lasts_months: Months | None = None
+
+
+class IfAccepted(Strict):
+    """What a yes changes: to any plan, to an offer of this kind, to this offer; the nearest counts, field by field."""
+
+    plans: Change = Change()
+    kinds: dict[Kind, Change] = {}
+    offers: dict[str, Change] = {}
+
+
+class Bound(Strict):
+    """While the contract runs for longer than `until_days`, customers leave `times` as often."""
+
+    until_days: Days = 30.0
+    times: Times = 1.0
+
+
+class Lifetime(Strict):
+    """What a customer brings until they leave, and how often they leave; the formula heads nba/lifetime.py.
+
+    `months`: how far ahead. `goodwill_month`: what a month of a customer is worth beside the margin. `leave_month`: the rate a
+    month of who is free to go and pays what suits them. `overpaid_month`: what each euro (or other unit) a month above that
+    adds to its logarithm, up to `overpaid_at_most`. `charges_last`: the share of charges beyond a plan's price that come
+    again. `contract_end_days`: the profile field that tells the days.
+    """
+
+    months: Number = Field(36.0, gt=0, le=1_200)
+    goodwill_month: Number = Field(0.0, ge=0)
+    leave_month: Number = Field(ge=1e-6, le=10)
+    overpaid_month: Number = Field(0.0, ge=0)
+    overpaid_at_most: Number = Field(30.0, ge=0)
+    charges_last: Number = Field(1.0, ge=0, le=1)
+    contract_end_days: str = "contract_end_days"
+    bound: Bound = Bound()
+    if_accepted: IfAccepted = IfAccepted()
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Self:
+        if self.overpaid_month * self.overpaid_at_most > _MOST_LOG:
+            said = f"overpaid_month times overpaid_at_most is above {_MOST_LOG:g}: who overpays would be gone within minutes"
+            raise ValueError(f"{said}, so lower one of them")
+        return self
+
+    def change_of(self, offer: Offer) -> Change:
+        """What a yes to this offer changes."""
+        known = self.if_accepted
+        said = [known.plans if offer.is_plan else None, known.kinds.get(offer.kind), known.offers.get(offer.id)]
+        fields = {name: getattr(change, name) for change in said if change for name in change.model_fields_set}
+        return Change.model_validate(fields)
+
+
 class Worth(Strict):
-    """The weights of the arbitration. Money in the catalog's currency; see nba/arbitration.py for the formula."""
+    """The weights of the arbitration. Money in the catalog's currency; see nba/arbitration.py for the formula.
+
+    Beside a `lifetime`, which counts margin, saving and staying itself, `margin`, `saving` and `stay` are 0 unless given.
+    """
 
     horizon_months: Number = Field(12.0, gt=0)
     margin: Number = Field(1.0, ge=0)
     saving: Number = Field(1.0, ge=0)
     stay: Number = Field(1.0, ge=0)
     of_kind: Annotated[dict[Kind, Number], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
-    keeps_months: dict[Kind, Number] = {}
+    lifetime: Lifetime | None = None
     levers: dict[str, Annotated[Number, Field(ge=0)]] = {}
     context: tuple[ContextWeight, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted_once(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("lifetime") is not None:
+            return {"margin": 0.0, "saving": 0.0, "stay": 0.0, **given}
+        return given
 
 
 class Consent(Strict):

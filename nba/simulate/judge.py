@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from nba.arbitration import worth_of
+from nba.arbitration import Worths
 from nba.candidates import Candidate
 from nba.config import Config
 from nba.simulate.policies import Choice, Oracle, Situation
@@ -63,6 +63,10 @@ class Judge:
     offers: Counter[str] = field(default_factory=Counter)
     missed: dict[str, float] = field(default_factory=dict)
     violations: int = 0
+    worths: Worths = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.worths = Worths(self.config.policy.worth)
 
     def look(self, situation: Situation, choice: Choice | None) -> None:
         """Before the customer answers, for the answer changes them."""
@@ -100,11 +104,11 @@ class Judge:
         self.missed[name] = self.missed.get(name, 0.0) + best - found
 
     def _declared(self, situation: Situation, offered: Sequence[Candidate]) -> list[float]:
-        own, life, occasion = situation.case.own, situation.life, situation.call.occasion
-        own_margin = own.margin_month if own else 0.0
+        case, life, occasion = situation.case, situation.life, situation.call.occasion
+        standing = self.worths.standing(case.candidates, case.sayable, case.own, case.columns)
         return [
             accept_probability(life, candidate, occasion, self.market.plans, self.world)
-            * worth_of(self.config.policy.worth, candidate, own_margin, 1.0, 1.0)
+            * self.worths.of(candidate, standing)
             for candidate in offered
         ]
 

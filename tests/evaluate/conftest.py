@@ -175,7 +175,7 @@ def write_journal(
         lines.append(orjson.loads(line))
         for place, suggestion in enumerate(decision.suggestions):
             yes = (
-                place == 0 and rng.random() < (0.45 if arm == "kinder" else 0.25) * suggestion.accept_probability / 0.5
+                place == 0 and rng.random() < (0.52 if arm == "kinder" else 0.25) * suggestion.accept_probability / 0.5
             )
             word = "accepted" if yes else ("declined" if place == 0 and rng.random() < 0.5 else "spoken")
             known[request.decision_id, suggestion.offer_id] = word

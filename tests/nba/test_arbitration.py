@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kits.shop import POLICY, case_for
-from nba.arbitration import Arbiter, worth_of
+from nba.arbitration import Arbiter, Worths
 from nba.candidates import Candidate
 from nba.config import Offer, Worth
 from nba.decide import Decider
 from nba.domain import Scores
+from nba.lifetime import Standing
 from nba.load import load_config
 
 WORTH = "{horizon_months: 12, margin: 1.0, saving: 1.0, of_kind: {resolve: 20, escalate: 5}}"
@@ -25,16 +26,16 @@ def candidate(margin_delta: float, saving: float | None) -> Candidate:
 
 
 def test_the_worth_agrees_with_its_formula_by_hand() -> None:
-    """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12, 1.5 months of 18 kept."""
+    """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12, and 7."""
     weights = {
         "margin": 2.0,
         "stay": 1.0,
         "saving": 0.5,
         "of_kind": {"optimize": 7.0},
-        "keeps_months": {"optimize": 1.5},
     }
     worth = Worth.model_validate({"horizon_months": 12, **weights})
-    assert worth_of(worth, candidate(-4.0, 12.0), 18.0, 0.9, 0.6) == pytest.approx(-86.4 + 64.8 + 72.0 + 7.0 + 27.0)
+    found = Worths(worth).of(candidate(-4.0, 12.0), Standing(18.0), 0.9, 0.6)
+    assert found == pytest.approx(-86.4 + 64.8 + 72.0 + 7.0)
 
 
 def with_worth(shop, worth: str) -> Decider:
@@ -63,8 +64,8 @@ def test_and_loses_where_only_this_months_margin_counts(shop) -> None:
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(-50, 50), st.floats(-50, 50))
 def test_a_larger_saving_is_never_worth_less(stay_1: float, stay_0: float, margin: float, saving: float) -> None:
     """With any weight on it, the customer's own saving counts for the offer."""
-    worth = Worth(saving=0.5)
-    less, more = (worth_of(worth, candidate(margin, s), 10.0, stay_1, stay_0) for s in (saving, saving + 1))
+    worths = Worths(Worth(saving=0.5))
+    less, more = (worths.of(candidate(margin, s), Standing(10.0), stay_1, stay_0) for s in (saving, saving + 1))
     assert more > less
 
 
@@ -90,11 +91,11 @@ def test_weights_of_offers_and_kinds_multiply(shop) -> None:
 def test_never_and_always_are_probabilities(decider: Decider, sure: float) -> None:
     """A model, or its base rate, that is sure of an offer is believed: nothing else stands in for it."""
     case, arbiter = case_for(decider, limit=5), Arbiter(decider.config.policy)
-    ranked = arbiter.rank(case.sayable, Scores(np.full(5, sure)), decider.rules.place, case.values, 18.0)
+    ranked = arbiter.rank(case.sayable, Scores(np.full(5, sure)), decider.rules.place, case.values, Standing(18.0))
     assert {(item.accept, item.scored) for item in ranked} == {(sure, True)}
     blind = Scores(np.full(5, np.nan), base=np.full(5, sure))
-    ranked = arbiter.rank(case.sayable, blind, decider.rules.place, case.values, 18.0)
+    ranked = arbiter.rank(case.sayable, blind, decider.rules.place, case.values, Standing(18.0))
     assert {(item.accept, item.scored) for item in ranked} == {(sure, False)}
     stays = Scores(np.full(5, 0.5), np.full(5, sure), np.full(5, 1.0 - sure))
-    ranked = arbiter.rank(case.sayable, stays, decider.rules.place, case.values, 18.0)
+    ranked = arbiter.rank(case.sayable, stays, decider.rules.place, case.values, Standing(18.0))
     assert {(item.accept, item.scored) for item in ranked} == {(0.5, True)}

@@ -72,7 +72,7 @@ def test_something_happens_and_the_answer_changes(telco: Config) -> None:
     """Each caller's next event changes what is suggested or withheld."""
     for caller in callers(NOW_MS, telco.features.zone):
         before, after = asked(telco, caller, NOW_MS), asked(telco, caller, NOW_MS, happens(caller, NOW_MS))
-        told = [{(s.offer_id, s.rank) for s in d.suggestions} for d in (before, after)]
+        told = [{*((s.offer_id, s.rank) for s in d.suggestions), *d.withheld} for d in (before, after)]
         assert told[0] != told[1], caller.customer_id
 
 
