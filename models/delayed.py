@@ -61,17 +61,16 @@ def read_delayed(rows: Rows | Sequence[Rows], now_ms: int | None = None) -> Chur
 
 def stay_labels(decisions: Decisions, churn: Churn, horizon_ms: int) -> NDArray[np.float32]:
     """1 stayed, 0 left within the horizon after the decision, NaN where that is not known yet; float32 (n,)."""
-    found = pc.index_in(churn.customer_ids, value_set=decisions.customer_ids)
-    known = found.is_valid().to_numpy(zero_copy_only=False)
-    customer = pc.fill_null(found, 0).to_numpy().astype(np.int64)[known]
-    next_ms = _next_churn(customer, churn.at_ms[known], decisions)
-    label = (next_ms - decisions.at_ms > horizon_ms).astype(np.float32)
+    label = (next_churn(decisions, churn) - decisions.at_ms > horizon_ms).astype(np.float32)
     label[decisions.at_ms + horizon_ms > churn.known_until_ms] = np.nan
     return label
 
 
-def _next_churn(customer: NDArray[np.int64], at_ms: NDArray[np.int64], decisions: Decisions) -> NDArray[np.int64]:
-    """The first churn of the row's customer at or after the row; far in the future where there is none."""
+def next_churn(decisions: Decisions, churn: Churn) -> NDArray[np.int64]:
+    """When the customer of each row left, the first time at or after the row (n,); far in the future where they did not."""
+    found = pc.index_in(churn.customer_ids, value_set=decisions.customer_ids)
+    known = found.is_valid().to_numpy(zero_copy_only=False)
+    customer, at_ms = pc.fill_null(found, 0).to_numpy().astype(np.int64)[known], churn.at_ms[known]
     never = np.iinfo(np.int64).max // 2
     first = min(int(at_ms.min(initial=0)), int(decisions.at_ms.min()))
     span = max(int(at_ms.max(initial=0)), int(decisions.at_ms.max())) - first + 1

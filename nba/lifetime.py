@@ -78,11 +78,16 @@ class Lifetimes:
 
     def gain(self, candidate: Candidate, standing: Standing) -> float:
         """What a yes adds to the lifetime; below 0 where it gives away more than it keeps."""
+        overpaid, days = self.after(candidate, standing)
         offered = self._offered(candidate.offer)
-        overpaid = max(0.0, standing.overpaid - self._saved(candidate, offered, standing.price))
-        days = max(standing.contract_days + offered.extends_days, offered.binds_days)
         after = self._lifetime(standing.month, overpaid, days, offered, candidate.margin_delta_month)
         return after - standing.lifetime
+
+    def after(self, candidate: Candidate, standing: Standing) -> tuple[float, float]:
+        """How a customer stands after a yes: what they overpay a month, and for how many days they are bound."""
+        offered = self._offered(candidate.offer)
+        overpaid = max(0.0, standing.overpaid - self._saved(candidate, offered, standing.price))
+        return overpaid, max(standing.contract_days + offered.extends_days, offered.binds_days)
 
     def _offered(self, offer: Offer) -> _Offered:
         found = self._offers.get(offer.id)

@@ -17,11 +17,9 @@ from numpy.typing import NDArray
 
 from models.dataset import Decisions, read_decisions, repeated_rows
 from models.delayed import Churn, read_delayed
-from nba.cli.columns import number_column, word_column
+from nba.cli.columns import ids_of, number_column, number_or_nan, word_column, x_rows
 from nba.cli.learn import decision_rows, delayed_of
-from nba.cli.logged import ids_of
 from nba.cli.records import read_records
-from nba.cli.target import number_or_nan, x_rows
 from nba.config import Config
 from nba.domain import OUTCOMES, Column
 from nba.evaluate.rows import check_settled, out_of_order

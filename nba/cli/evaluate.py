@@ -28,19 +28,20 @@ from nba.cli.output import (
     write_whole,
 )
 from nba.clock import parse_day, system_now_ms
-from nba.errors import InputError, NotFoundError
+from nba.errors import InputError, NotFoundError, RefusedError
 from nba.load import find_config, load_config
 
 if TYPE_CHECKING:
     from models.registry import Registry
     from nba.cli.logged import Read
     from nba.cli.trial import Trial
-    from nba.config import Config
+    from nba.config import Config, Lifetime
     from nba.evaluate.ab import Effect
+    from nba.evaluate.leaving import Leaving
     from nba.evaluate.ope import Answer
 
 evaluate = typer.Typer(
-    help="Does it help? From logged calls (ope), from an experiment (ab, power), as a report.",
+    help="Does it help? From logged calls (ope, leaving), from an experiment (ab, power), as a report.",
     epilog="Example: nba evaluate ope --decisions .nba/decisions --model champion",
     no_args_is_help=True,
 )
@@ -331,6 +332,66 @@ def _tell_power(found: dict[str, Any]) -> None:
         lift = found["detectable_lift"]
         shown = "no lift, however large: more are needed" if lift is None else f"a lift of {lift:.1%}"
         out.print(f"{found['given_customers']:,} customers show {shown}{known}, {looking}")
+
+
+@evaluate.command(epilog="Example: nba evaluate leaving --decisions .nba/decisions --config telco")
+def leaving(
+    decisions: Decisions,
+    config: ConfigName = None,
+    state_dir: StateDir = None,
+    delayed: Delayed = None,
+    as_json: Json = False,
+) -> None:
+    """How often customers leave, free and bound and by what they overpay: the rates for `worth.lifetime` of policy.yaml.
+
+    From the calls in which something was suggested, and from who was reported as churned or stayed. Exit status 1 when too
+    few left to tell.
+    """
+    from nba.cli.calls import read_churn
+    from nba.cli.leaving import ANY, read_stretches
+    from nba.evaluate.leaving import leaving as rates_of
+
+    settings = settings_of(config=config, state_dir=state_dir)
+    sound, now_ms = load_config(find_config(settings.config)), system_now_ms()
+    churn = read_churn(decisions, delayed, now_ms)
+    if churn is None:
+        raise RefusedError(
+            "nobody was reported as churned or stayed: report them (POST /v1/outcomes), or give --delayed"
+        )
+    with progress("read calls", total=1.0) as (bar, task):
+        stretches = read_stretches(
+            settings, decisions, sound, churn, now_ms, lambda share: bar.update(task, completed=share)
+        )
+    found = rates_of(stretches)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        _tell_leaving(found, sound.policy.worth.lifetime or ANY, declared=sound.policy.worth.lifetime is not None)
+
+
+def _tell_leaving(found: Leaving, rates: Lifetime, *, declared: bool) -> None:
+    policy = {
+        "leave_month": rates.leave_month,
+        "overpaid_month": rates.overpaid_month,
+        "bound.times": rates.bound.times,
+    }
+    out.print(
+        f"{found.left:,} customers left in {found.months:,.0f} months of customers to whom something had been suggested"
+    )
+    table = Table("rate", "found", "95 %", *(["policy.yaml"] if declared else []))
+    for name, rate in found.rates.items():
+        table.add_row(
+            name,
+            f"{rate.value:.3g}",
+            f"{rate.low:.3g} to {rate.high:.3g}",
+            *([f"{policy[name]:g}"] if declared else []),
+        )
+    out.print(table)
+    for note in found.notes:
+        err.print(f"note: {note}", style="yellow")
+    out.print(
+        "Among those who called; what they overpay is an estimate, which makes overpaid_month look smaller than it is."
+    )
 
 
 @evaluate.command(epilog="Example: nba evaluate report --decisions .nba/decisions --out report.html --config telco")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +14,11 @@ from models.dataset import Decisions, read_decisions, repeated_rows, settle
 from models.registry import verified
 from models.summary import made_of
 from nba.cli.columns import word_column
-from nba.cli.contacts import LoggedContacts
 from nba.cli.learn import decision_rows
-from nba.cli.records import read_records
-from nba.cli.target import Gathered, Target, x_rows
+from nba.cli.target import Gathered, Seen, Target
 from nba.clock import DAY_MS, format_at
 from nba.domain import OUTCOMES
-from nba.errors import DataError, InputError, RefusedError
+from nba.errors import InputError, RefusedError
 from nba.evaluate.ope import Question
 from nba.evaluate.overlap import NEVER_TRIED
 from nba.evaluate.rows import (
@@ -32,7 +28,6 @@ from nba.evaluate.rows import (
     out_of_order,
     uneven,
 )
-from nba.rules import Value
 from nba.settings import Settings
 from nba.stats import first_reasons
 
@@ -203,50 +198,14 @@ def _labels(
 def _gather(
     settings: Settings, path: Path, target: Target, decisions: Decisions, rows: Numbers, tell: Callable[[float], None]
 ) -> tuple[Gathered, dict[str, int]]:
-    ids = ids_of(decisions, set(rows.tolist()))
-    row_of = {identifier: row for row, identifier in ids.items()}
-    seen: dict[int, Any] = {}
-    for record in read_records(settings, path, row_of.keys()):
-        row = row_of[record["decision_id"]]
-        seen[row] = target.of_record(record, int(decisions.offer[row]))
+    seen: dict[int, Seen] = {}
+    recorded = 0
+    for row, case, whole in target.cases.replayed(settings, path, decisions, rows):
+        seen[row] = target.see(case, int(decisions.offer[row]))
+        recorded += whole
         tell(len(seen) / len(rows))
-    recorded = len(seen)
-    rest = set(ids) - seen.keys()
-    columns = target.config.features.columns
-    if rest and not decisions.x_columns:
-        raise InputError(
-            f"{len(rest):,} decisions have neither a record nor x.* columns, so what another policy would have said cannot "
-            "be computed: write x.NAME for every feature, as it was served"
-        )
-    customers, contacts = decisions.customer_ids, LoggedContacts(decisions, target.config.catalog)
-    for row, x in x_rows(decisions, rest, columns):
-        _refuse_infinite(x, decisions.place(row))
-        customer = str(customers[int(decisions.customer[row])])
-        at_ms, offer = int(decisions.at_ms[row]), int(decisions.offer[row])
-        met, call = contacts.before(row), contacts.interaction(row)
-        seen[row] = target.of_columns(ids[row], customer, at_ms, x, offer, met, call)
-        tell(len(seen) / len(rows))
-    return Gathered([seen[row] for row in rows.tolist()]), {"recorded": recorded, "rebuilt": len(rest)}
-
-
-def _refuse_infinite(x: Mapping[str, Value], place: str) -> None:
-    """Raises DataError: a case cannot be rebuilt from an infinite feature, and one of them would be every mean."""
-    for name, value in x.items():
-        if isinstance(value, float) and math.isinf(value):
-            raise DataError(
-                f"{place}: column 'x.{name}': {value} is no number: log what was measured, or leave it empty"
-            )
-
-
-def ids_of(decisions: Decisions, wanted: set[int]) -> dict[int, str]:
-    """Decision ids of the wanted rows, by row."""
-    found = {}
-    for source in decisions.sources:
-        row = source.first
-        for batch in source.batches(["decision_id"]):
-            found.update({row + k: str(v) for k, v in enumerate(batch.column(0).to_pylist()) if row + k in wanted})
-            row += batch.num_rows
-    return found
+    cases = {"recorded": recorded, "rebuilt": len(seen) - recorded}
+    return Gathered([seen[row] for row in rows.tolist()]), cases
 
 
 def _reward(decisions: Decisions, rows: Numbers, label: Array, gathered: Gathered, wanted: str) -> tuple[Array, str]:

@@ -20,7 +20,7 @@ from nba.cli.arms import (
     unit_word,
 )
 from nba.cli.calls import Calls, customers_of, leaving
-from nba.cli.target import number_or_nan
+from nba.cli.columns import number_or_nan
 from nba.config import Config
 from nba.evaluate.ab import Effect, Metric, check_before, compare, holm, unit_sums
 from nba.evaluate.experiment import MISMATCH, Assignment, Ratio, assignment, ratio

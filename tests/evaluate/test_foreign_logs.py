@@ -19,8 +19,9 @@ from models.registry import Registry
 from models.scorer import Scorer
 from nba.cli import build
 from nba.cli.calls import read_calls
+from nba.cli.columns import x_rows
 from nba.cli.contacts import LoggedContacts
-from nba.cli.target import Gathered, Target, x_rows
+from nba.cli.target import Gathered, Target
 from nba.clock import DAY_MS
 from nba.config import Config
 from nba.errors import DataError
@@ -216,9 +217,9 @@ def test_a_case_of_eighty_offers_is_held_as_numbers(folder: Path, log: Callable[
     version = registry.path(str(registry.champion()))
     target = Target(config, Scorer.load(version, config.catalog, config.features.columns))
     x = {"newbie": "true", "recency": 3.0}
-    target.of_columns("warm", "c", START_MS, x, 0)
+    target.see(target.cases.of_columns("warm", "c", START_MS, x), 0)
     tracemalloc.start()
-    seen = [target.of_columns(f"d{k}", "c", START_MS, x, 0) for k in range(100)]
+    seen = [target.see(target.cases.of_columns(f"d{k}", "c", START_MS, x), 0) for k in range(100)]
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held / len(seen) < 9000
