@@ -389,9 +389,7 @@ def _tell_leaving(found: Leaving, rates: Lifetime, *, declared: bool) -> None:
     out.print(table)
     for note in found.notes:
         err.print(f"note: {note}", style="yellow")
-    out.print(
-        "Among those who called; what they overpay is an estimate, which makes overpaid_month look smaller than it is."
-    )
+    out.print("What they overpay is an estimate, which makes overpaid_month look smaller than it is.")
 
 
 @evaluate.command(epilog="Example: nba evaluate report --decisions .nba/decisions --out report.html --config telco")
