@@ -29,7 +29,7 @@ DEFAULT_BASE_ACCEPT: dict[Kind, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A candidate with what arbitration made of it; money in the catalog's currency over the horizon.
+    """A candidate with what arbitration made of it; money in the catalog's currency over the horizon, or the lifetime's months.
 
     `accept`: P(accept). `scored`: it came from the model, not from a base rate.
     """

@@ -245,17 +245,30 @@ def _policy_problems(config: Config, document: Document, names: _Names) -> Itera
 
 
 def _lifetime_problems(config: Config, document: Document) -> Iterator[str]:
-    lifetime, offers, known = config.policy.worth.lifetime, config.catalog.by_id, config.features.profile
+    lifetime, offers = config.policy.worth.lifetime, config.catalog.by_id
     if lifetime is None:
         return
     for offer_id in lifetime.if_accepted.offers.keys() - offers.keys():
         place = document.place(("worth", "lifetime", "if_accepted", "offers", offer_id))
         yield f"{place}: a change by unknown offer {offer_id!r}: {suggestion_for(offer_id, offers)}"
+    for offer in config.catalog.offers:
+        change = lifetime.change_of(offer)
+        if (change.times != 1.0) != (change.for_months > 0.0):
+            place, half = (
+                document.place(("worth", "lifetime", "if_accepted")),
+                "for_months" if change.times != 1.0 else "times",
+            )
+            yield f"{place}: a yes to {offer.id} changes leaving without {half}, so nothing: times and for_months go together"
+            break
     name = lifetime.contract_end_days
-    if config.features.profile_types.get(name) != "number" and lifetime.bound.times != 1.0:
+    is_read = lifetime.bound.times != 1.0 or "contract_end_days" in lifetime.model_fields_set
+    if is_read and config.features.profile_types.get(name) != "number":
         place = document.place(("worth", "lifetime", "contract_end_days"))
-        said = f"worth.lifetime counts bound months by profile.{name}, which is no number of the profile"
-        yield f"{place}: {said}: {suggestion_for(name, known)}; declare `profile: {{{name}: {{type: number, a_day: -1}}}}`"
+        numbers = {field for field, kind in config.features.profile_types.items() if kind == "number"}
+        said = (
+            f"worth.lifetime reads profile.{name}, which is no number of the profile: {suggestion_for(name, numbers)}"
+        )
+        yield f"{place}: {said}; or declare `profile: {{contract_end_days: {{type: number, a_day: -1}}}}` in features.yaml"
 
 
 def _intent_problems(config: Config, document: Document, written: Mapping[str, Any]) -> Iterator[str]:

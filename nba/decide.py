@@ -225,7 +225,7 @@ def _score_flags(scores: Scores | None, best: Sequence[Ranked]) -> tuple[str, ..
 
 
 def _heads(scores: Scores | None) -> tuple[str, ...]:
-    """Which heads of a model spoke; without `stay`, what keeping a customer is worth did not count."""
+    """Which heads of a model spoke; without `stay`, nothing that a model foretells of staying counted."""
     if scores is None:
         return ()
     return ("accept",) if scores.stay_if_accepted is None else ("accept", "stay")

@@ -55,11 +55,14 @@ def assignment_of(policy: Policy, experiment: str, arm: str) -> Assignment | Non
 
 
 def arm_configs(config: Config) -> Iterator[tuple[tuple[str, str], Config]]:
-    """The config of every arm that changes the policy, by (experiment, arm). Raises pydantic's ValidationError."""
+    """The config of every arm that changes the policy, by (experiment, arm). Raises pydantic's ValidationError.
+
+    Laid over what the policy says, not over its defaults: those depend on what is said beside them.
+    """
     for experiment in config.policy.experiments:
         for arm in experiment.arms:
             if arm.policy:
-                changed = merged(config.policy.model_dump(by_alias=True), arm.policy)
+                changed = merged(config.policy.model_dump(by_alias=True, exclude_unset=True), arm.policy)
                 yield (experiment.name, arm.name), config.model_copy(update={"policy": Policy.model_validate(changed)})
 
 

@@ -5,8 +5,9 @@
 
 `here`: the chance to be still a customer when the stretch begins. That is a proportional hazard (Cox 1972), constant by
 stretches, its survival integrated over `months` ahead: the customer lifetime value, undiscounted. `overpaid`: money a month
-above the cheapest plan for the same use, and what a better use of what they have would save. The rates are the policy's
-(`worth.lifetime`); the costs and the contract's end are known. A yes changes margin, overpaid, and how long they are bound.
+above the cheapest plan of the catalog for the same use (whether or not it may be offered; one with `competes: false` is left
+out), and what a better use of what they have would save. The rates are the policy's (`worth.lifetime`); the costs and the
+contract's end are known. A yes changes margin, overpaid, and how long they are bound.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from nba.config import Lifetime, Offer
 from nba.rules import Value
 
 DAYS_A_MONTH = 365.0 / 12.0
+_LONGEST_DAYS = 36_500.0
 
 
 class Standing(NamedTuple):
     """How a customer stands with us before anything is said. Money a month in the catalog's currency.
 
-    `margin`: of their own plan, 0 without one. `month`: that and the policy's goodwill, 0 of who is no customer yet. `price`: of
-    the own plan, None without one. `overpaid`: at least 0. `contract_days`: until the minimum term ends, 0 where that is not
-    known. `lifetime`: money over the policy's months, as things stand.
+    `margin`: of their own plan, 0 without one in the catalog. `month`: that and the policy's goodwill, 0 of who has no plan at
+    all. `price`: of the own plan, None where not known. `overpaid`, `contract_days`: at least 0; until the minimum term ends, 0
+    where that is not known. `lifetime`: money over the policy's months, as things stand.
     """
 
     margin: float
@@ -39,9 +41,13 @@ class Standing(NamedTuple):
 
 
 class _Offered(NamedTuple):
-    """What is the same for every customer. `better_use`: of what they have; a gift comes from us, not from what they overpay."""
+    """What is the same for every customer. `is_rival`: a plan that others are held against, see `competes` in catalog.yaml.
+
+    `better_use`: of what they have; a gift comes from us and not from what they overpay.
+    """
 
     is_plan: bool
+    is_rival: bool
     better_use: bool
     binds_days: float
     extends_days: float
@@ -66,15 +72,15 @@ class Lifetimes:
         columns: Mapping[str, Value],
     ) -> Standing:
         """Of the customer of a call. `candidates`: one an offer; `sayable`: those that passed; `columns`: as models see them."""
+        rates = self._rates
         if own is None:
-            return Standing(0.0)
-        overpaid = self._overpaid(candidates, plans=True) + self._overpaid(sayable, plans=False)
-        days = columns.get(self._rates.contract_end_days)
-        known = isinstance(days, (int, float)) and days == days
-        contract_days = float(days or 0.0) if known else 0.0
-        month = own.margin_month + self._rates.goodwill_month
-        lifetime = self._lifetime(month, overpaid, contract_days, _NOTHING_SAID, 0.0)
-        return Standing(own.margin_month, month, own.price_month, overpaid, contract_days, lifetime)
+            is_ours = columns.get("plan") is not None  # on a plan that the catalog no longer has
+            return self._with_lifetime(Standing(0.0, rates.goodwill_month if is_ours else 0.0))
+        price = own.price_month
+        overpaid = self._overpaid(candidates, price, plans=True) + self._overpaid(sayable, price, plans=False)
+        days = _days(columns.get(rates.contract_end_days))
+        standing = Standing(own.margin_month, own.margin_month + rates.goodwill_month, price, overpaid, days)
+        return self._with_lifetime(standing)
 
     def gain(self, candidate: Candidate, standing: Standing) -> float:
         """What a yes adds to the lifetime; below 0 where it gives away more than it keeps."""
@@ -89,25 +95,31 @@ class Lifetimes:
         overpaid = max(0.0, standing.overpaid - self._saved(candidate, offered, standing.price))
         return overpaid, max(standing.contract_days + offered.extends_days, offered.binds_days)
 
+    def _with_lifetime(self, standing: Standing) -> Standing:
+        month, overpaid, days = standing.month, standing.overpaid, standing.contract_days
+        return standing._replace(lifetime=self._lifetime(month, overpaid, days, _NOTHING_SAID, 0.0))
+
     def _offered(self, offer: Offer) -> _Offered:
         found = self._offers.get(offer.id)
         if found is None:
             change, is_plan = self._rates.change_of(offer), offer.is_plan
             lasts = self._months if change.lasts_months is None else change.lasts_months
+            better_use = offer.kind == "optimize" and not is_plan
             found = self._offers[offer.id] = _Offered(
-                is_plan, offer.kind == "optimize" and not is_plan, change.binds_days, change.extends_days, change.times,
+                is_plan, is_plan and offer.is_alternative, better_use, change.binds_days, change.extends_days, change.times,
                 change.for_months, lasts,
             )  # fmt: skip
         return found
 
-    def _overpaid(self, candidates: Sequence[Candidate], *, plans: bool) -> float:
-        """The largest saving, by another plan or by a better use; 0 where nothing is saved."""
+    def _overpaid(self, candidates: Sequence[Candidate], own_price: float | None, *, plans: bool) -> float:
+        """What the best of the other plans would take off, or the best of the better uses; 0 where none takes off anything."""
         largest = 0.0
         for candidate in candidates:
             saving = candidate.saving_month
-            if saving is not None and saving > largest:
+            if saving is not None and saving > 0.0:
                 offered = self._offered(candidate.offer)
-                largest = saving if (offered.is_plan if plans else offered.better_use) else largest
+                if offered.is_rival if plans else offered.better_use:
+                    largest = max(largest, self._saved(candidate, offered, own_price))
         return largest
 
     def _saved(self, candidate: Candidate, offered: _Offered, own_price: float | None) -> float:
@@ -117,8 +129,8 @@ class Lifetimes:
             return 0.0
         if offered.better_use or own_price is None or price is None:
             return saving
-        for_sure = own_price - price
-        return for_sure + self._rates.charges_last * (saving - for_sure)
+        charges = saving - (own_price - price)  # below 0: the other plan would cause them, and they are counted in full
+        return own_price - price + (self._rates.charges_last * charges if charges > 0.0 else charges)
 
     def _lifetime(
         self, month: float, overpaid: float, contract_days: float, offered: _Offered, margin_delta: float
@@ -141,4 +153,10 @@ class Lifetimes:
         return total
 
 
-_NOTHING_SAID = _Offered(False, False, 0.0, 0.0, 1.0, 0.0, 0.0)
+def _days(value: Value) -> float:
+    """Until a contract ends; 0 where it has ended or nothing is known of it."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return float(min(value, _LONGEST_DAYS)) if known else 0.0  # type: ignore[type-var, arg-type]
+
+
+_NOTHING_SAID = _Offered(False, False, False, 0.0, 0.0, 1.0, 0.0, 0.0)

@@ -227,7 +227,7 @@ class RecommendOut(BaseModel):
     source: Literal["model", "fallback"]
     degraded: list[str]
     heads: list[str] = Field(
-        description="which heads of the model spoke; without stay, keeping a customer did not count"
+        description="which heads of the model spoke; without stay, nothing that it foretells of staying counted"
     )
     model: str | None
     policy: str

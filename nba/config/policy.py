@@ -70,7 +70,7 @@ class Lifetime(Strict):
     """
 
     months: Number = Field(36.0, gt=0, le=1_200)
-    goodwill_month: Number = Field(0.0, ge=0)
+    goodwill_month: Number = Field(0.0, ge=0, le=1_000_000)
     leave_month: Number = Field(ge=1e-6, le=10)
     overpaid_month: Number = Field(0.0, ge=0)
     overpaid_at_most: Number = Field(30.0, ge=0)
@@ -91,7 +91,11 @@ class Lifetime(Strict):
         known = self.if_accepted
         said = [known.plans if offer.is_plan else None, known.kinds.get(offer.kind), known.offers.get(offer.id)]
         fields = {name: getattr(change, name) for change in said if change for name in change.model_fields_set}
-        return Change.model_validate(fields)
+        return Change().model_copy(update=fields)
+
+
+def _unless_a_lifetime(before: dict[str, Any]) -> float:
+    return 1.0 if before.get("lifetime") is None else 0.0
 
 
 class Worth(Strict):
@@ -101,20 +105,13 @@ class Worth(Strict):
     """
 
     horizon_months: Number = Field(12.0, gt=0)
-    margin: Number = Field(1.0, ge=0)
-    saving: Number = Field(1.0, ge=0)
-    stay: Number = Field(1.0, ge=0)
-    of_kind: Annotated[dict[Kind, Number], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
     lifetime: Lifetime | None = None
+    margin: Number = Field(default_factory=_unless_a_lifetime, ge=0)
+    saving: Number = Field(default_factory=_unless_a_lifetime, ge=0)
+    stay: Number = Field(default_factory=_unless_a_lifetime, ge=0)
+    of_kind: Annotated[dict[Kind, Number], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
     levers: dict[str, Annotated[Number, Field(ge=0)]] = {}
     context: tuple[ContextWeight, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _counted_once(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("lifetime") is not None:
-            return {"margin": 0.0, "saving": 0.0, "stay": 0.0, **given}
-        return given
 
 
 class Consent(Strict):

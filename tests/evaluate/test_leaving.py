@@ -137,7 +137,7 @@ def test_who_is_on_no_plan_of_ours_is_left_out(tmp_path: Path, telco: Config) ->
     assert told(stretches(tmp_path, telco, path, {"ada": 5}, 30)) == [(30.0, False, False)]
 
 
-def test_the_verb_tells_the_rates_beside_those_declared(journal: Any) -> None:
+def test_the_verb_tells_the_rates_beside_those_declared(journal: Any, telco: Config) -> None:
     """On the journal of the service: who was reported as gone and had heard a suggestion is counted, and no one twice."""
     document = journal.nba("leaving", "--decisions", journal.state / "decisions")
     churned = pq.read_table(journal.state / "outcomes_delayed", filters=[("outcome", "=", "churned")]).to_pylist()
@@ -146,8 +146,9 @@ def test_the_verb_tells_the_rates_beside_those_declared(journal: Any) -> None:
     after = [row for row in churned if row["customer_id"] in first and row["at"] >= first[row["customer_id"]]]
     assert document["left"] == len(after) > 30
     assert document["rates"]["leave_month"]["low"] > 0
-    said = journal.says("leaving", "--decisions", journal.state / "decisions")
-    assert "policy.yaml" in said and "0.026" in said
+    said, rates = journal.says("leaving", "--decisions", journal.state / "decisions"), telco.policy.worth.lifetime
+    assert rates is not None
+    assert "policy.yaml" in said and f"{rates.leave_month:g}" in said
 
 
 def test_without_delayed_outcomes_it_says_what_to_report(journal: Any, tmp_path: Path) -> None:

@@ -63,6 +63,36 @@ def test_an_arm_changes_what_it_says_it_changes(shop) -> None:
     assert changed.policy.model_copy(update={"worth": config.policy.worth}) == config.policy
 
 
+CHANGES = "{plans: {binds_days: 180}, kinds: {optimize: {times: 0.5, for_months: 6}}}"
+LIFETIME = "lifetime: {leave_month: 0.03, if_accepted: " + CHANGES + "}"
+PLAIN = "worth: {horizon_months: 12, margin: 1.0, saving: 1.0, of_kind: {resolve: 20, escalate: 5}}"
+
+
+@pytest.mark.parametrize(
+    ("worth", "arm", "weights"),
+    [
+        (LIFETIME, "{exploration: {gamma: 61}}", (0.0, 0.0, 0.0)),
+        (LIFETIME, "{worth: {saving: 0.5}}", (0.0, 0.5, 0.0)),
+        (LIFETIME, "{worth: {lifetime: null}}", (1.0, 1.0, 1.0)),
+        ("horizon_months: 12", "{worth: {" + LIFETIME + "}}", (0.0, 0.0, 0.0)),
+        ("margin: 2.0", "{worth: {" + LIFETIME + "}}", (2.0, 0.0, 0.0)),
+    ],
+)
+def test_an_arm_is_laid_over_what_is_said_and_not_over_its_defaults(
+    shop, worth: str, arm: str, weights: tuple[float, float, float]
+) -> None:
+    """The weights are as in a policy.yaml that says the same; what a yes changes stays field by field."""
+    arms = "[{name: as-is, share: 0.5}, {name: other, share: 0.5, policy: " + arm + "}]"
+    text = POLICY.replace(PLAIN, "worth: {" + worth + "}") + "experiments: [{name: e, arms: " + arms + "}]\n"
+    config = load_config(shop(policy=text))
+    ((_, changed),) = arm_configs(config)
+    found = changed.policy.worth
+    assert (found.margin, found.saving, found.stay) == weights
+    if found.lifetime is not None:
+        change = found.lifetime.change_of(changed.catalog.by_id["flex-10"])
+        assert (change.binds_days, change.times, change.for_months) == (180.0, 0.5, 6.0)
+
+
 def test_the_random_arm_is_uniform_over_what_may_be_said(decider: Decider) -> None:
     """Also over offers that are worth less than saying nothing; the logged probability is 1 / n."""
     case = case_for(decider, limit=10)

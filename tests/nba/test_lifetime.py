@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp
 from typing import Any
 
@@ -114,24 +115,91 @@ def test_what_changes_nothing_adds_nothing(overpaid: float, days: float, margin:
 def test_a_larger_saving_is_never_worth_less(
     saving: float, more: float, delta: float, overpaid: float, days: float
 ) -> None:
-    """Whoever brings a margin is kept longer by it."""
-    rates = lifetimes()
+    """Whoever brings a margin is kept longer by it; also where only a part of what is charged beyond the price comes again."""
+    rates = lifetimes(charges_last=0.24)
     standing = standing_of(rates, overpaid=overpaid, contract_days=days)
     delta = max(delta, -16.0)  # a plan that costs more than it brings is rightly not wished to last
     less, enough = (rates.gain(candidate(PLAN, euros, delta), standing) for euros in (saving, saving + more))
     assert enough >= less - 1e-9
 
 
-def test_a_saving_on_busy_months_counts_by_the_share_that_comes_again() -> None:
-    """Own plan 40, the other 50: it saves 6 on 16 of charges beyond; with none that come again it is dearer by 10."""
-    bigger = candidate({**PLAN, "kind": "up_sell", "price_month": 50.0}, 6.0, 0.0)
-    all_of_it, half, none = (
-        rates.gain(bigger, standing_of(rates, overpaid=6.0))
-        for rates in (lifetimes(charges_last=s) for s in (1.0, 0.5, 0.0))
-    )
-    plain = lifetimes(charges_last=1.0)
-    assert all_of_it > half > none
-    assert half == pytest.approx(plain.gain(bigger._replace(saving_month=-2.0), standing_of(plain, overpaid=6.0)))
+def bigger(saving: float) -> Candidate:
+    """A plan for 50 where the own one costs 40."""
+    return candidate({**PLAN, "id": "bigger", "kind": "up_sell", "price_month": 50.0}, saving, 0.0)
+
+
+def overpaying(rates: Lifetimes, *plans: Candidate, sayable: Sequence[Candidate] = (), **columns: Any) -> Standing:
+    own = Offer.model_validate({**PLAN, "id": "own", "price_month": 40.0, "margin_month": 16.0})
+    return rates.standing(plans, sayable, own, columns)
+
+
+def test_of_charges_that_a_bigger_plan_saves_a_share_comes_again() -> None:
+    """It saves 6, 16 of charges for 10 more in price: with half of them to come again it is dearer by 2, with all it saves 6."""
+    for share, overpaid in ((1.0, 6.0), (0.75, 2.0), (0.5, 0.0)):
+        assert overpaying(lifetimes(charges_last=share), bigger(6.0)).overpaid == pytest.approx(overpaid)
+    half, beside = lifetimes(charges_last=0.5), candidate(PLAN, 20.0, 0.0)
+    assert half.after(bigger(6.0), overpaying(half, beside))[0] == pytest.approx(22.0)
+
+
+def test_charges_that_a_smaller_plan_would_cause_count_in_full() -> None:
+    """For 20 less in price it would cost 45 more a month: nobody is told that it saves."""
+    rates = lifetimes(charges_last=0.0)
+    assert rates.after(candidate(PLAN, -45.0, 0.0), overpaying(rates))[0] == 45.0
+
+
+@given(share=st.floats(0, 1), saving=st.floats(0, 40), other=st.floats(0, 40))
+def test_who_takes_what_suits_them_best_overpays_nothing_more(share: float, saving: float, other: float) -> None:
+    """Whatever share of charges comes again: the best plan takes all of it away, and no yes makes it less than nothing."""
+    rates, plans = lifetimes(charges_last=share), (bigger(saving), candidate(PLAN, other, 0.0))
+    standing = overpaying(rates, *plans)
+    left = [rates.after(plan, standing)[0] for plan in plans]
+    assert min(left) == pytest.approx(0.0, abs=1e-9) or standing.overpaid == 0.0
+    assert min(left) >= 0.0
+
+
+def test_a_plan_that_does_not_compete_makes_nobody_overpay() -> None:
+    """A youth tariff says `competes: false`: what others would pay on it is nothing that they miss."""
+    youth = candidate({**PLAN, "id": "youth", "competes": False}, 25.0, 0.0)
+    standing = overpaying(lifetimes(), youth, bigger(2.0))
+    assert standing.overpaid == pytest.approx(2.0) and lifetimes().after(youth, standing)[0] == 0.0
+
+
+PAUSE: dict[str, Any] = {"id": "pause", "kind": "optimize", "title": "a pause", "plan": False, "cost_month": "1.0"}
+
+
+def test_what_lies_idle_is_overpaid_where_a_better_use_may_be_said() -> None:
+    """The pause saves 9.90 beside the plan's 5; a credit is a gift, and what is not sayable is not idle."""
+    rates = lifetimes()
+    pause, credit = candidate(PAUSE, 9.9, -5.0), candidate({**GIFT, "cost_month": "1.0"}, 8.0, -8.0)
+    idle = overpaying(rates, candidate(PLAN, 5.0, 0.0), pause, credit, sayable=(pause, credit))
+    assert idle.overpaid == pytest.approx(14.9)
+    assert rates.after(pause, idle)[0] == pytest.approx(5.0)
+    assert rates.after(credit, idle)[0] == pytest.approx(14.9)
+    assert overpaying(rates, candidate(PLAN, 5.0, 0.0), pause).overpaid == pytest.approx(5.0)
+
+
+def test_a_yes_binds_and_extends() -> None:
+    """A plan for at least 180 days, a renewal for 365 more; never for less than before."""
+    rates = lifetimes()
+    for before, plan, renewal in ((0.0, 180.0, 365.0), (100.0, 180.0, 465.0), (500.0, 500.0, 865.0)):
+        standing = standing_of(rates, contract_days=before)
+        assert rates.after(candidate(PLAN, None, 0.0), standing)[1] == plan
+        assert rates.after(candidate(GIFT, None, 0.0), standing)[1] == renewal
+
+
+def test_a_contract_that_has_ended_long_ago_is_as_one_that_ends_today() -> None:
+    """A profile's days count on below 0; a renewal is worth the same to both, and the field may have another name."""
+    rates, gift = lifetimes(contract_end_days="term"), candidate(GIFT, None, -2.0)
+    ended, today = (overpaying(rates, term=days) for days in (-390.0, 0.0))
+    assert ended == today and rates.gain(gift, ended) == rates.gain(gift, today) > 0
+    assert overpaying(rates, term=200.0).contract_days == 200.0
+    assert overpaying(rates, term=10**400).contract_days == 36_500.0
+
+
+def test_what_lasts_no_month_costs_nothing() -> None:
+    """`lasts_months: 0`: the margin is never given away."""
+    once = lifetimes(if_accepted={"offers": {"gift": {"lasts_months": 0.0}}})
+    assert once.gain(candidate(GIFT, None, -8.0), standing_of(once)) == 0.0
 
 
 def test_what_is_said_nearest_to_the_offer_counts_field_by_field() -> None:
@@ -176,13 +244,15 @@ def test_goodwill_is_brought_by_customers_and_not_by_strangers() -> None:
     assert standing_of(rates, margin=16.0).lifetime == pytest.approx(standing_of(plain, margin=20.0).lifetime)
     kept = candidate(GIFT, None, 0.0)
     assert rates.gain(kept, standing_of(rates)) == pytest.approx(plain.gain(kept, standing_of(plain)) * 20 / 16)
-    assert rates.gain(candidate(HELP, None, 0.0), rates.standing([], [], None, {})) == 0.0
+    assert rates.gain(kept, rates.standing([], [], None, {})) == 0.0
+    legacy = rates.standing([], [], None, {"plan": "of-2009"})  # a plan that the catalog no longer has
+    assert (legacy.margin, legacy.month) == (0.0, 4.0) and rates.gain(kept, legacy) > 0.0
 
 
 @pytest.mark.parametrize("days", [None, float("nan"), "soon", True])
 def test_an_unknown_end_of_the_contract_holds_nobody(days: Any) -> None:
     """Nothing is kept by a contract of which nothing is known."""
-    rates = lifetimes()
+    rates = lifetimes(bound={"until_days": 0.0, "times": 0.1})
     own = Offer.model_validate({**PLAN, "id": "own", "margin_month": 16.0})
     free = rates.standing([], [], own, {})
     assert free.lifetime == pytest.approx(rates.standing([], [], own, {"contract_end_days": days}).lifetime)
