@@ -2,9 +2,7 @@
 
 After each call it hears the true gain of every offer that could have been said, without noise, and learns that gain from
 the engine's own columns. No company can know this. What it still misses lies in needs that leave no trace in the columns,
-in too few calls to learn from, or in how it learns: it is no upper bound. Where it reached 0.83 (4,000 customers of a seed for
-development), the engine's own model of acceptance times a learnt gain of a yes reached 0.85, times the true gain 1.00, and the
-true chance to accept times the policy's declared worth 0.73, as the engine itself: what is missed lies in the declared worth.
+in too few calls to learn from, or in how it learns: it is no upper bound. What the parts are worth: docs/adr/0003.
 """
 
 from __future__ import annotations
