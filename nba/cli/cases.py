@@ -88,8 +88,8 @@ class Cases:
             yield Replayed(row, self.of_record(record), True)
         if rest and not decisions.x_columns:
             raise InputError(
-                f"{len(rest):,} decisions have neither a record nor x.* columns, so what another policy would have said "
-                "cannot be computed: write x.NAME for every feature, as it was served"
+                f"{len(rest):,} decisions have neither a record nor x.* columns, so their cases cannot be made again: "
+                "write x.NAME for every feature, as it was served"
             )
         contacts = LoggedContacts(decisions, self.config.catalog)
         for row, x in x_rows(decisions, rest, self.config.features.columns):

@@ -28,7 +28,7 @@ from nba.cli.output import (
     write_whole,
 )
 from nba.clock import parse_day, system_now_ms
-from nba.errors import InputError, NotFoundError, RefusedError
+from nba.errors import InputError, NotFoundError
 from nba.load import find_config, load_config
 
 if TYPE_CHECKING:
@@ -347,20 +347,14 @@ def leaving(
     From the calls in which something was suggested, and from who was reported as churned or stayed. Exit status 1 when too
     few left to tell.
     """
-    from nba.cli.calls import read_churn
     from nba.cli.leaving import ANY, read_stretches
     from nba.evaluate.leaving import leaving as rates_of
 
     settings = settings_of(config=config, state_dir=state_dir)
     sound, now_ms = load_config(find_config(settings.config)), system_now_ms()
-    churn = read_churn(decisions, delayed, now_ms)
-    if churn is None:
-        raise RefusedError(
-            "nobody was reported as churned or stayed: report them (POST /v1/outcomes), or give --delayed"
-        )
     with progress("read calls", total=1.0) as (bar, task):
         stretches = read_stretches(
-            settings, decisions, sound, churn, now_ms, lambda share: bar.update(task, completed=share)
+            settings, decisions, sound, delayed, now_ms, lambda share: bar.update(task, completed=share)
         )
     found = rates_of(stretches)
     if as_json:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.dataset import Decisions, read_decisions, repeated_rows
 from models.delayed import Churn, next_churn
+from nba.cli.calls import read_churn
 from nba.cli.cases import Cases
 from nba.cli.learn import decision_rows
 from nba.clock import DAY_MS
@@ -27,7 +28,7 @@ ANY = Lifetime(leave_month=0.02)  # where a policy has no lifetime yet; only wha
 
 
 def read_stretches(
-    settings: Settings, path: Path, config: Config, churn: Churn, now_ms: int, tell: Callable[[float], None]
+    settings: Settings, path: Path, config: Config, delayed: Path | None, now_ms: int, tell: Callable[[float], None]
 ) -> Stretches:
     """From each call to the customer's next one, to their leaving, or to the end of what is known; cut where a contract ends.
 
@@ -36,6 +37,11 @@ def read_stretches(
     Raises DataError, InputError and RefusedError: rows that are wrong, or of which none is left.
     """
     decisions = read_decisions(decision_rows(settings, path), config.catalog, now_ms)
+    churn = read_churn(path, delayed, now_ms)
+    if churn is None:
+        raise RefusedError(
+            "nobody was reported as churned or stayed: report them (POST /v1/outcomes), or give --delayed"
+        )
     calls = np.flatnonzero((decisions.rank == 1) & ~decisions.backtest & ~repeated_rows(decisions))
     calls = calls[decisions.at_ms[calls] < churn.known_until_ms]
     if not len(calls):
@@ -43,7 +49,12 @@ def read_stretches(
             "no call lies before the last delayed outcome: report churned and stayed (POST /v1/outcomes)"
         )
     rates = config.policy.worth.lifetime or ANY
+    cure = "declare `plan: category` in the profile, with an offer's id as its value, and write x.plan"
     overpaid, days = _standing(settings, path, config, rates, decisions, calls, tell)
+    if np.isnan(overpaid).all():
+        raise RefusedError(
+            f"nobody in the log is on a plan of the catalog, so nothing is known of what they pay: {cure}"
+        )
     start, end, left = _spans(decisions, calls, churn)
     free_ms = start + (np.nan_to_num(days) - rates.bound.until_days) * DAY_MS
     middle = np.clip(free_ms, start, end)

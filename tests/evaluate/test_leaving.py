@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models.delayed import Churn
 from nba.cli.leaving import read_stretches
 from nba.clock import DAY_MS
 from nba.config import Config
@@ -92,12 +91,16 @@ def called(folder: Path, *calls: dict[str, Any]) -> Path:
 
 
 def stretches(folder: Path, config: Config, path: Path, gone: dict[str, int], until_day: int) -> Stretches:
-    churn = Churn(
-        pa.array(list(gone), pa.large_string()),
-        np.array([START_MS + day * DAY_MS for day in gone.values()], dtype=np.int64),
-        START_MS + until_day * DAY_MS,
-    )
-    return read_stretches(Settings(state_dir=folder), path, config, churn, START_MS + 900 * DAY_MS, lambda share: None)
+    words = [*(("churned", who, day) for who, day in gone.items()), ("stayed", "somebody", until_day)]
+    columns = {
+        "customer_id": [who for _, who, _ in words],
+        "at": pa.array([START_MS + day * DAY_MS for _, _, day in words], pa.timestamp("ms", "UTC")),
+        "outcome": [word for word, _, _ in words],
+    }
+    delayed = folder / "delayed.parquet"
+    pq.write_table(pa.table(columns), delayed)
+    now_ms = START_MS + 900 * DAY_MS
+    return read_stretches(Settings(state_dir=folder), path, config, delayed, now_ms, lambda share: None)
 
 
 def told(of: Stretches) -> list[tuple[float, bool, bool]]:
@@ -135,6 +138,12 @@ def test_who_is_on_no_plan_of_ours_is_left_out(tmp_path: Path, telco: Config) ->
     """What they overpay is not known, so they would count as paying what suits them."""
     path = called(tmp_path, {"plan": "of-another"}, {"who": "bob"})
     assert told(stretches(tmp_path, telco, path, {"ada": 5}, 30)) == [(30.0, False, False)]
+
+
+def test_a_log_without_plans_of_ours_says_so(tmp_path: Path, telco: Config) -> None:
+    """Nothing is known of what they pay."""
+    with pytest.raises(RefusedError, match=r"nobody in the log is on a plan of the catalog.*write x\.plan"):
+        stretches(tmp_path, telco, called(tmp_path, {"plan": "of-another"}), {"ada": 5}, 30)
 
 
 def test_the_verb_tells_the_rates_beside_those_declared(journal: Any, telco: Config) -> None:
