@@ -58,12 +58,13 @@ def _callers(state_dir: Path) -> list[dict[str, Any]]:
 
 
 def known_intents(config: Config) -> list[str]:
-    """Every reason for a call that a rule of this config asks for, the default first."""
+    """Every reason for a call that this config lists or that a rule of it asks for, the default first."""
     field = config.policy.service_first.intent_field
     declared = config.features.context.get(field)
     first = [str(declared.default)] if declared and declared.default is not None else []
+    listed = declared.values if declared else ()
     named = {intent for intent, _, _ in asked_intents(config)}
-    return list(dict.fromkeys([*first, *sorted({*named, *config.policy.service_first.service_intents})]))
+    return list(dict.fromkeys([*first, *listed, *sorted({*named, *config.policy.service_first.service_intents})]))
 
 
 def view(engine: Engine, customer: Customer, request: Request, left_s: float, now_s: float) -> dict[str, Any]:

@@ -129,11 +129,12 @@ class ProfileField(Strict):
     """A typed field of the profile or the context; `default` stands in when it is missing.
 
     `a_day`: how much a number of the profile changes with each day since it was given (-1: days until something).
-    `label`: what a person calls it, by locale.
+    `label`: what a person calls it, by locale. `values`: the words that a category usually is, for people to choose from.
     """
 
     type: FieldType
     default: Plain | None = None
+    values: tuple[str, ...] = ()
     a_day: float | None = Field(None, allow_inf_nan=False)
     label: Texts = {}
 
@@ -151,6 +152,8 @@ class ProfileField(Strict):
             raise ValueError(
                 f"the default does not fit the type {self.type}: {cure.get(self.type, 'put it in quotes')}"
             )
+        if self.values and self.type != "category":
+            raise ValueError(f"values lists words, and a {self.type} is none: declare `type: category`")
         if self.a_day is not None and self.type != "number":
             raise ValueError(f"a_day counts days on, and a {self.type} cannot be counted: declare `type: number`")
         return self

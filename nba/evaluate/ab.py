@@ -266,15 +266,15 @@ def check_before(names: Sequence[str], before: Array, arm: Numbers, metric: Metr
         x = before[:, k]
         if not x.std() > 0:
             continue
-        z = _gap(x, arm)
+        if value.std() > 0 and abs(float(np.corrcoef(x, value)[0, 1])) > KNOWS_TOO_MUCH:
+            raise RefusedError(
+                f"{name} knows {metric.name}: it was written after the outcome; leave it out (--without)"
+            )
+        z = _gap(x, arm)  # after that: what knows an outcome differs as the outcome does
         if abs(z) > UNBALANCED:
             raise RefusedError(
                 f"{name} is to be from before the experiment, and it differs between the arms by {abs(z):.0f} standard "
                 "errors: it was measured after the start, or the assignment is broken; leave it out (--without), or mend it"
-            )
-        if value.std() > 0 and abs(float(np.corrcoef(x, value)[0, 1])) > KNOWS_TOO_MUCH:
-            raise RefusedError(
-                f"{name} knows {metric.name}: it was written after the outcome; leave it out (--without)"
             )
 
 

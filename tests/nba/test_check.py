@@ -49,6 +49,7 @@ BAD = [
     ("catalog", 'cost_month: "price_month + max', 'cost_month: "profile.plan" # "max', "has to give a number"),
     ("features", "timezone: Europe/Berlin", "timezone: Europe/Berlyn", "unknown time zone"),
     ("features", "plan: category", "plan: {type: category, a_day: -1}", r"features.yaml:\d+: profile.plan: a_day counts days on, and a category cannot"),
+    ("features", "sentiment: number", "sentiment: {type: number, values: [a, b]}", r"features.yaml:\d+: context.sentiment.*: values lists words, and a number is none: declare `type: category`"),
     ("features", "sentiment: number", "sentiment: {type: number, a_day: -1}", r"features.yaml:\d+: context: sentiment: what a call carries is of now"),
     ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "data_gb_peak / 1024.0"', "computed from itself"),
     ("features", 'is: "data_mb_m1 / 1024.0"', 'is: "profile.plan"', "reads other features only"),

@@ -75,7 +75,7 @@ def test_bars_add_up_to_the_number_they_explain(nba, make_event):
 
 
 def test_the_page_knows_the_config(nba):
-    """Languages, reasons for calls that any rule asks for, authority, titles; and no callers but in the demo."""
+    """Languages, reasons for calls that are listed or that a rule asks for, authority, titles; no callers but in the demo."""
     setup = nba.http.get("/v1/desk").json()
     assert setup["intent"]["known"][0] == "general"
     assert {"billing", "cancel", "technical", "travel", "usage"} <= set(setup["intent"]["known"])
