@@ -49,10 +49,8 @@ def test_what_is_not_said_is_the_default_there_too(start, config_folder, tmp_pat
     """A context field that is null waits with sales for the same reason as one that is left out, and as the decision does."""
     folder = Path(shutil.copytree(config_folder, tmp_path / "shop"))
     features = (folder / "features.yaml").read_text(encoding="utf-8")
-    assert "default: general}" in features
-    (folder / "features.yaml").write_text(
-        features.replace("default: general}", "default: technical}"), encoding="utf-8"
-    )
+    assert "default: general" in features
+    (folder / "features.yaml").write_text(features.replace("default: general", "default: technical"), encoding="utf-8")
     service = start(config=str(folder))
     view = service.http.get(f"/v1/desk/{service.customer()}", params={"context": context}).json()
     assert view["sales_wait"] == "service intent: technical"
