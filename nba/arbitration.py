@@ -1,12 +1,13 @@
 """What is best: acceptance x value x context weight x business lever, every factor in the open.
 
     value = margin * stay_1 * margin_delta * H  +  stay * (stay_1 - stay_0) * own_margin * H
-            + saving * saving_month * H  +  of_kind[kind]  +  lifetime
+            + saving * saving_month * H  +  of_kind[kind]  +  keeps_months[kind] * own_margin  +  lifetime
 
 H: horizon in months. stay_1, stay_0: P(still a customer | accepted, not accepted), 1 without a stay head. The words in
-front (margin, stay, saving) and of_kind, money by kind, are the weights of policy.yaml. lifetime: what a yes adds to the
-margin that they bring until they leave, by rates of the policy's own (nba/lifetime.py); it counts margin, saving and staying
-itself, so beside it the words in front of those are 0 unless the policy gives them.
+front (margin, stay, saving) and the tables by kind are the weights of policy.yaml: of_kind is money, keeps_months is what
+help, advice or a renewal keeps of the plan they have, as far as no stay head tells: who brings more is worth more to keep.
+lifetime, for policies that declare it: what a yes adds to the margin that they bring until they leave (nba/lifetime.py). It
+counts margin, saving and staying itself, so beside it the words in front of those are 0 unless the policy gives them.
 What an agent earns is not in it. Saying nothing has value 0, so an offer is only made when its expected value is above that.
 """
 
@@ -129,8 +130,9 @@ class Worths:
         margin = worth.margin * stay_1 * candidate.margin_delta_month * worth.horizon_months
         stay = worth.stay * (stay_1 - stay_0) * standing.margin * worth.horizon_months
         saving = worth.saving * (candidate.saving_month or 0.0) * worth.horizon_months
+        keeps = worth.keeps_months.get(kind, 0.0) * standing.margin
         lifetime = 0.0 if self._lifetimes is None else self._lifetimes.gain(candidate, standing)
-        return margin + stay + saving + worth.of_kind.get(kind, 0.0) + lifetime
+        return margin + stay + saving + keeps + worth.of_kind.get(kind, 0.0) + lifetime
 
 
 def _score(scores: Scores | None, place: int) -> float | None:

@@ -110,6 +110,7 @@ class Worth(Strict):
     saving: Number = Field(default_factory=_unless_a_lifetime, ge=0)
     stay: Number = Field(default_factory=_unless_a_lifetime, ge=0)
     of_kind: Annotated[dict[Kind, Number], AfterValidator(lambda given: {**DEFAULT_OF_KIND, **given})] = DEFAULT_OF_KIND
+    keeps_months: dict[Kind, Number] = {}
     levers: dict[str, Annotated[Number, Field(ge=0)]] = {}
     context: tuple[ContextWeight, ...] = ()
 

@@ -13,7 +13,7 @@ import pytest
 
 from nba.cli.leaving import read_stretches
 from nba.clock import DAY_MS
-from nba.config import Config
+from nba.config import Config, Worth
 from nba.errors import RefusedError
 from nba.evaluate.leaving import Stretches, leaving
 from nba.lifetime import DAYS_A_MONTH
@@ -127,7 +127,10 @@ def test_a_stretch_is_cut_where_the_contract_lets_go(tmp_path: Path, telco: Conf
 
 
 def test_what_was_accepted_in_the_call_counts_for_what_follows(tmp_path: Path, telco: Config) -> None:
-    """A renewal adds a year to the contract; declined, it adds nothing."""
+    """A renewal adds a year to the contract, as the policy says; declined, it adds nothing."""
+    rates = {"leave_month": 0.02, "if_accepted": {"kinds": {"retain": {"extends_days": 365}}}}
+    worth = Worth.model_validate({"lifetime": rates})
+    telco = telco.model_copy(update={"policy": telco.policy.model_copy(update={"worth": worth})})
     for outcome, bound in (("accepted", 335.0), ("declined", 0.0)):
         path = called(tmp_path, {"offer": "renewal-phone", "outcome": outcome})
         found = stretches(tmp_path, telco, path, {}, 400)
@@ -146,8 +149,8 @@ def test_a_log_without_plans_of_ours_says_so(tmp_path: Path, telco: Config) -> N
         stretches(tmp_path, telco, called(tmp_path, {"plan": "of-another"}), {"ada": 5}, 30)
 
 
-def test_the_verb_tells_the_rates_beside_those_declared(journal: Any, telco: Config) -> None:
-    """On the journal of the service: who was reported as gone and had heard a suggestion is counted, and no one twice."""
+def test_the_verb_counts_who_left_once(journal: Any) -> None:
+    """On the journal of the service: who was reported as gone and had heard a suggestion before."""
     document = journal.nba("leaving", "--decisions", journal.state / "decisions")
     churned = pq.read_table(journal.state / "outcomes_delayed", filters=[("outcome", "=", "churned")]).to_pylist()
     heard = pq.read_table(journal.state / "decisions", columns=["customer_id", "at"]).to_pylist()
@@ -155,9 +158,18 @@ def test_the_verb_tells_the_rates_beside_those_declared(journal: Any, telco: Con
     after = [row for row in churned if row["customer_id"] in first and row["at"] >= first[row["customer_id"]]]
     assert document["left"] == len(after) > 30
     assert document["rates"]["leave_month"]["low"] > 0
-    said, rates = journal.says("leaving", "--decisions", journal.state / "decisions"), telco.policy.worth.lifetime
-    assert rates is not None
-    assert "policy.yaml" in said and f"{rates.leave_month:g}" in said
+
+
+def test_the_verb_tells_the_rates_beside_those_declared(journal: Any, telco: Config, tmp_path: Path) -> None:
+    """Where a policy declares a lifetime, its rates stand beside those found; else there is nothing to compare with."""
+    folder = Path(shutil.copytree(telco.folder, tmp_path / "shop"))
+    text = (folder / "policy.yaml").read_text(encoding="utf-8")
+    declared = text.replace("  horizon_months: 12\n", "  horizon_months: 12\n  lifetime: {leave_month: 0.0777}\n")
+    (folder / "policy.yaml").write_text(declared, encoding="utf-8")
+    asked = ("leaving", "--decisions", journal.state / "decisions")
+    said = journal.says(*asked, config=folder)
+    assert "policy.yaml" in said and "0.0777" in said
+    assert "policy.yaml" not in journal.says(*asked)
 
 
 def test_without_delayed_outcomes_it_says_what_to_report(journal: Any, tmp_path: Path) -> None:

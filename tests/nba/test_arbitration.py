@@ -26,16 +26,17 @@ def candidate(margin_delta: float, saving: float | None) -> Candidate:
 
 
 def test_the_worth_agrees_with_its_formula_by_hand() -> None:
-    """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12, and 7."""
+    """12 months: margin 2 x 0.9 x -4 x 12, stay 1 x (0.9 - 0.6) x 18 x 12, saving 0.5 x 12 x 12, 7, 1.5 months of 18."""
     weights = {
         "margin": 2.0,
         "stay": 1.0,
         "saving": 0.5,
         "of_kind": {"optimize": 7.0},
+        "keeps_months": {"optimize": 1.5},
     }
     worth = Worth.model_validate({"horizon_months": 12, **weights})
     found = Worths(worth).of(candidate(-4.0, 12.0), Standing(18.0), 0.9, 0.6)
-    assert found == pytest.approx(-86.4 + 64.8 + 72.0 + 7.0)
+    assert found == pytest.approx(-86.4 + 64.8 + 72.0 + 7.0 + 27.0)
 
 
 def with_worth(shop, worth: str) -> Decider:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import shutil
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from nba.candidates import CatalogRules, make_candidates, rule_values
 from nba.config import Config
 from nba.decide import Decider, Request
 from nba.domain import KINDS, Customer
+from nba.experiments import arm_configs
 from nba.load import load_config
 from nba.phrase import Facts, Phrasebook
 
@@ -32,6 +34,20 @@ def test_telco_speaks_of_all_seven_kinds() -> None:
     assert set(kinds) == set(KINDS)
     assert sum(kinds.values()) == 24
     assert [o.id for o in TELCO.catalog.offers if o.is_plan] == ["flex-3", "flex-10", "m-20", "l-40", "xl-80", "max"]
+
+
+def test_the_example_of_a_lifetime_is_a_sound_arm(tmp_path: Path) -> None:
+    """Behind the telco policy it loads without a warning more; its arm weighs nothing but the lifetime and money by kind."""
+    folder = Path(shutil.copytree(ROOT / "nba/configs/telco", tmp_path / "shop"))
+    with (folder / "policy.yaml").open("a", encoding="utf-8") as policy:
+        policy.write((ROOT / "docs/examples/worth-lifetime.yaml").read_text(encoding="utf-8"))
+    ((name, arm),) = arm_configs(load_config(folder))
+    worth = arm.policy.worth
+    assert name == ("lifetime", "lifetime") and worth.lifetime is not None
+    assert (worth.margin, worth.saving, worth.stay, worth.context) == (0.0, 0.0, 0.0, ())
+    assert set(worth.keeps_months.values()) == {0.0}
+    assert {offer for offer, lever in worth.levers.items() if lever != 1.0} == {"renewal-phone", "world-pass-pause"}
+    assert worth.lifetime.change_of(arm.catalog.by_id["flex-10"]).binds_days == 180.0
 
 
 def test_the_opening_is_the_contracts_sentence() -> None:
