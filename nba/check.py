@@ -254,10 +254,8 @@ def _lifetime_problems(config: Config, document: Document) -> Iterator[str]:
     for offer in config.catalog.offers:
         change = lifetime.change_of(offer)
         if (change.times != 1.0) != (change.for_months > 0.0):
-            place, half = (
-                document.place(("worth", "lifetime", "if_accepted")),
-                "for_months" if change.times != 1.0 else "times",
-            )
+            place = document.place(("worth", "lifetime", "if_accepted"))
+            half = "for_months" if change.times != 1.0 else "times"
             yield f"{place}: a yes to {offer.id} changes leaving without {half}, so nothing: times and for_months go together"
             break
     name = lifetime.contract_end_days

@@ -347,7 +347,7 @@ def leaving(
     From the calls in which something was suggested, and from who was reported as churned or stayed. Exit status 1 when too
     few left to tell.
     """
-    from nba.cli.leaving import ANY, read_stretches
+    from nba.cli.leaving import read_stretches
     from nba.evaluate.leaving import leaving as rates_of
 
     settings = settings_of(config=config, state_dir=state_dir)
@@ -360,26 +360,21 @@ def leaving(
     if as_json:
         print_json(found.as_json())
     else:
-        _tell_leaving(found, sound.policy.worth.lifetime or ANY, declared=sound.policy.worth.lifetime is not None)
+        _tell_leaving(found, sound.policy.worth.lifetime)
 
 
-def _tell_leaving(found: Leaving, rates: Lifetime, *, declared: bool) -> None:
-    policy = {
-        "leave_month": rates.leave_month,
-        "overpaid_month": rates.overpaid_month,
-        "bound.times": rates.bound.times,
-    }
+def _tell_leaving(found: Leaving, declared: Lifetime | None) -> None:
     out.print(
         f"{found.left:,} customers left in {found.months:,.0f} months of customers to whom something had been suggested"
     )
-    table = Table("rate", "found", "95 %", *(["policy.yaml"] if declared else []))
+    beside: dict[str, float] = {}
+    if declared is not None:
+        beside = {"leave_month": declared.leave_month, "overpaid_month": declared.overpaid_month}
+        beside["bound.times"] = declared.bound.times
+    table = Table("rate", "found", "95 %", *(["policy.yaml"] if beside else []))
     for name, rate in found.rates.items():
-        table.add_row(
-            name,
-            f"{rate.value:.3g}",
-            f"{rate.low:.3g} to {rate.high:.3g}",
-            *([f"{policy[name]:g}"] if declared else []),
-        )
+        said = [f"{beside[name]:g}"] if beside else []
+        table.add_row(name, f"{rate.value:.3g}", f"{rate.low:.3g} to {rate.high:.3g}", *said)
     out.print(table)
     for note in found.notes:
         err.print(f"note: {note}", style="yellow")

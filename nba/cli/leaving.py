@@ -24,7 +24,7 @@ from nba.settings import Settings
 Array = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 _ACCEPTED = OUTCOMES.index("accepted")
-ANY = Lifetime(leave_month=0.02)  # where a policy has no lifetime yet; only what it calls bound and a change is asked
+_ANY = Lifetime(leave_month=0.02)  # where a policy has no lifetime yet; only what it calls bound and a change is asked
 
 
 def read_stretches(
@@ -48,7 +48,7 @@ def read_stretches(
         raise RefusedError(
             "no call lies before the last delayed outcome: report churned and stayed (POST /v1/outcomes)"
         )
-    rates = config.policy.worth.lifetime or ANY
+    rates = config.policy.worth.lifetime or _ANY
     cure = "declare `plan: category` in the profile, with an offer's id as its value, and write x.plan"
     overpaid, days = _standing(settings, path, config, rates, decisions, calls, tell)
     if np.isnan(overpaid).all():
